@@ -1,0 +1,1 @@
+"""The frameworks that dual-stack endpoints exist for. Import one by its own name."""

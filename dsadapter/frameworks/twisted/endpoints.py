@@ -1,0 +1,71 @@
+"""Twisted endpoints that serve both address families through one socket."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.posixbase import PosixReactorBase
+from zope.interface import implementer
+
+from dsadapter.frameworks.twisted.ports import StreamPort
+from dsadapter.policy import ListenPolicy
+
+
+@implementer(IStreamServerEndpoint)
+class DualStackServerEndpoint:
+    """Listen for IPv4 and IPv6 connections through one socket; the application sees canonical
+    addresses only.
+
+    :param reactor: the reactor to listen with.
+    :param port: 0 to 65535; 0 lets the system choose one, the same for both families.
+    :param interface: ``"::"`` or ``""`` for both families. An IPv4 literal, plain or mapped, is
+        IPv4 only; any other IPv6 literal is IPv6 only.
+    :param backlog: how many connections may wait to be accepted; the system caps it.
+    :param reusePort: share the port with other sockets of this user that ask for it
+        (``SO_REUSEPORT``).
+    :raises ValueError: naming the offending value and the form to use.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        port: int,
+        interface: str = "::",
+        backlog: int = socket.SOMAXCONN,
+        *,
+        reusePort: bool = False,
+    ) -> None:
+        self._reactor = reactor
+        self._policy = ListenPolicy.for_interface(interface, port, backlog, reusePort)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._policy} ({self._policy.mode})>"
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Bind and listen before returning, so that privileges can be dropped right after.
+
+        :returns: a Deferred that has fired: with the listening port, or with ``CannotListenError``.
+            It never raises.
+        """
+        return execute(self._listen, protocolFactory)
+
+    def _listen(self, protocolFactory: IProtocolFactory) -> IListeningPort:
+        policy = self._policy
+        if isinstance(self._reactor, PosixReactorBase):
+            listener = StreamPort(policy, protocolFactory, self._reactor)
+            listener.startListening()
+            return listener
+        if isinstance(self._reactor, ReactorBase):
+            raise NotImplementedError(
+                f"{type(self._reactor).__name__} has no dual-stack port yet; "
+                f"run on the select or asyncio reactor"
+            )
+        # A reactor without descriptors, as in tests: it records what it is asked for.
+        port: IListeningPort = self._reactor.listenTCP(
+            policy.port, protocolFactory, backlog=policy.backlog, interface=policy.host
+        )
+        return port

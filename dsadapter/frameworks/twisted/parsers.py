@@ -1,0 +1,180 @@
+"""Endpoint strings: ``dualstack:`` and ``canonical:``.
+
+The drop-in imports this module at every start of ``twist`` and of every program that parses an
+endpoint string: it imports no reactor and no endpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import (
+    IStreamClientEndpoint,
+    IStreamClientEndpointStringParserWithReactor,
+    IStreamServerEndpoint,
+    IStreamServerEndpointStringParser,
+)
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_SERVER_OPTIONS = ("port", "interface", "backlog", "reusePort")
+_YES = ("yes", "true", "1")
+_NO = ("no", "false", "0")
+
+
+@implementer(IPlugin, IStreamServerEndpointStringParser)
+class DualStackServerParser:
+    """``dualstack:PORT`` or ``dualstack:port=PORT:interface=ADDRESS:backlog=N:reusePort=yes``."""
+
+    prefix = "dualstack"
+
+    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
+        """A :class:`~dsadapter.frameworks.twisted.endpoints.DualStackServerEndpoint`.
+
+        :raises ValueError: naming the offending part and the form to use.
+        """
+        options = _server_options(_as_text(args), {k: _text(v) for k, v in kwargs.items()})
+        from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
+
+        return DualStackServerEndpoint(reactor, **options)
+
+
+@implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
+class DualStackClientParser:
+    """``dualstack:HOST:PORT``; not built yet."""
+
+    prefix = "dualstack"
+
+    def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
+        """:raises NotImplementedError: always."""
+        raise NotImplementedError(
+            "connecting with 'dualstack:' is not part of this version of dsadapter; "
+            "use 'tcp:HOST:PORT'"
+        )
+
+
+@implementer(IPlugin, IStreamServerEndpointStringParser)
+class CanonicalServerParser:
+    """``canonical:`` before another server endpoint string; not built yet."""
+
+    prefix = "canonical"
+
+    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
+        """:raises NotImplementedError: always."""
+        raise NotImplementedError(
+            "'canonical:' is not part of this version of dsadapter; "
+            "listen with 'dualstack:PORT' instead of wrapping another endpoint"
+        )
+
+
+def _server_options(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str, Any]:
+    _refuse_unescaped_literal(args, kwargs)
+    for name in kwargs:
+        if name not in _SERVER_OPTIONS:
+            raise ValueError(
+                f"dualstack: has no option {name!r}{_spaces_hint(name)}; "
+                f"it has {', '.join(_SERVER_OPTIONS)}"
+            )
+    options: dict[str, Any] = dict(kwargs)
+    if len(args) > 1:
+        raise ValueError(
+            f"dualstack: does not take {args[1]!r} after the port; options are written "
+            f"NAME=VALUE, as in 'dualstack:{args[0]}:interface=127.0.0.1'"
+        )
+    if args and "port" in options:
+        raise ValueError(
+            f"dualstack: got two ports, {args[0]!r} and port={options['port']!r}; give one"
+        )
+    if args:
+        options["port"] = args[0]
+    if "port" not in options:
+        raise ValueError("dualstack: needs a port, as in 'dualstack:8080' or 'dualstack:port=8080'")
+    options["port"] = _number("port", options["port"], 65535, "dualstack:8080")
+    if "backlog" in options:
+        options["backlog"] = _number(
+            "backlog", options["backlog"], 2**31 - 1, "dualstack:8080:backlog=128"
+        )
+    if "reusePort" in options:
+        options["reusePort"] = _yes_or_no("reusePort", options["reusePort"])
+    return options
+
+
+def _number(name: str, text: str, highest: int, example: str) -> int:
+    # int() would take spaces, underscores, signs and other scripts' digits.
+    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= highest:
+        return int(text)
+    raise ValueError(
+        f"dualstack: {name} {text!r} is not a whole number from 0 to {highest}"
+        f"{_spaces_hint(text)}; write it as in {example!r}"
+    )
+
+
+def _yes_or_no(name: str, text: str) -> bool:
+    if text.lower() in _YES:
+        return True
+    if text.lower() in _NO:
+        return False
+    raise ValueError(
+        f"dualstack: {name} {text!r} is neither yes nor no{_spaces_hint(text)}; "
+        f"write {name}=yes or {name}=no"
+    )
+
+
+def _spaces_hint(text: str) -> str:
+    return " (endpoint strings have no spaces)" if any(c.isspace() for c in text) else ""
+
+
+def _refuse_unescaped_literal(args: Sequence[str], kwargs: Mapping[str, str]) -> None:
+    """Recognise ``interface=::1`` and ``interface=[::1]``, whose colons Twisted took for
+    separators, and brackets around an escaped address, and show what to type."""
+    for port, parts in _splits(args, kwargs):
+        literal = ":".join(parts)
+        bare = literal[1:-1] if literal[:1] == "[" and literal[-1:] == "]" else literal
+        if (len(parts) > 1 or bare is not literal) and _is_ipv6(bare):
+            slip = "colons that need a backslash" if len(parts) > 1 else "brackets"
+            # No repr: it would double the backslashes that have to be typed.
+            raise ValueError(
+                f"dualstack: {literal} has {slip}; write {_description(port, bare, kwargs)}"
+            )
+
+
+def _splits(args: Sequence[str], kwargs: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    """The ways to tell the port from the parts of a literal that was cut at its colons."""
+    cut = [kwargs["interface"]] if "interface" in kwargs else []
+    if "port" in kwargs:
+        return [(kwargs["port"], [*cut, *args])]
+    if args:
+        return [(args[0], [*cut, *args[1:]]), (args[-1], [*cut, *args[:-1]])]
+    return [("PORT", cut)]
+
+
+def _description(port: str, literal: str, kwargs: Mapping[str, str]) -> str:
+    from twisted.internet.endpoints import quoteStringArgument
+
+    from dsadapter.addressing.text import unmap_text
+
+    options = {**kwargs, "interface": unmap_text(literal)}
+    options.pop("port", None)
+    return ":".join(
+        ["dualstack", port, *(f"{k}={quoteStringArgument(v)}" for k, v in options.items())]
+    )
+
+
+def _is_ipv6(text: str) -> bool:
+    from dsadapter.addressing.text import parse_ipv6
+
+    try:
+        return parse_ipv6(text) is not None
+    except ValueError:
+        return False
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("ascii", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def _as_text(values: Sequence[str | bytes]) -> list[str]:
+    return [_text(value) for value in values]

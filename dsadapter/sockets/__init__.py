@@ -1,0 +1,1 @@
+"""Socket policy on the standard library's sockets: options, capability, listening sockets."""

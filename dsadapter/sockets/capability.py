@@ -1,0 +1,68 @@
+"""What this machine can do, found by doing it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from functools import cache
+from typing import NamedTuple
+
+from dsadapter.sockets.options import set_v6only
+
+# EAFNOSUPPORT is a family that is off or filtered; EPROTONOSUPPORT, EPERM and EACCES come from
+# sandboxes; EADDRNOTAVAIL from a family without any address; the rest from the option.
+_ABSENT = {
+    errno.EAFNOSUPPORT,
+    errno.EPROTONOSUPPORT,
+    errno.EPERM,
+    errno.EACCES,
+    errno.EADDRNOTAVAIL,
+    errno.EINVAL,
+    errno.ENOPROTOOPT,
+    getattr(errno, "WSAEAFNOSUPPORT", errno.EAFNOSUPPORT),
+    getattr(errno, "WSAEADDRNOTAVAIL", errno.EADDRNOTAVAIL),
+}
+
+
+class Capability(NamedTuple):
+    """For each kind of socket None if it can be had, else the error that said no."""
+
+    ipv4: OSError | None
+    """An AF_INET socket. Its absence does not stop IPv4 through a dual-stack socket: a seccomp
+    filter on AF_INET leaves that working."""
+    ipv6: OSError | None
+    """An AF_INET6 socket bound to ``::``. It can be had with ``disable_ipv6`` set, too."""
+    dual_stack: OSError | None
+    """The same with ``IPV6_V6ONLY`` cleared."""
+
+
+@cache
+def capability() -> Capability:
+    """Probe this machine, once in the life of the process; nothing is sent and nothing listens.
+
+    :raises OSError: for an error that says nothing about the machine, such as EMFILE; the next call
+        probes anew.
+    """
+    return Capability(
+        ipv4=_probe(socket.AF_INET, "0.0.0.0"),
+        ipv6=_probe(socket.AF_INET6, "::", v6only=True),
+        dual_stack=_probe(socket.AF_INET6, "::", v6only=False),
+    )
+
+
+def _probe(family: int, wildcard: str, v6only: bool | None = None) -> OSError | None:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            if v6only is not None:
+                set_v6only(sock, v6only)
+            sock.bind((wildcard, 0))
+    except OSError as error:
+        if not says_absent(error):
+            raise
+        return error.with_traceback(None)
+    return None
+
+
+def says_absent(error: OSError) -> bool:
+    """Whether an error of making a wildcard socket means that this machine has no such socket."""
+    return error.errno in _ABSENT

@@ -1,0 +1,65 @@
+"""Which address of which family keeps a port from a listener."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+
+from dsadapter.policy import ListenPolicy, socket_name
+from dsadapter.sockets.options import REUSE_ADDRESS, REUSE_PORT, set_option, set_v6only
+
+# Linux: bind to an address that is not there (ip(7), ipv6(7)); Python has no names for these.
+_FREEBIND = (
+    {
+        socket.AF_INET: (socket.IPPROTO_IP, 15),
+        socket.AF_INET6: (socket.IPPROTO_IPV6, 78),
+    }
+    if sys.platform.startswith("linux")
+    else {}
+)
+# The discard-only prefix (RFC 6666) and TEST-NET-1 (RFC 5737): addresses that nobody listens on.
+_NOBODYS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "100::1"}
+_WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
+_LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+_NAME = {socket.AF_INET: "an IPv4 address", socket.AF_INET6: "an IPv6 address"}
+
+
+def port_holders(policy: ListenPolicy) -> list[str]:
+    """The addresses, as ``host:port``, that another socket holds on the policy's port.
+
+    Found by binding: nothing listens meanwhile. At most one per family, IPv4 first; empty if the
+    port has become free.
+    """
+    if policy.mode != "dual-stack":
+        return [str(policy)]
+    families = (socket.AF_INET, socket.AF_INET6)
+    return [holder for f in families if (holder := _holder(f, policy)) is not None]
+
+
+def _holder(family: socket.AddressFamily, policy: ListenPolicy) -> str | None:
+    if not _in_use(family, _WILDCARD[family], policy):
+        return None
+    # A wildcard holder conflicts with every address, a specific one only with its own.
+    if _in_use(family, _NOBODYS[family], policy) is not False:
+        return socket_name(_WILDCARD[family], policy.port)
+    if _in_use(family, _LOOPBACK[family], policy):
+        return socket_name(_LOOPBACK[family], policy.port)
+    return f"port {policy.port} of {_NAME[family]}"
+
+
+def _in_use(family: socket.AddressFamily, host: str, policy: ListenPolicy) -> bool | None:
+    """None if binding fails for another reason."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            if family == socket.AF_INET6:
+                set_v6only(sock, True)
+            if freebind := _FREEBIND.get(family):
+                sock.setsockopt(*freebind, 1)
+            set_option(sock, REUSE_ADDRESS, 1)
+            if policy.reuse_port:
+                set_option(sock, REUSE_PORT, 1)
+            sock.bind((host, policy.port))
+    except OSError as error:
+        return True if error.errno == errno.EADDRINUSE else None
+    return False

@@ -1,0 +1,107 @@
+"""One listening stream socket for one policy."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from dsadapter.errors import NotDualStackError
+from dsadapter.policy import ListenPolicy
+from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.capability import capability, says_absent
+from dsadapter.sockets.holders import port_holders
+from dsadapter.sockets.options import (
+    EXCLUSIVE_ADDRESS_USE,
+    REUSE_ADDRESS,
+    REUSE_PORT,
+    set_option,
+    set_v6only,
+)
+
+
+def open_listening_socket(policy: ListenPolicy) -> CanonicalSocket:
+    """Create, configure, bind and listen; on any failure nothing stays open.
+
+    :returns: a non-blocking, close-on-exec socket that accepts connections. For ``dual-stack`` it
+        is AF_INET6 with ``IPV6_V6ONLY`` cleared before bind, for ``ipv6`` with it set, for ``ipv4``
+        AF_INET.
+    :raises NotDualStackError: if this machine has no dual-stack sockets, with reason and remedy.
+    :raises OSError: with the errno of the call that failed; its text names the address, and for
+        EADDRINUSE which families and addresses are held.
+    """
+    sock = _create(policy)
+    try:
+        _bind(sock, policy)
+        sock.listen(policy.backlog)
+    except OSError as error:
+        sock.close()
+        raise _explained(error, policy) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _create(policy: ListenPolicy) -> CanonicalSocket:
+    family = socket.AF_INET if policy.mode == "ipv4" else socket.AF_INET6
+    if policy.reuse_port and REUSE_PORT.number is None:
+        raise OSError(errno.EOPNOTSUPP, "this system has no SO_REUSEPORT; listen without reusePort")
+    try:
+        sock = CanonicalSocket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _explained(error, policy) from error
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            set_v6only(sock, policy.mode == "ipv6")
+        set_option(sock, REUSE_ADDRESS, 1)
+        set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
+        if policy.reuse_port:
+            set_option(sock, REUSE_PORT, 1)
+    except OSError as error:
+        sock.close()
+        raise _explained(error, policy) from error
+    return sock
+
+
+def _bind(sock: socket.socket, policy: ListenPolicy) -> None:
+    # bind() itself would lose the zone id: it takes the scope from the tuple alone.
+    flags = socket.AI_NUMERICHOST | socket.AI_PASSIVE
+    [(*_, address), *_] = socket.getaddrinfo(
+        policy.host, policy.port, sock.family, sock.type, 0, flags
+    )
+    sock.bind(address)
+
+
+def _explained(error: OSError, policy: ListenPolicy) -> OSError:
+    if isinstance(error, socket.gaierror):
+        return OSError(
+            errno.EADDRNOTAVAIL,
+            f"{policy.host} can't be used: {error.strerror}; is the interface after '%' there?",
+        )
+    if error.errno == errno.EADDRINUSE:
+        return OSError(errno.EADDRINUSE, _held(policy))
+    if policy.mode == "dual-stack" and says_absent(error) and error.errno != errno.EACCES:
+        return NotDualStackError(
+            f"no dual-stack socket can be had on this machine: {error.strerror}; {_remedy()}", error
+        )
+    return OSError(error.errno, f"{error.strerror} ({policy})")
+
+
+def _held(policy: ListenPolicy) -> str:
+    holders = port_holders(policy)
+    held = " and ".join(holders) or str(policy)
+    verb = "are" if len(holders) > 1 else "is"
+    text = f"{held} {verb} held by another socket"
+    if policy.mode == "dual-stack":
+        text += "; a dual-stack listener needs both families"
+    return text
+
+
+def _remedy() -> str:
+    can = capability()
+    if can.ipv4 is None:
+        return "listen on interface '0.0.0.0' for IPv4 only"
+    if can.ipv6 is None:
+        return "listen on one IPv6 address of this machine for IPv6 only"
+    return "neither IPv4 nor IPv6 sockets can be had; look at the sandbox that this process runs in"

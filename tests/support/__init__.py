@@ -1,0 +1,1 @@
+"""What several test modules share. Not a test, and not part of the package."""

@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,17 @@ class Server:
     def log(self) -> str:
         """All other output so far, standard error included."""
         return "".join(self._lines)
+
+    def wait_for_log(self, *texts: str) -> str:
+        """The first line of the log that contains every one of the texts."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            hope = self._reader.is_alive() and time.monotonic() < deadline
+            for line in list(self._lines):
+                if all(text in line for text in texts):
+                    return line
+            assert hope, f"no line with {' and '.join(texts)} came; the log:\n{self.log()}"
+            time.sleep(0.01)
 
     def say(self, line: str) -> None:
         """Write one line to the server's standard input."""

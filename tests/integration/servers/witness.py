@@ -1,0 +1,104 @@
+"""Listen on an endpoint string and report every address that a stream connection shows.
+
+Arguments: reactor, endpoint string, and how many descriptors the process may have (0: no limit).
+A connection that sends ``tls`` is switched to TLS first.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from typing import Any
+
+from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
+
+REACTORS = {
+    "asyncio": asyncioreactor,
+    "epoll": epollreactor,
+    "poll": pollreactor,
+    "select": selectreactor,
+}
+REACTORS[sys.argv[1]].install()
+
+from twisted.internet import endpoints, error, protocol, reactor, ssl  # noqa: E402
+from twisted.logger import formatEventAsClassicLogText, globalLogPublisher  # noqa: E402
+from twisted.python import log  # noqa: E402
+
+
+def say(**report: Any) -> None:
+    print(json.dumps(report), flush=True)
+
+
+def shown(address: Any) -> list[Any]:
+    return [type(address).__name__, address.host]
+
+
+class Witness(protocol.Protocol):
+    def __init__(self, built_with: Any) -> None:
+        self.built_with = built_with
+
+    def dataReceived(self, data: bytes) -> None:
+        if data == b"tls":
+            self.transport.write(b"ready")
+            self.transport.startTLS(self.factory.tls)
+        else:
+            log.msg("a line of the application")
+            self.report()
+
+    def report(self) -> None:
+        transport = self.transport
+        handle = transport.getHandle()
+        say(
+            built_with=shown(self.built_with),
+            client=list(transport.client),
+            hostname=transport.hostname,
+            logstr=transport.logstr,
+            peer=shown(transport.getPeer()),
+            host=shown(transport.getHost()),
+            handle_names=[]
+            if transport.TLS
+            else [list(handle.getpeername()), list(handle.getsockname())],
+            repr=repr(transport),
+            tls=bool(transport.TLS),
+            transport=[c.__module__ + "." + c.__qualname__ for c in type(transport).__mro__],
+            listened=shown(transport.server.getHost()),
+        )
+
+
+class Factory(protocol.Factory):
+    def buildProtocol(self, addr: Any) -> Witness:
+        witness = Witness(addr)
+        witness.factory = self
+        return witness
+
+
+def certificate() -> ssl.CertificateOptions:
+    key = ssl.KeyPair.generate(size=2048)
+    return key.selfSignedCert(1, CN="localhost").options()
+
+
+def logged(event: dict[str, Any]) -> None:
+    text = formatEventAsClassicLogText(event)
+    if text is not None:
+        say(log=text)
+
+
+def listening(port: Any) -> None:
+    if limit := int(sys.argv[3]):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    say(port=port.getHost().port, host=shown(port.getHost()), interface=port.interface)
+
+
+def refused(failure: Any) -> None:
+    failure.trap(error.CannotListenError)
+    say(refused=str(failure.value), interface=failure.value.interface)
+    reactor.stop()
+
+
+factory = Factory()
+factory.noisy = False
+factory.tls = certificate()
+globalLogPublisher.addObserver(logged)
+endpoints.serverFromString(reactor, sys.argv[2]).listen(factory).addCallbacks(listening, refused)
+reactor.run()

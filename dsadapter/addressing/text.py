@@ -23,8 +23,8 @@ def unmap_text(text: str) -> str:
     """
     # What inet_ntop prints for a mapped address, and so what every kernel address looks like:
     # the tail is its own answer once it has been parsed. Any other spelling is parsed whole.
-    if text[:7] == "::ffff:":
-        tail = text[7:]
+    tail = text.removeprefix("::ffff:")
+    if tail != text:
         try:
             inet_pton(_INET, tail)
         except (OSError, ValueError):

@@ -51,10 +51,10 @@ def unmap(address: Any) -> Any:
     Only ``::ffff:0:0/96`` is mapped (RFC 4291, section 2.5.5.2): not IPv4-compatible ``::a.b.c.d``,
     not IPv4-translated ``::ffff:0:a.b.c.d``, not NAT64.
     """
-    if isinstance(address, str):
-        return unmap_text(address)
     if isinstance(address, tuple):
         return unmap_sockaddr(address)
+    if isinstance(address, str):
+        return unmap_text(address)
     if isinstance(address, bytes):
         return unmap_packed(address)
     return unmap_object(address)

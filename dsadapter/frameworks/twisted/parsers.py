@@ -146,9 +146,8 @@ def _splits(args: Sequence[str], kwargs: Mapping[str, str]) -> list[tuple[str, l
     cut = [kwargs["interface"]] if "interface" in kwargs else []
     if "port" in kwargs:
         return [(kwargs["port"], [*cut, *args])]
-    if args:
-        return [(args[0], [*cut, *args[1:]]), (args[-1], [*cut, *args[:-1]])]
-    return [("PORT", cut)]
+    ends = [(args[0], [*cut, *args[1:]]), (args[-1], [*cut, *args[:-1]])] if args else []
+    return [split for split in ends if split[0].isdigit()] or [("PORT", [*cut, *args])]
 
 
 def _description(port: str, literal: str, kwargs: Mapping[str, str]) -> str:

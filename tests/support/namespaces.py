@@ -1,0 +1,46 @@
+"""Network namespaces that a test makes and takes away."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+needs_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="network namespaces need root"
+)
+_numbers = itertools.count()
+
+
+class Namespace:
+    """A network namespace with its loopback up."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.prefix = ("ip", "netns", "exec", name)
+        """The words to put before a command that runs inside."""
+
+    def run(self, *argv: str) -> str:
+        """Run a command inside to its end and return its standard output."""
+        done = subprocess.run(
+            [*self.prefix, *argv], check=False, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, f"{argv}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+
+@contextlib.contextmanager
+def namespace() -> Iterator[Namespace]:
+    """A new network namespace; nothing in it reaches this machine's networks."""
+    name = f"dsadapter-{os.getpid()}-{next(_numbers)}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        made = Namespace(name)
+        made.run("ip", "link", "set", "lo", "up")
+        yield made
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)

@@ -1,0 +1,53 @@
+"""A reactor that a test drives turn by turn."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.epollreactor import EPollReactor
+from twisted.python.failure import Failure
+
+from support.processes import PATIENCE
+
+T = TypeVar("T")
+
+
+class Reactor(EPollReactor):
+    """An epoll reactor that is not the process's and leaves no descriptor behind."""
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Take turns until a condition holds."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come to pass"
+            self.iterate(0.05)
+
+    def result_of(self, deferred: Deferred[T] | None) -> T:
+        """Take turns until a Deferred fires; raise what it failed with."""
+        results: list[Any] = []
+        assert deferred is not None
+        deferred.addBoth(results.append)
+        self.until(lambda: results)
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        return results[0]  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        self.removeAll()
+        for reader in list(self._internalReaders):
+            reader.connectionLost(None)
+        self._internalReaders.clear()
+        for call in self.getDelayedCalls():
+            call.cancel()
+        self._poller.close()
+        self.getThreadPool().stop() if self.threadpool is not None else None
+
+
+def open_descriptors() -> set[str]:
+    """The descriptors of this process, without the one that reads the list."""
+    listing = os.listdir("/proc/self/fd")
+    return {fd for fd in listing if os.path.exists(f"/proc/self/fd/{fd}")}

@@ -102,7 +102,7 @@ def _run(argv: list[str], **kwargs: Any) -> str:
     options: dict[str, Any] = {"env": clean_environment(), "stderr": subprocess.STDOUT}
     # Not in the checkout, whose folder would be found first.
     options["cwd"] = "/"
-    result = subprocess.run(
+    result: subprocess.CompletedProcess[str] = subprocess.run(
         argv, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, **(options | kwargs)
     )
     assert result.returncode == 0, f"{argv} failed:\n{result.stdout}"

@@ -46,6 +46,25 @@ def until(condition: Callable[[], bool], server: Server) -> None:
         time.sleep(0.02)
 
 
+def until_listening(port: int, server: Server) -> None:
+    """Wait for a listening socket."""
+    until(lambda: bool(listening_sockets(port)), server)
+
+
+def until_logged(text: str, server: Server) -> None:
+    """Wait for a text in a server's log."""
+    until(lambda: text in server.log(), server)
+
+
+def until_served(address: str, server: Server) -> None:
+    """Wait for the line of an access log that is about a request from an address.
+
+    ``twist`` writes JSON, with its escaped quotes, where no terminal is.
+    """
+    line = re.compile(rf'(?<![0-9A-Fa-f:.]){re.escape(address)}\\?" - - ')
+    until(lambda: line.search(server.log()) is not None, server)
+
+
 @contextlib.contextmanager
 def serving(command: Callable[[int], list[str]], **kwargs: Any) -> Iterator[tuple[Server, int]]:
     """Run a program on a free port and wait until it listens; ``command`` is given the port."""
@@ -54,7 +73,7 @@ def serving(command: Callable[[int], list[str]], **kwargs: Any) -> Iterator[tupl
         port = free_port()
         with running_command(command(port), **kwargs) as server:
             try:
-                until(lambda port=port: bool(listening_sockets(port)), server)  # type: ignore[misc]
+                until_listening(port, server)
             except AssertionError:
                 if "in use" not in server.stop():
                     raise

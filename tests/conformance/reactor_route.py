@@ -1,0 +1,80 @@
+"""Twisted's tests of TCP and TLS, unmodified, on reactors whose ``listenTCP`` is the endpoint's."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from listening import listen
+from twisted.internet import (
+    _threadedselect,
+    asyncioreactor,
+    epollreactor,
+    pollreactor,
+    selectreactor,
+)
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.test import reactormixins
+from twisted.trial.unittest import SynchronousTestCase
+
+TESTS_OF_TWISTED = ("twisted.internet.test.test_tcp", "twisted.internet.test.test_tls")
+
+
+class _Routed:
+    """A reactor's ``listenTCP``, and so its ``listenSSL``, by way of the endpoint."""
+
+    listened: Callable[[str], None]
+
+    def listenTCP(
+        self, port: Any, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
+    ) -> IListeningPort:
+        if not isinstance(port, int):
+            # A Binding itself says which socket options to set, which the endpoint does not take.
+            self.listened("twisted")
+            return super().listenTCP(port, factory, backlog, interface)  # type: ignore[misc]
+        self.listened("dsadapter")
+        return listen(self, port, factory, backlog, interface)
+
+
+class EPollReactor(_Routed, epollreactor.EPollReactor):
+    pass
+
+
+class PollReactor(_Routed, pollreactor.PollReactor):
+    pass
+
+
+class SelectReactor(_Routed, selectreactor.SelectReactor):
+    pass
+
+
+class ThreadedSelectReactor(_Routed, _threadedselect.ThreadedSelectReactor):
+    pass
+
+
+class _AsyncioSelectorReactor(_Routed, asyncioreactor.AsyncioSelectorReactor):
+    pass
+
+
+def AsyncioSelectorReactor(case: SynchronousTestCase) -> asyncioreactor.AsyncioSelectorReactor:
+    """Twisted's tests make this one by a function, which gives it an event loop of its own."""
+    reactor = reactormixins.asyncioSelectorReactor(case)
+    reactor.__class__ = _AsyncioSelectorReactor
+    return reactor
+
+
+def cases(reactor: str, listened: Callable[[str], None]) -> list[type[Any]]:
+    _Routed.listened = staticmethod(listened)
+    # The modules make their test cases when they are imported.
+    reactormixins.ReactorBuilder._reactors = [f"{__name__}.{reactor}"]
+    return [
+        case
+        for module in map(importlib.import_module, TESTS_OF_TWISTED)
+        for case in vars(module).values()
+        # Each module also holds builders, and what it imports from the other.
+        if getattr(case, "__module__", None) == module.__name__
+        and isinstance(case, type)
+        and issubclass(case, reactormixins.ReactorBuilder)
+        and issubclass(case, SynchronousTestCase)
+    ]

@@ -1,0 +1,122 @@
+"""Twisted's own tests, run against the adapter; each suite and reactor in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.test.reactormixins import ReactorBuilder
+
+SUITES = Path(__file__).parent
+SUITE_SECONDS = 150
+"""Far more than a suite takes: this only ends what the suite's own limits have not ended."""
+
+REACTORS = (
+    "EPollReactor",
+    "PollReactor",
+    "SelectReactor",
+    "AsyncioSelectorReactor",
+    "ThreadedSelectReactor",
+)
+
+EXEMPTION = "test_portGetHostOnIPv4"
+"""Its premise is that no interface means IPv4; here it means both families."""
+
+COUNTED = "26.10."
+"""The Twisted releases whose tests were counted. Others are held to what 22.10 has."""
+RAN = {"reactor_route": 132, "endpoint_builders": 99, "port_cases": 12}
+RAN_AT_LEAST = {"reactor_route": 110, "endpoint_builders": 87, "port_cases": 12}
+LISTENED = 90
+"""Tests of the route that listen through the adapter; the others connect only, or adopt."""
+LISTENED_AROUND = {
+    f"TestBindAddressBuilder.test_bindAddress{name}"
+    for name in (
+        "Basic",
+        "ListenConsistent",
+        "ListenInconsistent",
+        "ReuseAddr",
+        "ReuseAddrPort",
+        "ReusePort",
+    )
+}
+"""Tests that hand ``listenTCP`` a ``Binding`` in place of the port."""
+
+NETWORK = """
+set -e
+ip link set lo up
+ip address add fe80::1/64 dev lo nodad
+exec "$@"
+"""
+"""A loopback of its own, with the link-local address that Twisted skips tests without."""
+
+
+@pytest.fixture(scope="session")
+def network() -> list[str]:
+    """A command that runs another one in a network namespace."""
+    root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    command = ["unshare", "--net", *root, "sh", "-c", NETWORK, "network"]
+    probe = subprocess.run([*command, "true"], capture_output=True, text=True)
+    if probe.returncode:
+        pytest.skip(f"no network namespace can be made; run as root: {probe.stderr.strip()}")
+    return command
+
+
+def run(network: list[str], suite: str, reactor: str) -> dict[str, Any]:
+    if not any(name.endswith(f".{reactor}") for name in ReactorBuilder._reactors):
+        pytest.skip(f"this Twisted does not test {reactor} itself")
+    process = subprocess.run(
+        [*network, sys.executable, str(SUITES / "run_suite.py"), suite, reactor],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=SUITE_SECONDS,
+    )
+    assert process.returncode == 0, "the suite did not finish; standard error says where it was"
+    report: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return report
+
+
+def assert_conforms(suite: str, report: dict[str, Any], exempt: str | None = None) -> None:
+    """Nothing but ``exempt`` failed, and that for its reason; nothing is missing."""
+    failed = report["failed"]
+    assert list(failed) == ([exempt] if exempt else [])
+    if exempt:
+        assert failed[exempt].startswith("IPv6Address(type='TCP', host='::'")
+    assert report["skipped"] == {}
+    if report["twisted"].startswith(COUNTED):
+        assert report["ran"] == RAN[suite]
+    else:
+        assert report["ran"] >= RAN_AT_LEAST[suite]
+
+
+@pytest.mark.parametrize("reactor", REACTORS)
+def test_reactor_that_listens_through_the_endpoint(network: list[str], reactor: str) -> None:
+    report = run(network, "reactor_route", reactor)
+
+    assert_conforms("reactor_route", report, exempt=f"TCPPortTestsBuilder.{EXEMPTION}")
+    listened = {through: set(tests) for through, tests in report["listened"].items()}
+    if report["twisted"].startswith(COUNTED):
+        assert len(listened["dsadapter"]) == LISTENED
+        assert listened["twisted"] == LISTENED_AROUND
+    else:
+        assert listened.get("twisted", set()) <= LISTENED_AROUND
+
+
+@pytest.mark.parametrize("reactor", REACTORS)
+def test_ports_transports_and_connections_of_one_dual_stack_endpoint(
+    network: list[str], reactor: str
+) -> None:
+    report = run(network, "endpoint_builders", reactor)
+
+    assert_conforms("endpoint_builders", report, exempt=f"PortBuilder.{EXEMPTION}")
+
+
+def test_endpoint_without_descriptors_and_port_whose_accepts_fail(network: list[str]) -> None:
+    report = run(network, "port_cases", "EPollReactor")
+
+    assert_conforms("port_cases", report)

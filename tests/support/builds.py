@@ -35,9 +35,11 @@ def copy_checkout(destination: Path) -> frozenset[str]:
 
     An unpacked archive knows of no version control: there, every file but leftovers counts.
     """
-    if (CHECKOUT / ".git").exists():
+    if (CHECKOUT / ".git").exists() and shutil.which("git"):
+        # Git would refuse to list a checkout that belongs to another user.
+        command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
         listing = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True
+            command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True
         )
         for name in listing.stdout.split("\0"):
             # A file may be deleted and its deletion not be committed yet.

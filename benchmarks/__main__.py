@@ -1,0 +1,65 @@
+"""``python -m benchmarks``: every table, or the parts that are named."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from importlib.metadata import version
+
+from benchmarks import accept, addressing, imports
+
+_PARTS = {"accept": accept.tables, "addressing": addressing.tables, "imports": imports.tables}
+
+
+def main() -> None:
+    options = _options()
+    environment = _environment()
+    if not options.json:
+        print(", ".join(environment), flush=True)
+    results = []
+    for part in options.parts or _PARTS:
+        for table in _PARTS[part](options.rounds):
+            results.append(table.data())
+            if not options.json:
+                print(
+                    f"\n{table.markdown() if options.markdown else table.text()}",
+                    end="",
+                    flush=True,
+                )
+    if options.json:
+        print(json.dumps({"environment": environment, "tables": results}, indent=2))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "parts", nargs="*", choices=[*_PARTS, []], metavar="PART", help=", ".join(_PARTS)
+    )
+    parser.add_argument(
+        "--rounds", type=_positive, help="how many rounds to keep; else as many as each part needs"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object")
+    form.add_argument("--markdown", action="store_true", help="print Markdown tables")
+    return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def _environment() -> list[str]:
+    return [
+        f"{os.cpu_count()} CPUs",
+        platform.system(),
+        f"{platform.python_implementation()} {platform.python_version()}",
+        *(f"{name} {version(name)}" for name in ("Twisted", "dsadapter")),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What importing costs, in fresh processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from resource import RUSAGE_CHILDREN, getrusage
+
+from benchmarks.rounds import BEYOND, Samples, interleave
+from benchmarks.table import Table, Target
+
+_START = "python -c pass"
+_PACKAGE = "import dsadapter"
+_ADDRESSING = "import dsadapter.addressing"
+_DROP_IN = "the Twisted drop-in"
+_NOTHING = "importing what is there already"
+_FOREIGN = ("twisted", "pluggy", "zope")
+_NONE = Target(0)
+
+# What twisted.plugin.getPlugins has loaded before it comes to any drop-in. Not the drop-in cache:
+# reading a stale one imports every drop-in.
+_MACHINERY = "import twisted.plugin, twisted.plugins, twisted.internet.interfaces"
+_TIMED = """
+import sys, time
+{machinery}
+before = set(sys.modules)
+start = time.process_time()
+import {module}
+elapsed = time.process_time() - start
+loaded = set(sys.modules) - before
+print(elapsed * 1e3, sum(name.split(".")[0] != "dsadapter" for name in loaded - {{"{module}"}}))
+"""
+_LOADED = """
+{statement}
+import sys
+print(sum(name.split(".")[0] in {foreign} for name in sys.modules))
+"""
+
+
+def tables(rounds: int | None) -> Iterator[Table]:
+    rounds = rounds or 21
+    yield _starts(rounds)
+    yield _drop_in(rounds)
+
+
+def _starts(rounds: int) -> Table:
+    samples = Samples()
+    statements = {_START: "pass", _PACKAGE: _PACKAGE, _ADDRESSING: _ADDRESSING}
+    interleave({name: _process_time(code) for name, code in statements.items()}, rounds, samples)
+    table = Table(
+        "Importing the package",
+        "CPU time of a fresh interpreter that runs one statement and exits, and how many modules "
+        "of Twisted, pluggy and zope.interface it has loaded by then.",
+        samples,
+        "ms",
+    )
+    table.compare(_PACKAGE, _START, BEYOND, Target(10))
+    table.count(f"{_PACKAGE}: foreign modules", _foreign(_PACKAGE), _NONE)
+    table.compare(_ADDRESSING, _START, BEYOND)
+    table.count(f"{_ADDRESSING}: foreign modules", _foreign(_ADDRESSING), _NONE)
+    return table
+
+
+def _drop_in(rounds: int) -> Table:
+    samples = Samples()
+    module = "twisted.plugins.dsadapter_endpoints"
+    others = int(_timed_import(module)[1])
+    subjects = {
+        _DROP_IN: lambda: _timed_import(module)[0],
+        _NOTHING: lambda: _timed_import("twisted.plugin")[0],
+    }
+    interleave(subjects, rounds, samples)
+    table = Table(
+        "Importing the Twisted drop-in",
+        "CPU time of one import statement in a fresh interpreter that has already imported "
+        "twisted.plugin, twisted.plugins and twisted.internet.interfaces, and how many modules "
+        "that are not this package's it loads.",
+        samples,
+        "ms",
+    )
+    table.compare(_DROP_IN, _NOTHING, BEYOND, Target(5))
+    table.count(f"{_DROP_IN}: foreign modules", others)
+    return table
+
+
+def _process_time(code: str) -> Callable[[], float]:
+    def sample() -> float:
+        start = _children()
+        _run(code)
+        return (_children() - start) * 1e3
+
+    return sample
+
+
+def _children() -> float:
+    usage = getrusage(RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _timed_import(module: str) -> tuple[float, float]:
+    elapsed, others = _run(_TIMED.format(machinery=_MACHINERY, module=module)).split()
+    return float(elapsed), float(others)
+
+
+def _foreign(statement: str) -> int:
+    return int(_run(_LOADED.format(statement=statement, foreign=_FOREIGN)))
+
+
+def _run(code: str) -> str:
+    # Isolated: what is installed is measured, not what lies in the current directory.
+    command = [sys.executable, "-I", "-c", code]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

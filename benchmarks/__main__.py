@@ -34,6 +34,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    # Without arguments argparse looks for the empty list among the choices.
     parser.add_argument(
         "parts", nargs="*", choices=[*_PARTS, []], metavar="PART", help=", ".join(_PARTS)
     )

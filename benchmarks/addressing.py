@@ -15,7 +15,7 @@ from dsadapter.addressing import unmap
 from dsadapter.addressing.sockaddr import unmap_sockaddr
 
 _DISTINCT = 2000
-_PASSES = 5
+_PASSES = 10
 _FASTER = Target(25, at_least=True)
 _TEXT = "unmap(text)"
 _SOCKADDR = "unmap(sockaddr)"

@@ -53,5 +53,5 @@ def interleave(subjects: Mapping[str, Callable[[], float]], rounds: int, into: S
         figures = {subject: subjects[subject]() for subject in order}
         if number:
             into.add(figures)
-        # Nobody always runs after the same neighbour.
-        order.append(order.pop(0))
+        # Nobody always runs after the same neighbour, nor always late.
+        order.reverse()

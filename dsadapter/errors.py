@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-__all__ = ["NotDualStackError"]
+__all__ = ["NotDualStackError", "PluginError", "UnknownFrameworkError"]
 
 
 class NotDualStackError(OSError):
@@ -17,3 +17,22 @@ class NotDualStackError(OSError):
     def __init__(self, message: str, cause: OSError | None = None) -> None:
         number = cause.errno if cause is not None and cause.errno else errno.EAFNOSUPPORT
         super().__init__(number, message)
+
+
+class PluginError(Exception):
+    """A plugin is broken, is required and missing, or has refused an operation.
+
+    The message names the plugin, the hook if one was called, and the remedy.
+    """
+
+    def __init__(self, message: str, plugin: str) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+        """The name of the plugin: that of its entry point, or the one it was registered under."""
+
+
+class UnknownFrameworkError(LookupError):
+    """No plugin contributes a framework of this name, or the framework is not installed.
+
+    The message says which frameworks exist and what to install.
+    """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from socket import SOMAXCONN
 from typing import Literal, NamedTuple
 
 from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
@@ -34,7 +35,7 @@ class ListenPolicy(NamedTuple):
 
     @classmethod
     def for_interface(
-        cls, interface: str, port: int, backlog: int, reuse_port: bool = False
+        cls, interface: str, port: int, backlog: int = SOMAXCONN, reuse_port: bool = False
     ) -> ListenPolicy:
         """The policy for an interface as users write it.
 

@@ -1,1 +1,64 @@
-"""The frameworks that dual-stack endpoints exist for. Import one by its own name."""
+"""The frameworks that dual-stack endpoints exist for, and the registry of their adapters.
+
+Import a framework's own module by its name (:mod:`dsadapter.frameworks.twisted`), or ask the
+registry for its adapter. Neither imports another framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dsadapter.plugin import PluginManager
+
+__all__ = ["get_framework"]
+
+
+def get_framework(name: str) -> Any:
+    """The adapter of a framework, with its endpoint factories.
+
+    The built-in frameworks and a stranger's come by the same hook,
+    ``dsadapter_register_frameworks``.
+
+    :param name: the framework's name, such as ``"twisted"``.
+    :returns: an :class:`~dsadapter.interfaces.IFrameworkAdapter`.
+    :raises UnknownFrameworkError: if no plugin contributes it, or it is not installed; the message
+        says what there is and what to install.
+    :raises PluginError: if a required plugin is not registered.
+    """
+    # pluggy and zope.interface take their time.
+    from dsadapter.errors import UnknownFrameworkError
+    from dsadapter.plugin import get_plugin_manager
+
+    manager = get_plugin_manager()
+    manager.check_required()
+    adapter = manager.frameworks.get(name)
+    if adapter is None:
+        raise UnknownFrameworkError(
+            f"no plugin contributes the framework {name!r}; {_overview(manager)}"
+        )
+    if not adapter.is_available():
+        raise UnknownFrameworkError(
+            f"the framework {name!r} is not installed; install {adapter.requirement!r}, "
+            f"or use another one: {_overview(manager)}"
+        )
+    return adapter
+
+
+def _overview(manager: PluginManager) -> str:
+    there = _listing(f"{n} ({_state(a)})" for n, a in sorted(manager.frameworks.items()))
+    parts = [f"there are: {there}"]
+    if manager.blocked:
+        parts.append(f"blocked plugins: {_listing(sorted(manager.blocked))}")
+    if manager.failures:
+        parts.append(f"broken plugins: {_listing(sorted(manager.failures))}")
+    return "; ".join(parts)
+
+
+def _state(adapter: Any) -> str:
+    return "installed" if adapter.is_available() else f"install {adapter.requirement!r}"
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 
 from dsadapter.errors import NotDualStackError
 from dsadapter.policy import ListenPolicy
@@ -18,10 +19,16 @@ from dsadapter.sockets.options import (
     set_v6only,
 )
 
+BeforeBind = Callable[[socket.socket, ListenPolicy], None]
 
-def open_listening_socket(policy: ListenPolicy) -> CanonicalSocket:
+
+def open_listening_socket(
+    policy: ListenPolicy, before_bind: BeforeBind | None = None
+) -> CanonicalSocket:
     """Create, configure, bind and listen; on any failure nothing stays open.
 
+    :param before_bind: called with the socket and the policy when all options are set; what it
+        raises comes out of this function, and nothing stays open.
     :returns: a non-blocking, close-on-exec socket that accepts connections. For ``dual-stack`` it
         is AF_INET6 with ``IPV6_V6ONLY`` cleared before bind, for ``ipv6`` with it set, for ``ipv4``
         AF_INET.
@@ -31,6 +38,8 @@ def open_listening_socket(policy: ListenPolicy) -> CanonicalSocket:
     """
     sock = _create(policy)
     try:
+        if before_bind is not None:
+            before_bind(sock, policy)
         _bind(sock, policy)
         sock.listen(policy.backlog)
     except OSError as error:

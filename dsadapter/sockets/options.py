@@ -80,5 +80,16 @@ def set_v6only(sock: socket.socket, v6only: bool) -> None:
         raise NotDualStackError(
             f"IPV6_V6ONLY can't be cleared ({error.strerror})", error
         ) from error
-    if bool(sock.getsockopt(V6ONLY.level, V6ONLY.number)) != v6only:
+    if read_v6only(sock) != v6only:
         raise NotDualStackError(f"IPV6_V6ONLY was set to {int(v6only)} but reads back otherwise")
+
+
+def read_v6only(sock: socket.socket) -> bool | None:
+    """What ``IPV6_V6ONLY`` is on a socket; None for one that is not AF_INET6.
+
+    :raises OSError: as ``getsockopt``.
+    """
+    if sock.family != socket.AF_INET6:
+        return None
+    assert V6ONLY.number is not None
+    return bool(sock.getsockopt(V6ONLY.level, V6ONLY.number))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, Self
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, execute
@@ -41,6 +41,14 @@ class DualStackServerEndpoint:
     ) -> None:
         self._reactor = reactor
         self._policy = ListenPolicy.for_interface(interface, port, backlog, reusePort)
+
+    @classmethod
+    def withPolicy(cls, reactor: Any, policy: ListenPolicy) -> Self:
+        """The endpoint for a policy that has been made elsewhere."""
+        self = cls.__new__(cls)
+        self._reactor = reactor
+        self._policy = policy
+        return self
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._policy} ({self._policy.mode})>"

@@ -32,14 +32,21 @@ class DualStackServerParser:
     prefix = "dualstack"
 
     def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
-        """A :class:`~dsadapter.frameworks.twisted.endpoints.DualStackServerEndpoint`.
+        """A :class:`~dsadapter.frameworks.twisted.endpoints.DualStackServerEndpoint`, from the
+        factory that the framework registry has for Twisted.
 
         :raises ValueError: naming the offending part and the form to use.
+        :raises UnknownFrameworkError: if the plugin ``twisted`` is blocked.
+        :raises PluginError: if a required plugin is not registered.
         """
         options = _server_options(_as_text(args), {k: _text(v) for k, v in kwargs.items()})
-        from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
+        from dsadapter.frameworks import get_framework
+        from dsadapter.policy import ListenPolicy
 
-        return DualStackServerEndpoint(reactor, **options)
+        endpoint: IStreamServerEndpoint = get_framework("twisted").server(
+            reactor, ListenPolicy.for_interface(**options)
+        )
+        return endpoint
 
 
 @implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
@@ -98,8 +105,8 @@ def _server_options(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str,
             "backlog", options["backlog"], 2**31 - 1, "dualstack:8080:backlog=128"
         )
     if "reusePort" in options:
-        options["reusePort"] = _yes_or_no("reusePort", options["reusePort"])
-    return options
+        options["reuse_port"] = _yes_or_no("reusePort", options.pop("reusePort"))
+    return {"interface": "::", **options}
 
 
 def _number(name: str, text: str, highest: int, example: str) -> int:

@@ -11,15 +11,23 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.python import log
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.policy import ListenPolicy
+from dsadapter.dispatch import ConnectionObservers
+from dsadapter.errors import PluginError
+from dsadapter.interfaces import IListener
+from dsadapter.plugin import active_hooks
+from dsadapter.policy import ListenMode, ListenPolicy
+from dsadapter.records import Connection, Operation, Refusal
 from dsadapter.sockets.listening import open_listening_socket
 
 # Windows' event loops break with more than one accept a turn; so says tcp.Port.
 _ACCEPTS_ADAPT = os.name == "posix"
 
 
+@implementer(IListener)
 class StreamPort(tcp.Port):
     """A listening port for one :class:`~dsadapter.policy.ListenPolicy`.
 
@@ -27,19 +35,39 @@ class StreamPort(tcp.Port):
     ``tcp.Server`` itself: the accepted socket's canonical names make every address that it shows.
     """
 
+    framework = "twisted"
+
     def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
         super().__init__(policy.port, factory, policy.backlog, policy.host, reactor)
-        self._policy = policy
+        self.policy = policy
+        self._addresses: tuple[SocketAddress, ...] = ()
+        self._opened = False
+
+    @property
+    def mode(self) -> ListenMode:
+        """Which address families are served."""
+        return self.policy.mode
+
+    def addresses(self) -> tuple[SocketAddress, ...]:
+        """The canonical address of the listening socket, as last bound; empty before that."""
+        return self._addresses
 
     def startListening(self) -> None:
         """Open the listening socket and begin accepting; a stopped port can be started again.
 
         :raises CannotListenError: with the reason in its text; nothing stays open.
         """
-        policy = self._policy
+        policy = self.policy
         try:
-            skt = open_listening_socket(policy)
+            hooks = self._hooks = active_hooks()
+        except PluginError as error:
+            raise CannotListenError(policy.host, policy.port, error) from error
+        try:
+            skt = open_listening_socket(policy, hooks.before_bind)
         except OSError as error:
+            raise CannotListenError(policy.host, policy.port, error) from error
+        except PluginError as error:
+            self._refused("listen", (policy.host, policy.port), error.plugin, str(error))
             raise CannotListenError(policy.host, policy.port, error) from error
         self._preexistingSocket = skt
         try:
@@ -50,6 +78,17 @@ class StreamPort(tcp.Port):
             raise
         # tcp.Port leaves a socket that it was given without shutdown(); this one is its own.
         self._shouldShutdown = True
+        self._addresses = (skt.getsockname(),)
+        self._opened = True
+        if hooks.listener_opened is not None:
+            hooks.listener_opened(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Close the listening socket."""
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        opened, self._opened = self._opened, False
+        if opened and self._hooks.listener_closed is not None:
+            self._hooks.listener_closed(self)
 
     def doRead(self) -> None:
         """Accept connections: ``tcp.Port.doRead`` without its costs.
@@ -100,10 +139,47 @@ class StreamPort(tcp.Port):
             raise
         if protocol is None:
             skt.close()
+            self._refused("accept", address, None, "the application's factory built no protocol")
             return
         session = self.sessionno
         self.sessionno = session + 1
-        protocol.makeConnection(self.transport(skt, protocol, address, self, session, self.reactor))
+        transport = self.transport(skt, protocol, address, self, session, self.reactor)
+        observers = self._hooks.connections
+        if observers is not None:
+            self._observe(transport, address, skt.getsockname(), observers)
+        protocol.makeConnection(transport)
+
+    def _observe(
+        self,
+        transport: Any,
+        peer: SocketAddress,
+        local: SocketAddress,
+        observers: ConnectionObservers,
+    ) -> None:
+        made, lost = observers
+        connection = Connection(self.framework, self, peer, local)
+        if lost is not None:
+            unobserved = transport.connectionLost
+
+            def observedConnectionLost(reason: Failure) -> None:
+                del transport.connectionLost
+                try:
+                    unobserved(reason)
+                finally:
+                    lost(connection)
+
+            # On the object: its class is for the application to choose.
+            transport.connectionLost = observedConnectionLost
+        if made is not None:
+            made(connection)
+
+    def _refused(
+        self, operation: Operation, address: SocketAddress, plugin: str | None, reason: str
+    ) -> None:
+        if self._hooks.operation_refused is not None:
+            self._hooks.operation_refused(
+                Refusal(self.framework, operation, address, plugin, reason)
+            )
 
     def _buildAddr(self, address: SocketAddress) -> IPv4Address | IPv6Address:
         return (IPv4Address if len(address) == 2 else IPv6Address)("TCP", *address)

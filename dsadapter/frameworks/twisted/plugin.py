@@ -1,0 +1,49 @@
+"""The built-in plugin ``twisted``: Twisted's adapter for the framework registry.
+
+It imports nothing of Twisted before a factory is called.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import implementer
+
+from dsadapter import hookimpl
+from dsadapter.interfaces import IFrameworkAdapter, IServerEndpointFactory
+
+if TYPE_CHECKING:
+    from dsadapter.policy import ListenPolicy
+
+
+@implementer(IServerEndpointFactory)
+class TwistedServerFactory:
+    """Makes a :class:`~dsadapter.frameworks.twisted.endpoints.DualStackServerEndpoint`."""
+
+    def __call__(self, runtime: Any, policy: ListenPolicy) -> Any:
+        """An ``IStreamServerEndpoint``; ``runtime`` is the reactor."""
+        from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
+
+        return DualStackServerEndpoint.withPolicy(runtime, policy)
+
+
+@implementer(IFrameworkAdapter)
+class TwistedAdapter:
+    """Twisted; what it has no factory for yet is None."""
+
+    name = "twisted"
+    requirement = "twisted>=22.10"
+    server = TwistedServerFactory()
+    client = None
+    datagram = None
+
+    def is_available(self) -> bool:
+        """Whether Twisted is installed."""
+        return importlib.util.find_spec("twisted") is not None
+
+
+@hookimpl
+def dsadapter_register_frameworks() -> TwistedAdapter:
+    """Contribute Twisted."""
+    return TwistedAdapter()

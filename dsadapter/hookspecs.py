@@ -1,0 +1,124 @@
+"""The hooks that a plugin may implement, each marked with :data:`dsadapter.hookimpl`.
+
+Common to all: an implementation names only the arguments that it wants. It is a plain function, not
+``async``, and no pluggy wrapper; one that is not is refused when its plugin registers. It is called
+in the thread of the framework, which it must not block: Twisted's is the reactor thread. Several
+plugins are called in pluggy's order, the last registered first, ``tryfirst`` and ``trylast``
+respected. Only ``Exception`` is caught. A hook that nobody implements costs nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from pluggy import HookspecMarker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dsadapter.interfaces import IFrameworkAdapter, IListener
+    from dsadapter.policy import ListenPolicy
+    from dsadapter.records import Connection, Refusal
+
+hookspec = HookspecMarker("dsadapter")
+
+
+@hookspec
+def dsadapter_register_frameworks() -> IFrameworkAdapter | Iterable[IFrameworkAdapter] | None:
+    """Contribute framework adapters.
+
+    **Called** once a plugin, when it registers, in the thread that registers it: for an installed
+    plugin the first that opens something or asks for a framework.
+
+    **An exception**, or what does not verify as
+    :class:`~dsadapter.interfaces.IFrameworkAdapter`, or a name that another plugin has taken:
+    the plugin is not registered, and one message says so.
+
+    **Costs** whatever it imports, at the first use of any endpoint: import the framework itself in
+    the factories.
+
+    :returns: one adapter, several, or None.
+    """
+
+
+@hookspec
+def dsadapter_before_bind(sock: socket.socket, policy: ListenPolicy) -> None:
+    """Look at a socket that is about to be bound, set options of your own on it, or refuse.
+
+    **Called** once per socket that listens, after its options are set and before ``bind``.
+
+    **An exception** refuses this one operation, as does returning anything but None: the socket is
+    closed and the application gets the error that its framework has for not being able to listen.
+    So does closing the socket or changing ``IPV6_V6ONLY``, which is read back afterwards: a plugin
+    can't widen what was asked for.
+
+    **Costs** one call per socket.
+
+    :param sock: unbound; its addresses are canonical.
+    :param policy: what was asked for; ``policy.host`` and ``policy.port`` are canonical.
+    """
+
+
+@hookspec
+def dsadapter_listener_opened(listener: IListener) -> None:
+    """A listener accepts connections from now on.
+
+    **Called** once each time that it opens; one that is opened again is told of again.
+
+    **An exception** is logged, at a limited rate; other plugins are called and the listener stays
+    open. What is returned is ignored, with a message.
+
+    **Costs** one call per listener.
+    """
+
+
+@hookspec
+def dsadapter_listener_closed(listener: IListener) -> None:
+    """A listener has closed: exactly once after ``dsadapter_listener_opened``.
+
+    Connections that it accepted may live on.
+
+    **Called**, and **an exception** dealt with, as ``dsadapter_listener_opened``; **costs** the
+    same.
+    """
+
+
+@hookspec
+def dsadapter_connection_made(connection: Connection) -> None:
+    """A connection has been accepted and the application has built its protocol, which has not been
+    told yet.
+
+    **Called** once per connection. A plugin that registers while a listener is open is told of the
+    connections from then on.
+
+    **An exception** is logged, at a limited rate; other plugins are called and the connection is
+    not touched. What is returned is ignored, with a message.
+
+    **Costs** one plain call per connection and the making of the record, which all plugins share;
+    pluggy is not involved. ``docs/benchmarks.md`` has the figure.
+    """
+
+
+@hookspec
+def dsadapter_connection_lost(connection: Connection) -> None:
+    """A connection has ended, and its protocol has been told.
+
+    **Called** exactly once per connection that was accepted while the plugin was registered, with
+    the record that ``dsadapter_connection_made`` was given, unless the plugin has gone by then.
+
+    **An exception** is dealt with as for ``dsadapter_connection_made``; **costs** the same.
+    """
+
+
+@hookspec
+def dsadapter_operation_refused(refusal: Refusal) -> None:
+    """Something did not happen because somebody said no: a plugin that refused in
+    ``dsadapter_before_bind``, or the application, whose factory built no protocol for a connection
+    that is closed again.
+
+    **Called** once per refusal.
+
+    **An exception** is dealt with as for ``dsadapter_connection_made``; **costs** nothing but for
+    what is refused.
+    """

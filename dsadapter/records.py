@@ -1,0 +1,61 @@
+"""What observers are told: one frozen record a call, with canonical addresses only.
+
+A record is compared by identity: the one of ``dsadapter_connection_lost`` is the very object of
+``dsadapter_connection_made``. Later versions add attributes and take none away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from dsadapter.addressing.sockaddr import SocketAddress
+
+if TYPE_CHECKING:
+    from dsadapter.interfaces import IListener
+
+__all__ = ["Connection", "Family", "Operation", "Refusal"]
+
+Family = Literal["ipv4", "ipv6"]
+
+Operation = Literal["listen", "accept"]
+"""What was refused."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Connection:
+    """One stream connection."""
+
+    framework: str
+    """The name of the framework that carries it, such as ``twisted``."""
+    listener: IListener
+    """The listener that accepted it."""
+    peer: SocketAddress
+    """``(host, port)`` of an IPv4 peer; ``(host, port, flow info, scope id)`` of an IPv6 one, the
+    host with its zone if it has one."""
+    local: SocketAddress
+    """The address that the peer connected to, in the same form."""
+
+    @property
+    def family(self) -> Family:
+        """The address family that the peer speaks."""
+        return "ipv4" if len(self.peer) == 2 else "ipv6"
+
+    @property
+    def translated(self) -> bool:
+        """Whether the kernel names the peer by an IPv4-mapped address."""
+        return len(self.peer) == 2 and self.listener.mode == "dual-stack"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refusal:
+    """An operation that did not happen, because a plugin or the application said no."""
+
+    framework: str
+    operation: Operation
+    address: SocketAddress
+    """Where it would have listened, or the peer whose connection was closed."""
+    plugin: str | None
+    """The name of the plugin that refused; None for the application, whose factory built no
+    protocol."""
+    reason: str

@@ -33,7 +33,9 @@ class Block(NamedTuple):
 
 
 def blocks() -> list[Block]:
-    found = re.findall(r"^```(\w+) ?([^\n]*)\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^```(\w+) ?([^\n]*)\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL
+    )
     return [Block(*block) for block in found]
 
 

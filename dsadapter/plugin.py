@@ -240,6 +240,10 @@ class PluginManager:
                     f"{hook} is 'async'; write a plain function, which does not wait"
                 )
             for argument in _required_arguments(function):
+                if inspect.isclass(plugin) and argument == "self":
+                    raise _InvalidPluginError(
+                        f"it is the class {plugin.__qualname__}; name an instance, or a module"
+                    )
                 if argument not in specification:
                     raise _InvalidPluginError(
                         f"{hook} has no argument {argument!r}; it has {_listing(specification)}"
@@ -255,6 +259,9 @@ class PluginManager:
             if implementation.plugin is not plugin:
                 continue
             result = implementation.function()
+            if inspect.iscoroutine(result):
+                result.close()
+                raise _InvalidPluginError("it returned a coroutine, which nobody awaits")
             if result is None:
                 continue
             adapters += result if isinstance(result, (list, tuple, set)) else [result]

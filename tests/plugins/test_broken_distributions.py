@@ -255,6 +255,23 @@ def test_a_plugin_that_registers_another_when_it_is_imported(run: Run) -> None:
     assert report["messages"] == ["first", "second"]
 
 
+def test_installed_plugins_are_loaded_once_and_not_before_they_are_needed(
+    run: Run, environment: Environment
+) -> None:
+    source = """
+        import logging
+        from dsadapter import hookimpl
+        logging.error("imported")
+        @hookimpl
+        def dsadapter_listener_opened(): pass
+    """
+    report = run(broken(source))
+    assert report["served"] == SERVED
+    assert report["messages"] == ["imported"]
+    imports = "import dsadapter.frameworks.twisted, twisted.plugins.dsadapter_endpoints"
+    assert environment.run("-B", "-c", imports) == ""
+
+
 def saying(name: str, text: str) -> tuple[str, Any, Any]:
     module = name.replace("-", "_")
     source = (

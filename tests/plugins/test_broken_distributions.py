@@ -11,6 +11,7 @@ import pytest
 from support.builds import Distributions
 from support.distributions import build_plugin
 from support.environments import Environment, clean_environment, create_environment
+from support.programs import FAMILIES, curl, serving
 
 SCRIPTS = Path(__file__).parent / "scripts"
 SERVED = ["served 127.0.0.1", "served ::1"]
@@ -270,6 +271,20 @@ def test_installed_plugins_are_loaded_once_and_not_before_they_are_needed(
     assert report["messages"] == ["imported"]
     imports = "import dsadapter.frameworks.twisted, twisted.plugins.dsadapter_endpoints"
     assert environment.run("-B", "-c", imports) == ""
+
+
+def test_an_operator_reads_the_message_once_in_the_log_of_twist(
+    run: Run, environment: Environment
+) -> None:
+    plugin = broken("raise RuntimeError('the disk is full')")
+    run(plugin)
+    twist = environment.program("twist")
+    with serving(lambda port: [twist, "web", "--listen", f"dualstack:{port}"]) as (server, port):
+        for family in FAMILIES:
+            assert curl(family, port).startswith("HTTP/1.1 200")
+        log = server.stop()
+    assert log.count(SKIPPED + "can't be imported: RuntimeError: the disk is full") == 1
+    assert log.count(REMEDY) == 1
 
 
 def saying(name: str, text: str) -> tuple[str, Any, Any]:

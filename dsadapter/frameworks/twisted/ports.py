@@ -24,6 +24,7 @@ from dsadapter.plugin import active_hooks
 from dsadapter.policy import FALLBACKS, ListenMode, ListenPolicy
 from dsadapter.records import Connection, Operation, Refusal
 from dsadapter.sockets.pair import open_listening_sockets
+from dsadapter.sockets.sharing import sharing_conflict
 
 _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
 
@@ -48,7 +49,7 @@ class StreamPort(tcp.Port):
     """
 
     framework = "twisted"
-    _log = Logger("dsadapter.twisted")
+    _log = Logger()
 
     def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
         super().__init__(policy.port, factory, policy.backlog, policy.host, reactor)
@@ -72,6 +73,7 @@ class StreamPort(tcp.Port):
             hooks = self._hooks = active_hooks()
         except PluginError as error:
             raise CannotListenError(policy.host, policy.port, error) from error
+        conflict = sharing_conflict(policy)
         try:
             listening = open_listening_sockets(policy, hooks.before_bind)
         except OSError as error:
@@ -103,6 +105,8 @@ class StreamPort(tcp.Port):
                 reason=listening.lack.reason,
                 choices="|".join(FALLBACKS),
             )
+        if conflict is not None:
+            self._log.warn("{conflict}", conflict=conflict)
         self._opened = True
         if hooks.listener_opened is not None:
             hooks.listener_opened(self)

@@ -102,8 +102,8 @@ def test_an_earlier_IPv4_listener_is_found(
         stop(reactor, dual)
     assert warnings == [
         (
-            f"{host}:{number} of another socket shares the port with [::]:{number} and takes its IPv4 "
-            f"connections from it. Close that one, or make it dual-stack, too"
+            f"{host}:{number} of another socket shares the port with [::]:{number} and takes its "
+            f"IPv4 connections from it. Close that one, or make it dual-stack, too"
         )
     ]
 

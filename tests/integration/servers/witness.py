@@ -14,7 +14,6 @@ from typing import Any
 from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
 
 
-
 def install_on_uvloop() -> None:
     import uvloop
 

@@ -1,4 +1,4 @@
-"""The recipe in ``examples/container``: its commands, run one by one where no image can be built."""
+"""The commands of the recipe in ``examples/container``, one by one: no image can be built here."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ def test_its_commands_make_an_environment_that_serves_where_IPv6_is_off(
 ) -> None:
     place = tmp_path / "place"
     # This interpreter is the image's.
-    interpreter = {"python3 -m": f"{sys.executable} -m", "install --no-cache-dir dsadapter": ""}
-    interpreter["install --no-cache-dir dsadapter"] = f"install {distributions.wheel}"
+    substitutes = {
+        "python3 -m": f"{sys.executable} -m",
+        "install --no-cache-dir dsadapter": f"install {distributions.wheel}",
+        PLACE: str(place),
+    }
     for command in lines("RUN"):
-        for text, here in {**interpreter, PLACE: str(place)}.items():
+        for text, here in substitutes.items():
             command = command.replace(text, here)
         done = subprocess.run(
             ["sh", "-c", command], capture_output=True, text=True, env=clean_environment(), cwd="/"

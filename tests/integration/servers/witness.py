@@ -95,7 +95,12 @@ def logged(event: dict[str, Any]) -> None:
 def listening(port: Any) -> None:
     if limit := int(sys.argv[3]):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    say(port=port.getHost().port, host=shown(port.getHost()), interface=port.interface)
+    say(
+        port=port.getHost().port,
+        host=shown(port.getHost()),
+        interface=port.interface,
+        mode=getattr(port, "mode", None),
+    )
 
 
 def refused(failure: Any) -> None:

@@ -7,10 +7,15 @@ from typing import Any, Self
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
+from dsadapter.frameworks.twisted.adopting import AdoptedPort, adopts_sockets
 from dsadapter.frameworks.twisted.ports import StreamPort
 from dsadapter.policy import Fallback, ListenPolicy
 
@@ -71,10 +76,15 @@ class DualStackServerEndpoint:
             listener = StreamPort(policy, protocolFactory, self._reactor)
             listener.startListening()
             return listener
+        if adopts_sockets(self._reactor):
+            adopted = AdoptedPort(policy, protocolFactory, self._reactor)
+            adopted.startListening()
+            return adopted
         if isinstance(self._reactor, ReactorBase):
             raise NotImplementedError(
-                f"{type(self._reactor).__name__} has no dual-stack port yet; "
-                f"run on the select or asyncio reactor"
+                f"{type(self._reactor).__name__} has port classes of its own and adopts no socket "
+                f"(IReactorSocket), so it can't listen dual-stack; run on another reactor, as with "
+                f"'twist --reactor=select'"
             )
         # A reactor without descriptors, as in tests: it records what it is asked for.
         port: IListeningPort = self._reactor.listenTCP(

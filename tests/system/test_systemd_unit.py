@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.builds import CHECKOUT
+from support.environments import open_to_everybody
 from support.namespaces import namespace, needs_root
 from support.processes import running_command
 from support.seccomp import without
@@ -78,9 +79,7 @@ def test_the_server_runs_with_what_it_grants(service: dict[str, list[str]], tmp_
     ]
     assert denied
     (tmp_path / "hello.txt").write_text("hello")
-    # The tests' own folder is closed to others.
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    open_to_everybody(tmp_path)
     program, *options = service["ExecStart"]
     twist = Path(sys.executable).parent / Path(program).name
     options = [option.replace("/srv/www", str(tmp_path)) for option in options]

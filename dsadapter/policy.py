@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socket import SOMAXCONN
+from socket import SOCK_DGRAM, SOCK_STREAM, SOMAXCONN, SocketKind
 from typing import Literal, NamedTuple
 
 from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
@@ -12,6 +12,8 @@ ListenMode = Literal["dual-stack", "ipv4", "ipv6"]
 
 MAX_PORT = 65535
 MAX_BACKLOG = 2**31 - 1
+MAX_PACKET_SIZE = 2**31 - 1
+DEFAULT_PACKET_SIZE = 8192
 
 _UNSPECIFIED_IPV6 = bytes(16)
 
@@ -33,6 +35,11 @@ class ListenPolicy(NamedTuple):
     reuse_port: bool
     """Share the port with other sockets of this user that ask for it too (``SO_REUSEPORT``)."""
 
+    @property
+    def socket_type(self) -> SocketKind:
+        """``SOCK_STREAM``."""
+        return SOCK_STREAM
+
     @classmethod
     def for_interface(
         cls, interface: str, port: int, backlog: int = SOMAXCONN, reuse_port: bool = False
@@ -50,6 +57,43 @@ class ListenPolicy(NamedTuple):
             _in_range("port", port, 0, MAX_PORT),
             _in_range("backlog", backlog, 1, MAX_BACKLOG),
             reuse_port,
+        )
+
+    def __str__(self) -> str:
+        return socket_name(self.host, self.port)
+
+
+class DatagramPolicy(NamedTuple):
+    """How to receive datagrams; interfaces mean what they mean to :class:`ListenPolicy`."""
+
+    mode: ListenMode
+    host: str
+    """The canonical literal to bind: ``::``, dotted IPv4, or native IPv6 with its zone id."""
+    port: int
+    """0 to 65535; 0 lets the system choose."""
+    max_packet_size: int
+    """How many bytes of payload a datagram may have."""
+
+    @property
+    def socket_type(self) -> SocketKind:
+        """``SOCK_DGRAM``."""
+        return SOCK_DGRAM
+
+    @classmethod
+    def for_interface(
+        cls, interface: str, port: int, max_packet_size: int = DEFAULT_PACKET_SIZE
+    ) -> DatagramPolicy:
+        """The policy for an interface as users write it.
+
+        :param interface: as for :meth:`ListenPolicy.for_interface`.
+        :raises ValueError: naming the offending value and the form to use.
+        """
+        mode, host = _mode_and_host(interface)
+        return cls(
+            mode,
+            host,
+            _in_range("port", port, 0, MAX_PORT),
+            _in_range("maxPacketSize", max_packet_size, 1, MAX_PACKET_SIZE),
         )
 
     def __str__(self) -> str:

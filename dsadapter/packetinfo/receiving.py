@@ -37,6 +37,7 @@ _CACHED_SECONDS = 1.0
 _MSG_TRUNC = int(socket.MSG_TRUNC)
 _MSG_CTRUNC = int(socket.MSG_CTRUNC)
 _CUT = _MSG_TRUNC | _MSG_CTRUNC
+_MSG_ERRQUEUE = int(getattr(socket, "MSG_ERRQUEUE", 0))
 _SIOCINQ = 0x541B
 _NOTHING = bytes(4)
 
@@ -137,6 +138,17 @@ class Receiver:
         except BlockingIOError:
             self._turn_ends()
             return [], 0, True
+
+    def discard_errors(self) -> None:
+        """Empty the error queue, if somebody has asked for one; left alone it would never let the
+        reactor rest."""
+        if not _MSG_ERRQUEUE:
+            return
+        try:
+            while True:
+                self._socket.recvmsg(1, 0, _MSG_ERRQUEUE)
+        except OSError:
+            pass
 
     def _receive_one(self) -> tuple[list[Datagram], int, bool]:
         data, messages, flags, name = self._socket.recvmsg(self._size, CONTROL_SIZE)

@@ -10,7 +10,12 @@ from typing import Any
 
 from twisted.internet import udp
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import CannotListenError, InvalidAddressError, MessageLengthError
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectionDone,
+    InvalidAddressError,
+    MessageLengthError,
+)
 from twisted.internet.interfaces import IMulticastTransport
 from twisted.internet.protocol import AbstractDatagramProtocol
 from twisted.python import log
@@ -28,6 +33,12 @@ from dsadapter.policy import DatagramPolicy
 from dsadapter.sockets.datagram import open_datagram_socket
 from dsadapter.sockets.literals import BROADCAST, canonical_text, parse_literal
 
+# What ICMP can say about the peer of a connected port; none of it is a reason to end.
+_UNREACHABLE_NAMES = (
+    *("EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN", "ENONET"),
+    *("ENOPROTOOPT", "EPROTO", "EOPNOTSUPP", "EACCES", "EMSGSIZE"),
+)
+_UNREACHABLE = {getattr(errno, name) for name in _UNREACHABLE_NAMES if hasattr(errno, name)}
 _REFUSED = (errno.ECONNREFUSED, getattr(errno, "WSAECONNREFUSED", errno.ECONNREFUSED))
 _TOO_LONG = (errno.EMSGSIZE, getattr(errno, "WSAEMSGSIZE", errno.EMSGSIZE))
 _NOT_OURS = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV)
@@ -109,10 +120,11 @@ class DatagramPort(Counters, DualStackMulticast, udp.Port):
             try:
                 received, size, drained = self._receiver.receive(self.maxThroughput - read)
             except OSError as error:
-                if error.errno not in _REFUSED:
+                if error.errno in _REFUSED:
+                    if self._connectedAddr:
+                        self.protocol.connectionRefused()
+                elif error.errno not in _UNREACHABLE:
                     raise
-                if self._connectedAddr:
-                    self.protocol.connectionRefused()
                 return
             read += size
             self._arrived = iter(received)
@@ -252,7 +264,15 @@ class DatagramPort(Counters, DualStackMulticast, udp.Port):
         return IPv6Address("UDP", canonical_text(packed, more[1]), port)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """Close the socket."""
+        """Close the socket; but an ICMP message about the peer of a connected port is not its end.
+
+        The reactors of poll and epoll take the latter for a lost connection.
+        """
+        if reason is not None and reason.check(ConnectionDone):
+            self.startReading()  # type: ignore[no-untyped-call]
+            self.doRead()
+            self._receiver.discard_errors()
+            return
         # A protocol that has been stopped gets nothing more.
         for _ in self._arrived:
             pass

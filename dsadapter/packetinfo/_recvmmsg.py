@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -20,7 +19,7 @@ NAME_SIZE = 32
 _MAX_SLOTS = 64
 _MAX_BYTES = 256 * 1024
 _MAX_PAYLOAD = 65535
-_STRIDE = NAME_SIZE + CONTROL_SIZE
+STRIDE = NAME_SIZE + CONTROL_SIZE
 _MSG_DONTWAIT = 0x40
 
 
@@ -62,9 +61,7 @@ def _library() -> tuple[Any, Any, struct.Struct]:
     class Element(ctypes.Structure):
         _fields_ = (("header", Header), ("length", ctypes.c_uint))
 
-    function.argtypes = [
-        ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p
-    ]  # fmt: skip
+    # No argtypes: converting five arguments takes a third of the call.
     function.restype = ctypes.c_int
     offsets = [Header.control_length.offset, Header.flags.offset, Element.length.offset]
     formats = ["Q" if ctypes.sizeof(ctypes.c_size_t) == 8 else "I", "i", "I"]
@@ -77,14 +74,14 @@ def _library() -> tuple[Any, Any, struct.Struct]:
 
 
 class Batch:
-    """Buffers for one socket.
+    """Buffers for the datagrams of one socket.
 
     :param max_packet_size: how many bytes of each datagram are kept.
     :raises BatchUnavailableError: if there is no such function.
     """
 
     def __init__(self, max_packet_size: int) -> None:
-        self._receive, (element, vector), self._results = _library()
+        self._receive, (element, vector), self._layout = _library()
         import ctypes
 
         self._get_errno = ctypes.get_errno
@@ -92,7 +89,7 @@ class Batch:
         self.slots = max(1, min(_MAX_SLOTS, _MAX_BYTES // self.size))
         # Untouched pages of a large buffer take no memory.
         payloads = bytearray(self.slots * self.size)
-        envelopes = bytearray(self.slots * _STRIDE)
+        envelopes = bytearray(self.slots * STRIDE)
         payload = ctypes.addressof(ctypes.c_char.from_buffer(payloads))
         envelope = ctypes.addressof(ctypes.c_char.from_buffer(envelopes))
         elements = (element * self.slots)()
@@ -101,51 +98,56 @@ class Batch:
             self._vectors[index].base = payload + index * self.size
             self._vectors[index].length = self.size
             header = elements[index].header
-            header.name = envelope + index * _STRIDE
+            header.name = envelope + index * STRIDE
             header.name_length = NAME_SIZE
             header.vectors = ctypes.pointer(self._vectors[index])
             header.vector_count = 1
-            header.control = envelope + index * _STRIDE + NAME_SIZE
+            header.control = envelope + index * STRIDE + NAME_SIZE
             header.control_length = CONTROL_SIZE
-        self._address = ctypes.addressof(elements)
+        self._address = ctypes.c_void_p(ctypes.addressof(elements))
         self._element_size = ctypes.sizeof(element)
         self._elements = memoryview(elements).cast("B")
         self._fresh = bytes(self._elements)
         self._payloads = memoryview(payloads)
         self._envelopes = memoryview(envelopes)
 
-    def receive(self, descriptor: int, limit: int) -> int:
-        """Receive what waits, at most ``limit`` datagrams and as many as there are slots.
+    def receive(self, descriptor: int, limit: int) -> list[tuple[bytes, int, bytes]]:
+        """Receive what waits, at most ``limit`` datagrams, which is at most as many as slots.
 
-        :returns: how many came; fewer than could have means that no more were waiting.
+        :returns: for each datagram the socket address (:data:`NAME_SIZE` bytes) with the control
+            messages after it, the flags, and the payload. Fewer than ``limit`` mean that no more
+            were waiting.
         :raises BatchUnavailableError: if a sandbox denies the call.
         :raises OSError: as ``recvmsg``, BlockingIOError included.
         """
-        count: int = self._receive(descriptor, self._address, limit, _MSG_DONTWAIT, None)
+        count = self._receive(descriptor, self._address, limit, _MSG_DONTWAIT, None)
         if count < 0:
             number = self._get_errno()
             if number in (errno.ENOSYS, errno.EPERM):
                 raise BatchUnavailableError(os.strerror(number))
             raise OSError(number, os.strerror(number))
-        return count
-
-    def results(self, count: int) -> Iterator[tuple[int, int, int]]:
-        """For each datagram the length of its control messages, its flags, its length."""
-        return self._results.iter_unpack(self._elements[: count * self._element_size])
-
-    def envelopes(self, count: int) -> bytes:
-        """The socket addresses and control messages, at intervals of :data:`STRIDE`."""
-        return self._envelopes[: count * _STRIDE].tobytes()
-
-    @property
-    def payloads(self) -> memoryview:
-        """The datagrams, at intervals of ``size``."""
-        return self._payloads
-
-    def reset(self, count: int) -> None:
-        """Make the slots ready again, whose lengths the kernel has overwritten."""
         end = count * self._element_size
-        self._elements[:end] = self._fresh[:end]
-
-
-STRIDE = _STRIDE
+        elements = self._elements
+        payloads = self._payloads
+        if count == 1:
+            control_length, flags, length = self._layout.unpack_from(elements)
+            envelope = self._envelopes[: NAME_SIZE + control_length].tobytes()
+            received = [(envelope, flags, payloads[:length].tobytes())]
+        else:
+            envelopes = self._envelopes[: count * STRIDE].tobytes()
+            size = self.size
+            received = []
+            place = start = 0
+            for control_length, flags, length in self._layout.iter_unpack(elements[:end]):
+                received.append(
+                    (
+                        envelopes[place : place + NAME_SIZE + control_length],
+                        flags,
+                        payloads[start : start + length].tobytes(),
+                    )
+                )
+                place += STRIDE
+                start += size
+        # The kernel has written to the lengths.
+        elements[:end] = self._fresh[:end]
+        return received

@@ -15,16 +15,12 @@ from dsadapter.packetinfo._cmsg import Arrival, Message
 from dsadapter.packetinfo._recvmmsg import (
     CONTROL_SIZE,
     NAME_SIZE,
-    STRIDE,
     Batch,
     BatchUnavailableError,
 )
 from dsadapter.packetinfo.peers import PeerAddress, Route, remember
 from dsadapter.policy import ListenMode, socket_name
 from dsadapter.sockets.literals import canonical_text, interface_name, is_group
-
-if sys.platform.startswith("linux"):
-    from fcntl import ioctl
 
 Datagram = tuple[bytes, PeerAddress, PacketInfo | None]
 """Payload, sender and packet information."""
@@ -38,8 +34,6 @@ _MSG_TRUNC = int(socket.MSG_TRUNC)
 _MSG_CTRUNC = int(socket.MSG_CTRUNC)
 _CUT = _MSG_TRUNC | _MSG_CTRUNC
 _MSG_ERRQUEUE = int(getattr(socket, "MSG_ERRQUEUE", 0))
-_SIOCINQ = 0x541B
-_NOTHING = bytes(4)
 
 
 class Counters:
@@ -110,14 +104,13 @@ class Receiver:
         self._dropped = dropped
         self._ipv6 = sock.family == socket.AF_INET6
         self._family = int(sock.family)
+        self._descriptor = sock.fileno()
         self._origins: dict[Any, _Origin] = {}
         self._senders: dict[Any, _Sender] = {}
         self._forget_at = 0.0
+        self._error: OSError | None = None
         self._batch: Batch | None = None
         self._can_batch = sys.platform.startswith("linux")
-        # A lone datagram costs less by recvmsg, several cost less by recvmmsg.
-        self._expect_one = True
-        self._this_turn = 0
 
     def receive(self, limit: int) -> tuple[list[Datagram], int, bool]:
         """Some of the datagrams that wait.
@@ -131,12 +124,14 @@ class Receiver:
         if now >= self._forget_at:
             self._forget()
             self._forget_at = now + _CACHED_SECONDS
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
         try:
-            if self._can_batch and not self._expect_one:
+            if self._can_batch:
                 return self._receive_batch(limit)
-            return self._receive_one()
+            return self._receive_singly(limit)
         except BlockingIOError:
-            self._turn_ends()
             return [], 0, True
 
     def discard_errors(self) -> None:
@@ -150,84 +145,72 @@ class Receiver:
         except OSError:
             pass
 
-    def _receive_one(self) -> tuple[list[Datagram], int, bool]:
-        data, messages, flags, name = self._socket.recvmsg(self._size, CONTROL_SIZE)
-        key = (name, tuple(messages))
-        sender = self._senders.get(key)
-        if sender is None or flags & _CUT:
-            packed, port, scope = _unpacked(name)
-            told = None if flags & _MSG_CTRUNC else messages
-            sender = self._learn(key, packed, port, scope, key[1], told, flags)
+    def _receive_singly(self, limit: int) -> tuple[list[Datagram], int, bool]:
+        receive = self._socket.recvmsg
+        known = self._senders
         datagrams: list[Datagram] = []
-        if sender.drop is None:
-            self._counters.received += 1
-            self._counters.translated += sender.translated
-            datagrams.append((data, sender.address, sender.info))
-        else:
-            self._drop(sender)
+        size = translated = 0
         drained = False
-        if self._can_batch:
-            self._this_turn += 1
-            drained = self._nothing_more()
-            if drained:
-                self._turn_ends()
-            else:
-                self._expect_one = False
-        return datagrams, len(data) or 1, drained
-
-    def _nothing_more(self) -> bool:
-        # The size of the next datagram; an empty one is left for the next turn.
-        return ioctl(self._socket, _SIOCINQ, _NOTHING) == _NOTHING
-
-    def _turn_ends(self) -> None:
-        self._expect_one = self._this_turn <= 1
-        self._this_turn = 0
-
-    def _receive_batch(self, limit: int) -> tuple[list[Datagram], int, bool]:
-        try:
-            batch = self._batch
-            if batch is None:
-                batch = self._batch = Batch(self._size)
-            wanted = max(1, min(batch.slots, limit // batch.size))
-            count = batch.receive(self._socket.fileno(), wanted)
-        except BatchUnavailableError:
-            self._can_batch = False
-            return self._receive_one()
-        try:
-            datagrams, received = self._read(batch, count)
-        finally:
-            batch.reset(count)
-        self._this_turn += count
-        if count == wanted:
-            return datagrams, received, False
-        self._turn_ends()
-        return datagrams, received, True
-
-    def _read(self, batch: Batch, count: int) -> tuple[list[Datagram], int]:
-        known = self._senders.get
-        envelopes = batch.envelopes(count)
-        payloads = batch.payloads
-        size = batch.size
-        datagrams: list[Datagram] = []
-        received = translated = envelope = payload = 0
-        for control_length, flags, length in batch.results(count):
-            received += length or 1
-            key = envelopes[envelope : envelope + NAME_SIZE + control_length]
-            sender = known(key)
+        while size < limit:
+            try:
+                data, messages, flags, name = receive(self._size, CONTROL_SIZE)
+            except BlockingIOError:
+                drained = True
+                break
+            except OSError as error:
+                if not size:
+                    raise
+                self._error = error
+                break
+            size += len(data) or 1
+            control = tuple(messages)
+            sender = known.get((name, control))
             if sender is None or flags & _CUT:
-                sender = self._learn_raw(key, flags)
-            if sender.drop is None:
-                translated += sender.translated
-                datagrams.append(
-                    (payloads[payload : payload + length].tobytes(), sender.address, sender.info)
-                )
+                packed, port, scope = _unpacked(name)
+                told = None if flags & _MSG_CTRUNC else messages
+                sender = self._learn((name, control), packed, port, scope, control, told, flags)
+            address, info, mapped, drop = sender
+            if drop is None:
+                translated += mapped
+                datagrams.append((data, address, info))
             else:
                 self._drop(sender)
-            envelope += STRIDE
-            payload += size
-        self._counters.received += len(datagrams)
-        self._counters.translated += translated
-        return datagrams, received
+        self._count(len(datagrams), translated)
+        return datagrams, size, drained
+
+    def _receive_batch(self, limit: int) -> tuple[list[Datagram], int, bool]:
+        batch = self._batch
+        try:
+            if batch is None:
+                batch = self._batch = Batch(self._size)
+            wanted = limit // batch.size or 1
+            if wanted > batch.slots:
+                wanted = batch.slots
+            received = batch.receive(self._descriptor, wanted)
+        except BatchUnavailableError:
+            self._can_batch = False
+            return self._receive_singly(limit)
+        known = self._senders
+        datagrams: list[Datagram] = []
+        size = translated = 0
+        for envelope, flags, data in received:
+            size += len(data) or 1
+            sender = known.get(envelope)
+            if sender is None or flags & _CUT:
+                sender = self._learn_raw(envelope, flags)
+            address, info, mapped, drop = sender
+            if drop is None:
+                translated += mapped
+                datagrams.append((data, address, info))
+            else:
+                self._drop(sender)
+        self._count(len(datagrams), translated)
+        return datagrams, size, len(received) < wanted
+
+    def _count(self, received: int, translated: int) -> None:
+        counters = self._counters
+        counters.received += received
+        counters.translated += translated
 
     def _learn_raw(self, key: bytes, flags: int) -> _Sender:
         control = key[NAME_SIZE:]

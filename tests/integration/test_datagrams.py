@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.datagrams import WAYS, Echo, Informed, Recorder, counters, listen, peer, receive_by
+from support.datagrams import WAYS, Echo, Informed, Recorder, counters, listen, peer
 from support.reactors import Reactor, open_descriptors
 from twisted.internet import error
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -563,26 +563,7 @@ def test_empty_and_dropped_datagrams_end_a_turn_too(reactor: Reactor, way: str) 
         for _ in range(8):
             client.sendto(b"", ("127.0.0.1", port.getHost().port))
     port.doRead()
-    assert 1 <= len(recorder.got) <= 5
-    while len(recorder.got) < 8:
-        port.doRead()
-    stop(reactor, port)
-
-
-def test_the_way_of_receiving_follows_the_traffic(reactor: Reactor) -> None:
-    recorder = Recorder()
-    port = listen(reactor, recorder)
-    receiver = port._receiver
-    fill(port, 1)
-    port.doRead()
-    assert receiver._expect_one
-    fill(port, 20)
-    port.doRead()
-    assert not receiver._expect_one
-    fill(port, 1)
-    port.doRead()
-    assert receiver._expect_one
-    assert numbers(recorder) == [0, *range(20), 0]
+    assert len(recorder.got) == 5
     stop(reactor, port)
 
 
@@ -841,19 +822,4 @@ def test_no_recvmmsg_no_difference(reactor: Reactor, monkeypatch: pytest.MonkeyP
         reactor.until(lambda: len(recorder.got) == 20)
         assert numbers(recorder) == list(range(20))
         recorder.got.clear()
-    stop(reactor, port)
-
-
-def test_receiving_by_need(reactor: Reactor) -> None:
-    # Buffers for batches are for ports that get several datagrams at once.
-    recorder = Recorder()
-    port = listen(reactor, recorder)
-    for _ in range(5):
-        fill(port, 1)
-        port.doRead()
-    assert port._receiver._batch is None
-    receive_by(port, "recvmmsg")
-    fill(port, 3)
-    port.doRead()
-    assert port._receiver._batch is not None
     stop(reactor, port)

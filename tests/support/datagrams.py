@@ -14,8 +14,8 @@ from dsadapter.frameworks.twisted import DualStackDatagramEndpoint
 from dsadapter.interfaces import IPacketInfoReceiver
 from support.reactors import Reactor
 
-WAYS = ("recvmmsg", "recvmsg", "adaptive")
-"""How a port receives: in batches, one by one, or as it does by itself."""
+WAYS = ("recvmmsg", "recvmsg")
+"""How a port receives: in batches, as it does by itself on Linux, or one by one."""
 
 
 class Recorder(DatagramProtocol):
@@ -58,7 +58,7 @@ class Informed(Recorder):
 
 
 def listen(
-    reactor: Reactor, protocol: Any, *args: Any, port: int = 0, way: str = "adaptive", **kwargs: Any
+    reactor: Reactor, protocol: Any, *args: Any, port: int = 0, way: str = "recvmmsg", **kwargs: Any
 ) -> Any:
     """The listening port of an endpoint."""
     made = reactor.result_of(
@@ -69,12 +69,7 @@ def listen(
 
 
 def receive_by(port: Any, way: str) -> None:
-    receiver = port._receiver
-    if way == "recvmsg":
-        receiver._can_batch = False
-    elif way == "recvmmsg":
-        receiver._turn_ends = lambda: None
-        receiver._expect_one = False
+    port._receiver._can_batch = way == "recvmmsg"
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ _LARGE = 1200
 _BURSTS = (1, 8, 150)
 # As many as the default receive buffer of Linux holds.
 _LARGE_BURST = 60
-_SENDERS = 100_000
+_SENDERS = 10_000_000
 _KINDS = (
     (
         "Receiving datagrams",

@@ -101,11 +101,10 @@ class DatagramPort(Counters, DualStackMulticast, udp.Port):
     def _open(self, informed: bool) -> socket.socket:
         policy = self.policy
         try:
-            if policy.mode == "dual-stack" and not platform.SUPPORTED:
+            if not platform.SUPPORTED:
                 raise NotDualStackError(
-                    "this platform has no packet information, without which a dual-stack socket "
-                    "can't tell IPv4 from forged datagrams; listen on interface '0.0.0.0' for "
-                    "IPv4 only"
+                    "this platform gives no packet information, without which IPv4 can't be told "
+                    "from forged datagrams; use reactor.listenUDP, with one port a family"
                 )
             return open_datagram_socket(policy, details=informed)
         except OSError as error:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 
-__all__ = ["NotDualStackError", "PluginError", "UnknownFrameworkError"]
+__all__ = [
+    "AddressFamilyError",
+    "NotDualStackError",
+    "PluginError",
+    "UnknownFrameworkError",
+]
 
 
-class NotDualStackError(OSError):
-    """No dual-stack socket can be had here, or the socket at hand is not one.
+class AddressFamilyError(OSError):
+    """This machine, or the sandbox around this process, has no socket of an address family.
 
     The message gives the reason and the remedy. As an ``OSError`` it carries the ``errno`` of the
     call that failed, or ``EAFNOSUPPORT`` where no call did.
@@ -17,6 +22,12 @@ class NotDualStackError(OSError):
     def __init__(self, message: str, cause: OSError | None = None) -> None:
         number = cause.errno if cause is not None and cause.errno else errno.EAFNOSUPPORT
         super().__init__(number, message)
+        self.reason = message if cause is None else str(cause.strerror)
+        """What the system said, without the remedy."""
+
+
+class NotDualStackError(AddressFamilyError):
+    """No dual-stack socket can be had here, or the socket at hand is not one."""
 
 
 class PluginError(Exception):

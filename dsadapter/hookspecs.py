@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pluggy import HookspecMarker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from dsadapter.interfaces import IFrameworkAdapter, IListener
     from dsadapter.policy import ListenPolicy
@@ -25,7 +25,7 @@ hookspec = HookspecMarker("dsadapter")
 
 
 @hookspec
-def dsadapter_register_frameworks() -> IFrameworkAdapter | Iterable[IFrameworkAdapter] | None:
+def dsadapter_register_frameworks() -> IFrameworkAdapter | Sequence[IFrameworkAdapter] | None:
     """Contribute framework adapters.
 
     **Called** once a plugin, when it registers, in the thread that registers it: for an installed

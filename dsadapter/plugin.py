@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import logging
@@ -15,16 +14,15 @@ from types import MappingProxyType
 from typing import Any
 
 import pluggy
-from zope.interface.verify import verifyObject
 
 from dsadapter import hookspecs
 from dsadapter.dispatch import BLOCK_VARIABLE, CHECKS, OBSERVERS, Hooks, Implementation, remedy
 from dsadapter.errors import PluginError
-from dsadapter.interfaces import (
-    IClientEndpointFactory,
-    IDatagramEndpointFactory,
-    IFrameworkAdapter,
-    IServerEndpointFactory,
+from dsadapter.validation import (
+    InvalidPluginError,
+    check_implementations,
+    listing,
+    verify_adapter,
 )
 
 __all__ = ["PluginManager", "active_hooks", "get_plugin_manager"]
@@ -36,11 +34,6 @@ BUILT_IN = {"twisted": "dsadapter.frameworks.twisted.plugin"}
 """Modules that are plugins too, by name; a blocked one is not even imported."""
 
 _REGISTER_FRAMEWORKS = "dsadapter_register_frameworks"
-_FACTORIES = {
-    "server": IServerEndpointFactory,
-    "client": IClientEndpointFactory,
-    "datagram": IDatagramEndpointFactory,
-}
 
 logger = logging.getLogger("dsadapter.plugins")
 
@@ -61,7 +54,6 @@ class PluginManager:
     def __init__(self, *, block: Iterable[str] = (), require: Iterable[str] = ()) -> None:
         self._pluggy = pluggy.PluginManager(PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
-        self._specifications = _specifications()
         self._lock = threading.RLock()
         self._loaded = False
         self._blocked = {*block, *_names(BLOCK_VARIABLE)}
@@ -131,7 +123,7 @@ class PluginManager:
         with self._lock:
             if not self._pluggy.has_plugin(name):
                 raise PluginError(
-                    f"no plugin is called {name!r}; there are {_listing(self.plugins)}", name
+                    f"no plugin is called {name!r}; there are {listing(self.plugins)}", name
                 )
             self._pluggy.unregister(name=name)
             self._frameworks = {
@@ -166,7 +158,7 @@ class PluginManager:
             return "blocked"
         if name in self._failures:
             return f"broken ({self._failures[name]})"
-        return f"not registered (there are {_listing(self.plugins)})"
+        return f"not registered (there are {listing(self.plugins)})"
 
     def _try(self, name: str, source: str, load: Callable[[], Any]) -> None:
         if name in self._blocked:
@@ -198,9 +190,9 @@ class PluginManager:
                 name,
             )
         try:
-            self._check_implementations(plugin)
+            check_implementations(plugin, self._pluggy.parse_hookimpl_opts)
             self._pluggy.register(plugin, name)
-        except (_InvalidPluginError, ValueError, pluggy.PluginValidationError) as error:
+        except (InvalidPluginError, ValueError, pluggy.PluginValidationError) as error:
             raise _broken(name, source, str(error)) from error
         try:
             contributed = self._contributed_by(plugin)
@@ -208,7 +200,7 @@ class PluginManager:
             self._pluggy.unregister(plugin, name)
             what = (
                 str(error)
-                if isinstance(error, _InvalidPluginError)
+                if isinstance(error, InvalidPluginError)
                 else f"it raised {_explained(error)}"
             )
             raise _broken(name, source, f"{what}, in {_REGISTER_FRAMEWORKS}") from error
@@ -216,54 +208,24 @@ class PluginManager:
         self._frameworks.update({adapter.name: (name, adapter) for adapter in contributed})
         self._compile()
 
-    def _check_implementations(self, plugin: Any) -> None:
-        """:raises _InvalidPluginError: saying what is wrong with one of them."""
-        found = 0
-        for attribute in dir(plugin):
-            options = self._pluggy.parse_hookimpl_opts(plugin, attribute)
-            if options is None:
-                continue
-            found += 1
-            hook = options.get("specname") or attribute
-            specification = self._specifications.get(hook)
-            if specification is None:
-                if not options.get("optionalhook"):
-                    raise _InvalidPluginError(_unknown_hook(hook, self._specifications))
-                continue
-            function = getattr(plugin, attribute)
-            if options.get("wrapper") or options.get("hookwrapper"):
-                raise _InvalidPluginError(
-                    f"{hook} is implemented as a wrapper; write a plain function, without 'yield'"
-                )
-            if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-                raise _InvalidPluginError(
-                    f"{hook} is 'async'; write a plain function, which does not wait"
-                )
-            for argument in _required_arguments(function):
-                if argument not in specification:
-                    raise _InvalidPluginError(
-                        f"{hook} has no argument {argument!r}; it has {_listing(specification)}"
-                    )
-        if not found:
-            raise _InvalidPluginError(
-                "it implements no hook; mark its functions with dsadapter.hookimpl"
-            )
-
     def _contributed_by(self, plugin: Any) -> list[Any]:
         adapters: list[Any] = []
         for implementation in getattr(self._pluggy.hook, _REGISTER_FRAMEWORKS).get_hookimpls():
             if implementation.plugin is not plugin:
                 continue
             result = implementation.function()
+            if inspect.iscoroutine(result):
+                result.close()
+                raise InvalidPluginError("it returned a coroutine, which nobody awaits")
             if result is None:
                 continue
-            adapters += result if isinstance(result, (list, tuple, set)) else [result]
+            adapters += result if isinstance(result, (list, tuple)) else [result]
         names = set(self._frameworks)
         for adapter in adapters:
-            _verify_adapter(adapter)
+            verify_adapter(adapter)
             if adapter.name in names:
                 owner = self._frameworks.get(adapter.name, ("this very plugin", None))[0]
-                raise _InvalidPluginError(
+                raise InvalidPluginError(
                     f"the framework {adapter.name!r} is contributed by {owner!r} already"
                 )
             names.add(adapter.name)
@@ -317,53 +279,6 @@ def active_hooks() -> Hooks:
     return manager.hooks
 
 
-class _InvalidPluginError(Exception):
-    """What is wrong with a plugin, in words that need no traceback."""
-
-
-def _verify_adapter(adapter: Any) -> None:
-    try:
-        verifyObject(IFrameworkAdapter, adapter)
-        for attribute, interface in _FACTORIES.items():
-            factory = getattr(adapter, attribute)
-            if factory is not None:
-                verifyObject(interface, factory)
-    except Exception as error:
-        raise _InvalidPluginError(
-            f"{adapter!r} does not verify as a framework adapter: {' '.join(str(error).split())}"
-        ) from error
-    if not isinstance(adapter.name, str) or not adapter.name:
-        raise _InvalidPluginError(f"{adapter!r} has the name {adapter.name!r}, which is no text")
-
-
-def _specifications() -> dict[str, tuple[str, ...]]:
-    """The arguments of each hook by its name."""
-    return {
-        name: tuple(inspect.signature(function).parameters)
-        for name, function in vars(hookspecs).items()
-        if name.startswith("dsadapter_")
-    }
-
-
-def _required_arguments(function: Callable[..., Any]) -> list[str]:
-    # pluggy passes no argument that has a default.
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [
-        parameter.name
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind in positional and parameter.default is parameter.empty
-    ]
-
-
-def _unknown_hook(hook: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(hook, known, 1)
-    guess = f"did you mean {close[0]}?" if close else f"there are {_listing(known)}"
-    return (
-        f"there is no hook {hook}; {guess} (for a hook of another version of dsadapter, mark it "
-        f"with hookimpl(optionalhook=True))"
-    )
-
-
 def _broken(name: str, source: str, what: str) -> PluginError:
     return PluginError(f"plugin {name!r} ({source}) is skipped: {what}. {remedy(name)}", name)
 
@@ -377,7 +292,7 @@ def _explained(error: BaseException) -> str:
 
 def _cause(error: PluginError) -> BaseException | None:
     """The traceback worth logging: that of the plugin's own code."""
-    return None if isinstance(error.__cause__, _InvalidPluginError) else error.__cause__
+    return None if isinstance(error.__cause__, InvalidPluginError) else error.__cause__
 
 
 def _source(entry_point: EntryPoint) -> str:
@@ -389,7 +304,3 @@ def _source(entry_point: EntryPoint) -> str:
 
 def _names(variable: str) -> list[str]:
     return [name for part in os.environ.get(variable, "").split(",") if (name := part.strip())]
-
-
-def _listing(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names) or "none"

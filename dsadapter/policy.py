@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 from socket import SOCK_DGRAM, SOCK_STREAM, SOMAXCONN, SocketKind
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
 
-ListenMode = Literal["dual-stack", "ipv4", "ipv6"]
-"""Which address families one listening socket serves."""
+ListenMode = Literal["dual-stack", "pair", "ipv4", "ipv6"]
+"""Which address families a listener serves: both through one socket, both through one socket each,
+or one."""
+
+Fallback = Literal["auto", "pair", "ipv4", "ipv6", "fail"]
+"""What to do where this machine can't serve both families as asked: a socket for each family, one
+family alone, or nothing. ``auto`` serves as much as it can."""
+
+FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 
 MAX_PORT = 65535
 MAX_BACKLOG = 2**31 - 1
 MAX_PACKET_SIZE = 2**31 - 1
 DEFAULT_PACKET_SIZE = 8192
 
+_LOCALHOST = "localhost"
 _UNSPECIFIED_IPV6 = bytes(16)
+_ALONE = {
+    ("ipv4", "::"): "0.0.0.0",
+    ("ipv6", "::"): "::",
+    ("ipv4", _LOCALHOST): "127.0.0.1",
+    ("ipv6", _LOCALHOST): "::1",
+}
 
 
 class ListenPolicy(NamedTuple):
     """How to listen.
 
-    Only the unspecified IPv6 address is dual-stack. An IPv4 interface is IPv4 only, a specific IPv6
-    one is IPv6 only: neither is widened.
+    Only the unspecified IPv6 address is dual-stack. ``localhost`` is a pair, because ``::1`` never
+    receives IPv4. An IPv4 interface is IPv4 only, a specific IPv6 one is IPv6 only: neither is
+    widened.
     """
 
     mode: ListenMode
     host: str
-    """The canonical literal to bind: ``::``, dotted IPv4, or native IPv6 with its zone id."""
+    """The canonical literal to bind: ``::``, dotted IPv4, or native IPv6 with its zone id; or
+    ``localhost``."""
     port: int
     """0 to 65535; 0 lets the system choose."""
     backlog: int
     """How many connections may wait to be accepted; the system caps it (``net.core.somaxconn``)."""
     reuse_port: bool
     """Share the port with other sockets of this user that ask for it too (``SO_REUSEPORT``)."""
+    fallback: Fallback = "auto"
+    """For ``dual-stack`` and ``pair`` only."""
 
     @property
     def socket_type(self) -> SocketKind:
@@ -42,22 +60,36 @@ class ListenPolicy(NamedTuple):
 
     @classmethod
     def for_interface(
-        cls, interface: str, port: int, backlog: int = SOMAXCONN, reuse_port: bool = False
+        cls,
+        interface: str,
+        port: int,
+        backlog: int = SOMAXCONN,
+        reuse_port: bool = False,
+        fallback: Fallback = "auto",
     ) -> ListenPolicy:
         """The policy for an interface as users write it.
 
-        :param interface: ``""`` or any spelling of ``::`` for dual-stack; an IPv4 literal, plain or
-            mapped; a native IPv6 literal, with a zone id where it needs one.
+        :param interface: ``""`` or any spelling of ``::`` for dual-stack; ``localhost`` for
+            127.0.0.1 and ::1; an IPv4 literal, plain or mapped; a native IPv6 literal, with a zone
+            id where it needs one.
+        :param fallback: for a missing address family, or an option that can't be cleared; never for
+            a port that is held.
         :raises ValueError: naming the offending value and the form to use.
         """
         mode, host = _mode_and_host(interface)
+        _check_fallback(fallback, mode, interface)
         return cls(
             mode,
             host,
             _in_range("port", port, 0, MAX_PORT),
             _in_range("backlog", backlog, 1, MAX_BACKLOG),
             reuse_port,
+            fallback,
         )
+
+    def only(self, family: Literal["ipv4", "ipv6"]) -> ListenPolicy:
+        """The part of a policy for both families that is about one of them."""
+        return self._replace(mode=family, host=_ALONE[family, self.host])
 
     def __str__(self) -> str:
         return socket_name(self.host, self.port)
@@ -85,10 +117,15 @@ class DatagramPolicy(NamedTuple):
     ) -> DatagramPolicy:
         """The policy for an interface as users write it.
 
-        :param interface: as for :meth:`ListenPolicy.for_interface`.
+        :param interface: as for :meth:`ListenPolicy.for_interface`, but ``localhost``.
         :raises ValueError: naming the offending value and the form to use.
         """
         mode, host = _mode_and_host(interface)
+        if mode == "pair":
+            raise ValueError(
+                f"interface {interface!r} is two addresses, and datagrams have one socket; give "
+                f"'127.0.0.1' or '::1', or '::' for IPv4 and IPv6"
+            )
         return cls(
             mode,
             host,
@@ -110,6 +147,8 @@ def _mode_and_host(interface: str) -> tuple[ListenMode, str]:
         raise ValueError(f"interface {interface!r} is not text; give an address literal")
     if not interface:
         return "dual-stack", "::"
+    if interface.lower() == _LOCALHOST:
+        return "pair", _LOCALHOST
     host = unmap_text(interface)
     if is_ipv4(host):
         return "ipv4", host
@@ -117,13 +156,26 @@ def _mode_and_host(interface: str) -> tuple[ListenMode, str]:
     if packed is None:
         raise ValueError(
             f"interface {interface!r} is not an address literal; give '::' for IPv4 and IPv6, "
-            f"'0.0.0.0' for IPv4 only, or one address of this machine such as '127.0.0.1' or '::1'"
+            f"'0.0.0.0' for IPv4 only, 'localhost', or one address of this machine such as "
+            f"'127.0.0.1' or '::1'"
         )
     if packed == _UNSPECIFIED_IPV6:
         if "%" in host:
             raise ValueError(f"interface {interface!r} has a zone id on '::'; write '::'")
         return "dual-stack", "::"
     return "ipv6", host
+
+
+def _check_fallback(fallback: str, mode: ListenMode, interface: str) -> None:
+    if fallback not in FALLBACKS:
+        raise ValueError(
+            f"fallback {fallback!r} is none of {', '.join(FALLBACKS)}; 'auto' is the default"
+        )
+    if mode in ("ipv4", "ipv6") and fallback not in ("auto", "fail"):
+        raise ValueError(
+            f"fallback {fallback!r} is for '::' and 'localhost'; interface {interface!r} is one "
+            f"family only, and stays so"
+        )
 
 
 def _in_range(name: str, value: int, low: int, high: int) -> int:

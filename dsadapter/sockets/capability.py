@@ -9,19 +9,23 @@ from typing import NamedTuple
 
 from dsadapter.sockets.options import set_v6only
 
-# EAFNOSUPPORT is a family that is off or filtered; EPROTONOSUPPORT, EPERM and EACCES come from
-# sandboxes; EADDRNOTAVAIL from a family without any address; the rest from the option.
-_ABSENT = {
+# EAFNOSUPPORT is a family that is off or filtered; EADDRNOTAVAIL one without any address.
+_UNBINDABLE = {
     errno.EAFNOSUPPORT,
-    errno.EPROTONOSUPPORT,
-    errno.EPERM,
-    errno.EACCES,
     errno.EADDRNOTAVAIL,
-    errno.EINVAL,
-    errno.ENOPROTOOPT,
     getattr(errno, "WSAEAFNOSUPPORT", errno.EAFNOSUPPORT),
     getattr(errno, "WSAEADDRNOTAVAIL", errno.EADDRNOTAVAIL),
 }
+# EPROTONOSUPPORT, EPERM and EACCES come from sandboxes; the rest from the option.
+_ABSENT = _UNBINDABLE | {
+    errno.EPROTONOSUPPORT,
+    errno.EPERM,
+    errno.EACCES,
+    errno.EINVAL,
+    errno.ENOPROTOOPT,
+}
+# Addresses that every machine has whose family is on.
+_EVERYWHERE = {"::", "0.0.0.0", "::1", "127.0.0.1"}
 
 
 class Capability(NamedTuple):
@@ -64,5 +68,12 @@ def _probe(family: int, wildcard: str, v6only: bool | None = None) -> OSError | 
 
 
 def says_absent(error: OSError) -> bool:
-    """Whether an error of making a wildcard socket means that this machine has no such socket."""
+    """Whether an error of making a socket and setting its options means that this machine has no
+    such socket."""
     return error.errno in _ABSENT
+
+
+def says_unbindable(error: OSError, host: str) -> bool:
+    """Whether an error of binding means that this machine lacks the address family of the host;
+    not whether it lacks that one address."""
+    return error.errno in _UNBINDABLE and host in _EVERYWHERE

@@ -49,6 +49,7 @@ def open_datagram_socket(
     :returns: a non-blocking, close-on-exec socket. For ``dual-stack`` it is AF_INET6 with
         ``IPV6_V6ONLY`` cleared before bind, for ``ipv6`` with it set, for ``ipv4`` AF_INET.
     :raises NotDualStackError: if this machine has no dual-stack sockets, with reason and remedy.
+    :raises AddressFamilyError: if it has none of the one family that was asked for.
     :raises OSError: with the errno of the call that failed; its text names the address, and for
         EADDRINUSE which families and addresses are held.
     """
@@ -56,14 +57,14 @@ def open_datagram_socket(
     try:
         sock = CanonicalSocket(family, socket.SOCK_DGRAM)
     except OSError as error:
-        raise explained(error, policy) from error
+        raise explained(error, policy, creating=True) from error
     try:
         sock.setblocking(False)
         try:
             if family == socket.AF_INET6:
                 set_v6only(sock, policy.mode == "ipv6")
         except OSError as error:
-            raise explained(error, policy) from error
+            raise explained(error, policy, creating=True) from error
         _ask_for_packet_info(sock, policy, details)
         set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
         if before_bind is not None:

@@ -37,6 +37,16 @@ def port_holders(policy: ListenPolicy | DatagramPolicy) -> list[str]:
     return [holder for f in families if (holder := _holder(f, policy)) is not None]
 
 
+def all_ipv4_is_held(policy: ListenPolicy) -> bool:
+    """Whether a socket holds the policy's port for every IPv4 address: AF_INET or dual-stack.
+
+    Found by binding, and only on a system that lets a probe bind to nobody's address.
+    """
+    family = socket.AF_INET
+    alone = policy._replace(reuse_port=False)
+    return family in _FREEBIND and _in_use(family, _NOBODYS[family], alone) is True
+
+
 def _holder(family: socket.AddressFamily, policy: ListenPolicy | DatagramPolicy) -> str | None:
     if not _in_use(family, _WILDCARD[family], policy):
         return None

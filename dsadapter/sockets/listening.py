@@ -6,10 +6,10 @@ import errno
 import socket
 from collections.abc import Callable
 
-from dsadapter.errors import NotDualStackError
+from dsadapter.errors import AddressFamilyError, NotDualStackError
 from dsadapter.policy import DatagramPolicy, ListenPolicy
 from dsadapter.sockets.canonical import CanonicalSocket
-from dsadapter.sockets.capability import capability, says_absent
+from dsadapter.sockets.capability import capability, says_absent, says_unbindable
 from dsadapter.sockets.holders import port_holders
 from dsadapter.sockets.options import (
     EXCLUSIVE_ADDRESS_USE,
@@ -27,12 +27,14 @@ def open_listening_socket(
 ) -> CanonicalSocket:
     """Create, configure, bind and listen; on any failure nothing stays open.
 
+    :param policy: of any mode but ``pair``.
     :param before_bind: called with the socket and the policy when all options are set; what it
         raises comes out of this function, and nothing stays open.
     :returns: a non-blocking, close-on-exec socket that accepts connections. For ``dual-stack`` it
         is AF_INET6 with ``IPV6_V6ONLY`` cleared before bind, for ``ipv6`` with it set, for ``ipv4``
         AF_INET.
     :raises NotDualStackError: if this machine has no dual-stack sockets, with reason and remedy.
+    :raises AddressFamilyError: if it has none of the one family that was asked for.
     :raises OSError: with the errno of the call that failed; its text names the address, and for
         EADDRINUSE which families and addresses are held.
     """
@@ -58,7 +60,7 @@ def _create(policy: ListenPolicy) -> CanonicalSocket:
     try:
         sock = CanonicalSocket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise explained(error, policy) from error
+        raise explained(error, policy, creating=True) from error
     try:
         sock.setblocking(False)
         if family == socket.AF_INET6:
@@ -69,7 +71,7 @@ def _create(policy: ListenPolicy) -> CanonicalSocket:
             set_option(sock, REUSE_PORT, 1)
     except OSError as error:
         sock.close()
-        raise explained(error, policy) from error
+        raise explained(error, policy, creating=True) from error
     return sock
 
 
@@ -86,9 +88,14 @@ def bind_socket(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> N
     sock.bind(address)
 
 
-def explained(error: OSError, policy: ListenPolicy | DatagramPolicy) -> OSError:
-    """The error to raise in place of one of making or binding a socket: it names the address, who
-    holds the port, or the remedy."""
+def explained(
+    error: OSError, policy: ListenPolicy | DatagramPolicy, *, creating: bool = False
+) -> OSError:
+    """The error to raise in place of one of a socket: it names the address, who holds the port, or
+    the remedy.
+
+    :param creating: it came from making or configuring the socket, else from binding it.
+    """
     if isinstance(error, socket.gaierror):
         return OSError(
             errno.EADDRNOTAVAIL,
@@ -96,11 +103,16 @@ def explained(error: OSError, policy: ListenPolicy | DatagramPolicy) -> OSError:
         )
     if error.errno == errno.EADDRINUSE:
         return OSError(errno.EADDRINUSE, _held(policy))
-    if policy.mode == "dual-stack" and says_absent(error) and error.errno != errno.EACCES:
+    if not (says_absent(error) if creating else says_unbindable(error, policy.host)):
+        return OSError(error.errno, f"{error.strerror} ({policy})")
+    if policy.mode == "dual-stack":
         return NotDualStackError(
             f"no dual-stack socket can be had on this machine: {error.strerror}; {_remedy()}", error
         )
-    return OSError(error.errno, f"{error.strerror} ({policy})")
+    name = {"ipv4": "IPv4", "ipv6": "IPv6"}[policy.mode]
+    return AddressFamilyError(
+        f"no {name} socket can be had on this machine: {error.strerror} ({policy})", error
+    )
 
 
 def _held(policy: ListenPolicy | DatagramPolicy) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.versions import lacking
 from twisted.internet.test.reactormixins import ReactorBuilder
 
 SUITES = Path(__file__).parent
@@ -88,7 +89,7 @@ def network() -> list[str]:
 
 def run(network: list[str], suite: str, reactor: str) -> dict[str, Any]:
     if not any(name.endswith(f".{reactor}") for name in ReactorBuilder._reactors):
-        pytest.skip(f"this Twisted does not test {reactor} itself")
+        pytest.skip(lacking(f"does not test {reactor} itself"))
     process = subprocess.run(
         [*network, sys.executable, str(SUITES / "run_suite.py"), suite, reactor],
         stdin=subprocess.DEVNULL,

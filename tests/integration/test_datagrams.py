@@ -744,7 +744,8 @@ def test_a_protocol_that_fails_to_start_leaves_nothing_open(reactor: Reactor) ->
     [
         ((65536,), "port 65536"),
         (("80",), "port '80'"),
-        ((0, "localhost"), "interface 'localhost' is not an address literal"),
+        ((0, "localhost"), "interface 'localhost' is two addresses"),
+        ((0, "example.com"), "interface 'example.com' is not an address literal"),
         ((0, "::", 0), "maxPacketSize 0"),
         ((0, "::", "big"), "maxPacketSize 'big'"),
     ],

@@ -309,7 +309,13 @@ def test_reusePort_shares_a_port_only_when_both_ask(reactor: Reactor) -> None:
 
 @pytest.mark.parametrize(
     ("interface", "recorded"),
-    [("::", "::"), ("", "::"), ("::ffff:127.0.0.1", "127.0.0.1"), ("::1", "::1")],
+    [
+        ("::", "::"),
+        ("", "::"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        ("LOCALHOST", "localhost"),
+    ],
 )
 def test_a_reactor_without_descriptors_is_asked_and_nothing_opens(
     interface: str, recorded: str
@@ -331,7 +337,8 @@ def test_a_reactor_without_descriptors_is_asked_and_nothing_opens(
         ({"port": "80"}, "port '80'"),
         ({"port": True}, "port True"),
         ({"backlog": 0}, "backlog 0"),
-        ({"interface": "localhost"}, "interface 'localhost' is not an address literal"),
+        ({"fallback": "both"}, "fallback 'both' is none of auto, pair, ipv4, ipv6, fail"),
+        ({"interface": "127.0.0.1", "fallback": "pair"}, "one family only, and stays so"),
         ({"interface": "example.com"}, "interface 'example.com'"),
         ({"interface": "[::1]"}, r"'\[::1\]' has brackets"),
         ({"interface": "127.1"}, "interface '127.1'"),

@@ -19,7 +19,7 @@ from support.processes import Server, running
 from dsadapter.addressing import is_mapped
 
 WITNESS = Path(__file__).parent / "servers" / "witness.py"
-REACTORS = ["epoll", "poll", "select", "asyncio"]
+REACTORS = ["epoll", "poll", "select", "asyncio", "uvloop"]
 
 
 class Crossing(NamedTuple):

@@ -95,6 +95,14 @@ def test_nothing_is_imported_before_it_is_needed(installation: Installation) -> 
         assert packages & {"twisted", "zope", "pluggy", "ipaddress"} == set()
 
 
+def test_hookimpl_is_there_without_pluggy(installation: Installation) -> None:
+    program = (
+        "import sys; from dsadapter import hookimpl; assert 'pluggy' not in sys.modules; "
+        "hookimpl(lambda: None); assert 'pluggy' in sys.modules"
+    )
+    assert installation.environment.run("-c", program) == ""
+
+
 def test_drop_in_chooses_no_reactor_and_loads_no_plugin_manager(installation: Installation) -> None:
     drop_in = "twisted.plugins.dsadapter_endpoints"
     brought = installation.environment.query(SCRIPTS / "imports.py", drop_in)

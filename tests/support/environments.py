@@ -70,9 +70,9 @@ class Environment:
         """Run Python, isolated from the current folder; return its output."""
         return _run([str(self.python), "-I", *map(str, args)], **kwargs)
 
-    def query(self, *args: str | Path) -> Any:
+    def query(self, *args: str | Path, **kwargs: Any) -> Any:
         """Run a script that prints JSON and return what it says."""
-        return json.loads(self.run(*args, stderr=None))
+        return json.loads(self.run(*args, stderr=None, **kwargs))
 
     def _listing(self) -> list[dict[str, str]]:
         listing: list[dict[str, str]] = json.loads(

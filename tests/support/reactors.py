@@ -16,8 +16,10 @@ from support.processes import PATIENCE
 T = TypeVar("T")
 
 
-class Reactor(EPollReactor):
-    """An epoll reactor that is not the process's and leaves no descriptor behind."""
+class Driven:
+    """What lets a test take a reactor's turns."""
+
+    iterate: Callable[[float], None]
 
     def until(self, condition: Callable[[], Any]) -> None:
         """Take turns until a condition holds."""
@@ -35,6 +37,10 @@ class Reactor(EPollReactor):
         if isinstance(results[0], Failure):
             results[0].raiseException()
         return results[0]  # type: ignore[no-any-return]
+
+
+class Reactor(Driven, EPollReactor):
+    """An epoll reactor that is not the process's and leaves no descriptor behind."""
 
     def close(self) -> None:
         self.removeAll()

@@ -15,6 +15,8 @@ from support.namespaces import Namespace, namespace, needs_root
 from support.processes import Server, running, running_command
 from support.seccomp import without
 
+from dsadapter.policy import FALLBACKS
+
 WITNESS = Path(__file__).parents[1] / "integration" / "servers" / "witness.py"
 NOBODY = 65534
 AF_INET = int(socket.AF_INET)
@@ -165,7 +167,8 @@ def test_an_interface_with_a_zone_id_is_listened_on() -> None:
 def test_where_dual_stack_is_impossible_the_error_has_reason_and_remedy(
     denial: str, reason: str
 ) -> None:
-    with running(WITNESS, "epoll", "dualstack:0", "0", prefix=without(denial)) as server:
+    description = "dualstack:0:fallback=fail"
+    with running(WITNESS, "epoll", description, "0", prefix=without(denial)) as server:
         event = first(server, "refused")
     assert f"no dual-stack socket can be had on this machine: {reason}" in event["refused"]
     assert "listen on interface '0.0.0.0' for IPv4 only" in event["refused"]
@@ -179,19 +182,141 @@ def test_the_remedy_works_where_IPv6_is_denied() -> None:
         assert reported(server, "127.0.0.1", port)["peer"] == ["IPv4Address", "127.0.0.1"]
 
 
-def test_where_neither_family_can_be_had_the_error_says_so() -> None:
+@pytest.mark.parametrize("interface", ["", "localhost"])
+@pytest.mark.parametrize("fallback", FALLBACKS)
+def test_where_neither_family_can_be_had_the_error_says_so(interface: str, fallback: str) -> None:
     denials = [f"--deny-family={family}=EAFNOSUPPORT" for family in (AF_INET, AF_INET6)]
+    arguments = f"{interface!r}, 0, fallback={fallback!r}"
     program = (
         "from dsadapter.policy import ListenPolicy\n"
-        "from dsadapter.sockets.listening import open_listening_socket\n"
-        "try: open_listening_socket(ListenPolicy.for_interface('', 0, 5))\n"
+        "from dsadapter.sockets.pair import open_listening_sockets\n"
+        f"try: open_listening_sockets(ListenPolicy.for_interface({arguments}))\n"
         "except OSError as error: print(type(error).__name__, error.errno, error.strerror)\n"
     )
     with running_command([*without(*denials), sys.executable, "-c", program]) as python:
         python.process.wait(timeout=60)
         said = python.stop()
-    assert said.startswith("NotDualStackError 97 no dual-stack socket can be had")
-    assert "neither IPv4 nor IPv6 sockets can be had" in said
+    if interface:
+        assert said.startswith("AddressFamilyError 97 no IPv6 socket can be had on this machine")
+    else:
+        assert said.startswith("NotDualStackError 97 no dual-stack socket can be had")
+        assert "neither IPv4 nor IPv6 sockets can be had" in said
+    if fallback not in ("auto", "fail", "pair" if interface else "fail"):
+        assert f"fallback={fallback} can't be had either" in said
+
+
+NO_IPV6 = f"--deny-family={AF_INET6}=EAFNOSUPPORT"
+NO_IPV6_BY_A_SANDBOX = f"--deny-family={AF_INET6}=EPERM"
+NO_IPV4 = f"--deny-family={AF_INET}=EAFNOSUPPORT"
+NO_OPTION = f"--deny-option={int(socket.IPPROTO_IPV6)},{socket.IPV6_V6ONLY}=EINVAL"
+SERVED = {"ipv4": ["127.0.0.1"], "ipv6": ["::1"], "pair": ["127.0.0.1", "::1"]}
+UNREACHABLE = {"ipv4": "::1", "ipv6": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("options", "denial", "mode", "reason"),
+    [
+        ("", NO_IPV6, "ipv4", "Address family not supported by protocol"),
+        ("", NO_IPV6_BY_A_SANDBOX, "ipv4", "Operation not permitted"),
+        ("", NO_OPTION, "ipv4", "IPV6_V6ONLY can't be cleared (Invalid argument)"),
+        (":fallback=ipv4", NO_IPV6, "ipv4", "Address family not supported by protocol"),
+        (":interface=localhost", NO_IPV6, "ipv4", "Address family not supported by protocol"),
+        (":interface=localhost", NO_IPV4, "ipv6", "Address family not supported by protocol"),
+        (
+            ":interface=localhost:fallback=ipv6",
+            NO_IPV4,
+            "ipv6",
+            "Address family not supported by protocol",
+        ),
+    ],
+)
+def test_a_missing_family_is_fallen_back_from_and_said_in_one_line(
+    options: str, denial: str, mode: str, reason: str
+) -> None:
+    description = f"dualstack:0{options}"
+    with running(WITNESS, "epoll", description, "0", prefix=without(denial)) as server:
+        warning = first(server, "log")["log"]
+        while "is served by" not in warning:
+            warning = first(server, "log")["log"]
+        announced = first(server, "port")
+        assert announced["mode"] == mode
+        for host in SERVED[mode]:
+            assert reported(server, host, announced["port"])["peer"][1] == host
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((UNREACHABLE[mode], announced["port"]))
+    kind = {"ipv4": "IPv4", "ipv6": "IPv6"}[mode]
+    place = "localhost:0" if "localhost" in options else "[::]:0"
+    assert (
+        f"{place} is served by {kind} only, because no more can be had here ({reason}); choose "
+        f"with fallback=auto|pair|ipv4|ipv6|fail"
+    ) in warning
+
+
+@pytest.mark.parametrize(
+    ("options", "denial", "text"),
+    [
+        (":fallback=pair", NO_IPV6, "fallback=pair can't be had either: no IPv6 socket"),
+        (":fallback=ipv6", NO_IPV6, "fallback=ipv6 can't be had either: no IPv6 socket"),
+        (":interface=localhost:fallback=pair", NO_IPV6, "no IPv6 socket can be had"),
+        (":interface=localhost:fallback=fail", NO_IPV6, "no IPv6 socket can be had"),
+        (":interface=localhost:fallback=fail", NO_IPV4, "no IPv4 socket can be had"),
+        (":interface=localhost:fallback=ipv4", NO_IPV4, "fallback=ipv4 can't be had either"),
+        (":interface=127.0.0.1", NO_IPV4, "no IPv4 socket can be had"),
+        (r":interface=\:\:1", NO_IPV6, "no IPv6 socket can be had"),
+    ],
+)
+def test_a_fallback_that_does_not_help_opens_nothing(options: str, denial: str, text: str) -> None:
+    description = f"dualstack:0{options}"
+    with running(WITNESS, "epoll", description, "0", prefix=without(denial)) as server:
+        assert text in first(server, "refused")["refused"]
+
+
+@needs_root
+@pytest.mark.parametrize("fallback", ["auto", "pair", "ipv4", "ipv6", "fail"])
+def test_a_held_port_is_an_error_whatever_the_fallback(fallback: str) -> None:
+    description = f"dualstack:80:interface=localhost:fallback={fallback}"
+    with namespace() as place:
+        hold = (
+            "import socket,sys; s = socket.create_server(('127.0.0.1', 80)); print('{}', flush=1);"
+        )
+        with running_command(
+            [*place.prefix, sys.executable, "-c", f"{hold} sys.stdin.read()"]
+        ) as holder:
+            assert holder.event() == {}
+            with running(WITNESS, "epoll", description, "0", prefix=place.prefix) as server:
+                assert (
+                    "127.0.0.1:80 is held by another socket" in first(server, "refused")["refused"]
+                )
+
+
+@needs_root
+def test_IPv6_switched_off_leaves_localhost_its_IPv4_half() -> None:
+    with namespace() as place:
+        for scope in ("all", "default", "lo"):
+            place.run("sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1")
+        description = "dualstack:0:interface=localhost"
+        with running(WITNESS, "epoll", description, "0", prefix=place.prefix) as server:
+            announced = first(server, "port")
+            assert announced["mode"] == "ipv4"
+            assert announced["host"] == ["IPv4Address", "127.0.0.1"]
+            report = reported(server, "127.0.0.1", announced["port"], place.prefix)
+            assert report["peer"] == ["IPv4Address", "127.0.0.1"]
+
+
+@needs_root
+def test_localhost_is_not_reachable_on_another_address() -> None:
+    with namespace() as place:
+        place.run("ip", "address", "add", "192.0.2.7/32", "dev", "lo")
+        place.run("ip", "address", "add", "2001:db8::7/128", "dev", "lo")
+        connect = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])))"
+        description = "dualstack:0:interface=localhost"
+        with running(WITNESS, "epoll", description, "0", prefix=place.prefix) as server:
+            port = str(first(server, "port")["port"])
+            place.run(sys.executable, "-c", connect, "127.0.0.1", port)
+            place.run(sys.executable, "-c", connect, "::1", port)
+            for elsewhere in ("192.0.2.7", "2001:db8::7"):
+                with pytest.raises(AssertionError, match="ConnectionRefusedError"):
+                    place.run(sys.executable, "-c", connect, elsewhere, port)
 
 
 def test_denied_IPv4_sockets_do_not_stop_IPv4_through_the_dual_stack_socket() -> None:

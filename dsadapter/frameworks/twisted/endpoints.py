@@ -7,12 +7,17 @@ from typing import Any, Self
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
+from dsadapter.frameworks.twisted.adopting import AdoptedPort, adopts_sockets
 from dsadapter.frameworks.twisted.ports import StreamPort
-from dsadapter.policy import ListenPolicy
+from dsadapter.policy import Fallback, ListenPolicy
 
 
 @implementer(IStreamServerEndpoint)
@@ -22,9 +27,13 @@ class DualStackServerEndpoint:
 
     :param reactor: the reactor to listen with.
     :param port: 0 to 65535; 0 lets the system choose one, the same for both families.
-    :param interface: ``"::"`` or ``""`` for both families. An IPv4 literal, plain or mapped, is
-        IPv4 only; any other IPv6 literal is IPv6 only.
+    :param interface: ``"::"`` or ``""`` for both families; ``"localhost"`` for 127.0.0.1 and ::1.
+        An IPv4 literal, plain or mapped, is IPv4 only; any other IPv6 literal is IPv6 only.
     :param backlog: how many connections may wait to be accepted; the system caps it.
+    :param fallback: what to serve where a family is missing or ``IPV6_V6ONLY`` can't be cleared:
+        ``"pair"``, a socket for each family; ``"ipv4"`` or ``"ipv6"``, that one alone; ``"fail"``,
+        nothing; ``"auto"``, the most that can be had. The port's ``mode`` says what it is. A port
+        that is held, or may not be had, is an error always.
     :param reusePort: share the port with other sockets of this user that ask for it
         (``SO_REUSEPORT``).
     :raises ValueError: naming the offending value and the form to use.
@@ -36,11 +45,11 @@ class DualStackServerEndpoint:
         port: int,
         interface: str = "::",
         backlog: int = socket.SOMAXCONN,
-        *,
+        fallback: Fallback = "auto",
         reusePort: bool = False,
     ) -> None:
         self._reactor = reactor
-        self._policy = ListenPolicy.for_interface(interface, port, backlog, reusePort)
+        self._policy = ListenPolicy.for_interface(interface, port, backlog, reusePort, fallback)
 
     @classmethod
     def withPolicy(cls, reactor: Any, policy: ListenPolicy) -> Self:
@@ -67,10 +76,15 @@ class DualStackServerEndpoint:
             listener = StreamPort(policy, protocolFactory, self._reactor)
             listener.startListening()
             return listener
+        if adopts_sockets(self._reactor):
+            adopted = AdoptedPort(policy, protocolFactory, self._reactor)
+            adopted.startListening()
+            return adopted
         if isinstance(self._reactor, ReactorBase):
             raise NotImplementedError(
-                f"{type(self._reactor).__name__} has no dual-stack port yet; "
-                f"run on the select or asyncio reactor"
+                f"{type(self._reactor).__name__} has port classes of its own and adopts no socket "
+                f"(IReactorSocket), so it can't listen dual-stack; run on another reactor, as with "
+                f"'twist --reactor=select'"
             )
         # A reactor without descriptors, as in tests: it records what it is asked for.
         port: IListeningPort = self._reactor.listenTCP(

@@ -20,7 +20,7 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_SERVER_OPTIONS = ("port", "interface", "backlog", "reusePort")
+_SERVER_OPTIONS = ("port", "interface", "backlog", "fallback", "reusePort")
 _YES = ("yes", "true", "1")
 _NO = ("no", "false", "0")
 

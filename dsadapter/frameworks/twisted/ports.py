@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory, IReadDescriptor
+from twisted.logger import Logger
 from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -19,10 +21,18 @@ from dsadapter.dispatch import ConnectionObservers
 from dsadapter.errors import PluginError
 from dsadapter.interfaces import IListener
 from dsadapter.plugin import active_hooks
-from dsadapter.policy import ListenMode, ListenPolicy
+from dsadapter.policy import FALLBACKS, ListenMode, ListenPolicy
 from dsadapter.records import Connection, Operation, Refusal
-from dsadapter.sockets.listening import open_listening_socket
+from dsadapter.sockets.pair import open_listening_sockets
+from dsadapter.sockets.sharing import sharing_conflict
 
+_Accept = Callable[[], tuple[socket.socket, SocketAddress]]
+
+_SERVED_BY = {
+    "pair": "two sockets, one for each address family",
+    "ipv4": "IPv4 only",
+    "ipv6": "IPv6 only",
+}
 # Windows' event loops break with more than one accept a turn; so says tcp.Port.
 _ACCEPTS_ADAPT = os.name == "posix"
 
@@ -33,27 +43,28 @@ class StreamPort(tcp.Port):
 
     Everything but making the listening socket and accepting is ``tcp.Port``'s. Its transports are
     ``tcp.Server`` itself: the accepted socket's canonical names make every address that it shows.
+
+    Where both families need a socket each, the second one is a reader of its own in the reactor,
+    which starts, stops and closes with the port.
     """
 
     framework = "twisted"
+    _log = Logger()
 
     def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
         super().__init__(policy.port, factory, policy.backlog, policy.host, reactor)
         self.policy = policy
+        self.mode: ListenMode = policy.mode
         self._addresses: tuple[SocketAddress, ...] = ()
+        self._second: _SecondSocket | None = None
         self._opened = False
 
-    @property
-    def mode(self) -> ListenMode:
-        """Which address families are served."""
-        return self.policy.mode
-
     def addresses(self) -> tuple[SocketAddress, ...]:
-        """The canonical address of the listening socket, as last bound; empty before that."""
+        """The canonical addresses of the listening sockets, as last bound; empty before that."""
         return self._addresses
 
     def startListening(self) -> None:
-        """Open the listening socket and begin accepting; a stopped port can be started again.
+        """Open the listening sockets and begin accepting; a stopped port can be started again.
 
         :raises CannotListenError: with the reason in its text; nothing stays open.
         """
@@ -62,42 +73,83 @@ class StreamPort(tcp.Port):
             hooks = self._hooks = active_hooks()
         except PluginError as error:
             raise CannotListenError(policy.host, policy.port, error) from error
+        conflict = sharing_conflict(policy)
         try:
-            skt = open_listening_socket(policy, hooks.before_bind)
+            listening = open_listening_sockets(policy, hooks.before_bind)
         except OSError as error:
             raise CannotListenError(policy.host, policy.port, error) from error
         except PluginError as error:
             self._refused("listen", (policy.host, policy.port), error.plugin, str(error))
             raise CannotListenError(policy.host, policy.port, error) from error
+        skt, *others = listening.sockets
         self._preexistingSocket = skt
+        self._second = _SecondSocket(self, *others) if others else None
         try:
             super().startListening()
         except BaseException:
-            self._preexistingSocket = None
-            skt.close()
+            self._preexistingSocket = self._second = None
+            for opened in listening.sockets:
+                opened.close()
             raise
         # tcp.Port leaves a socket that it was given without shutdown(); this one is its own.
         self._shouldShutdown = True
-        self._addresses = (skt.getsockname(),)
+        self.addressFamily = skt.family
+        self.mode = listening.mode
+        self._addresses = tuple(opened.getsockname() for opened in listening.sockets)
+        if listening.lack is not None:
+            self._log.warn(
+                "{policy} is served by {what}, because no more can be had here ({reason}); choose "
+                "with fallback={choices}",
+                policy=policy,
+                what=_SERVED_BY[listening.mode],
+                reason=listening.lack.reason,
+                choices="|".join(FALLBACKS),
+            )
+        if conflict is not None:
+            self._log.warn("{conflict}", conflict=conflict)
         self._opened = True
         if hooks.listener_opened is not None:
             hooks.listener_opened(self)
 
+    def startReading(self) -> None:
+        """Accept connections, of every family that is served."""
+        super().startReading()  # type: ignore[no-untyped-call]
+        if self._second is not None:
+            self.reactor.addReader(self._second)
+
+    def stopReading(self) -> None:
+        """Leave connections in the backlog."""
+        super().stopReading()  # type: ignore[no-untyped-call]
+        if self._second is not None:
+            self.reactor.removeReader(self._second)
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """The address of the listening socket; of two, the IPv4 one, with the port of both."""
+        return self._buildAddr(tcp._getsockname(self.socket))
+
     def connectionLost(self, reason: Failure) -> None:
-        """Close the listening socket."""
+        """Close the listening sockets."""
+        if not self.connected:
+            # A reactor that ends tells each of its readers.
+            return
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        second, self._second = self._second, None
+        if second is not None:
+            second.close()
         opened, self._opened = self._opened, False
         if opened and self._hooks.listener_closed is not None:
             self._hooks.listener_closed(self)
 
-    def doRead(self) -> None:
+    def doRead(self, listening: socket.socket | None = None) -> None:
         """Accept connections: ``tcp.Port.doRead`` without its costs.
 
         The number of accepts adapts, and errors are dealt with, as there.
+
+        :param listening: which of the port's sockets is ready; None for the first.
         """
         limit = self.numberAccepts if _ACCEPTS_ADAPT else 1
         accepted = 0
-        accept = self.socket.accept
+        accept = (listening or self.socket).accept
         try:
             while accepted < limit:
                 try:
@@ -105,7 +157,7 @@ class StreamPort(tcp.Port):
                 except BlockingIOError:
                     break
                 except OSError as error:
-                    accepted += self._acceptAfter(error, limit - accepted)
+                    accepted += self._acceptAfter(error, accept, limit - accepted)
                     break
                 accepted += 1
                 self._serve(skt, address)
@@ -116,12 +168,12 @@ class StreamPort(tcp.Port):
         except BaseException:
             log.deferr()
 
-    def _acceptAfter(self, error: OSError, limit: int) -> int:
+    def _acceptAfter(self, error: OSError, accept: _Accept, limit: int) -> int:
         """Go on with Twisted's own accept loop from an accept that failed: EMFILE recovery,
         EPERM, ECONNABORTED. Its log events are buffered, because an observer might take the
         descriptor that EMFILE recovery has just given up."""
         accepted = 0
-        listener = _FailedListener(error, self.socket)
+        listener = _FailedListener(error, accept)
         with tcp._BuffersLogs(self._logger.namespace, self._logger.observer) as logger:
             for skt, address in tcp._accept(logger, range(limit), listener, tcp._reservedFD):
                 accepted += 1
@@ -188,12 +240,40 @@ class StreamPort(tcp.Port):
 class _FailedListener:
     """A listening socket whose next accept fails with an error that has been met already."""
 
-    def __init__(self, error: OSError, listener: socket.socket) -> None:
+    def __init__(self, error: OSError, accept: _Accept) -> None:
         self._error: OSError | None = error
-        self._listener = listener
+        self._accept = accept
 
     def accept(self) -> tuple[socket.socket, SocketAddress]:
         error, self._error = self._error, None
         if error is not None:
             raise error
-        return self._listener.accept()
+        return self._accept()
+
+
+@implementer(IReadDescriptor)
+class _SecondSocket:
+    """The second listening socket of a port, in the reactor beside the port."""
+
+    def __init__(self, port: StreamPort, listening: socket.socket) -> None:
+        self._port = port
+        self._socket = listening
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def doRead(self) -> None:
+        self._port.doRead(self._socket)
+
+    def connectionLost(self, reason: Failure) -> None:
+        # Half a listener is none.
+        self._port.stopReading()
+        self._port.connectionLost(reason)
+
+    def logPrefix(self) -> str:
+        prefix: str = self._port.logPrefix()  # type: ignore[no-untyped-call]
+        return prefix
+
+    def close(self) -> None:
+        self._port.reactor.removeReader(self)
+        self._socket.close()

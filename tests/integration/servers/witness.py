@@ -13,13 +13,21 @@ from typing import Any
 
 from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
 
-REACTORS = {
-    "asyncio": asyncioreactor,
-    "epoll": epollreactor,
-    "poll": pollreactor,
-    "select": selectreactor,
+
+def install_on_uvloop() -> None:
+    import uvloop
+
+    asyncioreactor.install(uvloop.new_event_loop())
+
+
+INSTALLERS = {
+    "asyncio": asyncioreactor.install,
+    "epoll": epollreactor.install,
+    "poll": pollreactor.install,
+    "select": selectreactor.install,
+    "uvloop": install_on_uvloop,
 }
-REACTORS[sys.argv[1]].install()
+INSTALLERS[sys.argv[1]]()
 
 from twisted.internet import endpoints, error, protocol, reactor, ssl  # noqa: E402
 from twisted.logger import formatEventAsClassicLogText, globalLogPublisher  # noqa: E402
@@ -87,7 +95,12 @@ def logged(event: dict[str, Any]) -> None:
 def listening(port: Any) -> None:
     if limit := int(sys.argv[3]):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    say(port=port.getHost().port, host=shown(port.getHost()), interface=port.interface)
+    say(
+        port=port.getHost().port,
+        host=shown(port.getHost()),
+        interface=port.interface,
+        mode=getattr(port, "mode", None),
+    )
 
 
 def refused(failure: Any) -> None:

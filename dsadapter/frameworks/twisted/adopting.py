@@ -1,0 +1,267 @@
+"""Listening on a reactor whose port classes are its own: the generic, slower route.
+
+The reactor adopts a listening socket of ours and accepts in its own way. The application and the
+reactor meet through stand-ins, which show canonical addresses and leave all else, the interfaces
+provided included, to the reactor's own transport and to the application's own protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocolFactory,
+    IReactorSocket,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer, providedBy
+
+from dsadapter.addressing import unmap
+from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
+from dsadapter.addressing.text import unmap_text
+from dsadapter.errors import PluginError
+from dsadapter.interfaces import IListener
+from dsadapter.plugin import active_hooks
+from dsadapter.policy import ListenMode, ListenPolicy
+from dsadapter.records import Connection, Operation, Refusal
+from dsadapter.sockets.listening import open_listening_socket
+
+
+def adopts_sockets(reactor: Any) -> bool:
+    """Whether a reactor really adopts sockets; a ``MemoryReactor`` only records that it should."""
+    # Not imported for this: one can only exist where its module was.
+    testing = sys.modules.get("twisted.internet.testing")
+    records_only = testing is not None and isinstance(reactor, testing.MemoryReactor)
+    return not records_only and IReactorSocket.providedBy(reactor)
+
+
+@implementer(IListeningPort, IListener)
+class AdoptedPort:
+    """A listening port for one :class:`~dsadapter.policy.ListenPolicy`, around the port that the
+    reactor has made of the listening socket.
+
+    What it does not define itself is the reactor's port's.
+
+    :param reactor: provides ``IReactorSocket``.
+    """
+
+    framework = "twisted"
+    _port: Any = None
+
+    def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
+        self.policy = policy
+        self.factory = factory
+        self._reactor = reactor
+        self._addresses: tuple[SocketAddress, ...] = ()
+        self._opened = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    def __repr__(self) -> str:
+        reactor = type(self._reactor).__name__
+        return f"<{type(self).__name__} {self.policy} ({self.mode}) on {reactor}>"
+
+    @property
+    def mode(self) -> ListenMode:
+        """Which address families are served."""
+        return self.policy.mode
+
+    def addresses(self) -> tuple[SocketAddress, ...]:
+        """The canonical address of the listening socket, as last bound; empty before that."""
+        return self._addresses
+
+    def getHost(self) -> IAddress:
+        """The canonical address that is listened on."""
+        host: IAddress = unmap(self._port.getHost())
+        return host
+
+    def startListening(self) -> None:
+        """Open the listening socket and have it adopted; a stopped port can be started again.
+
+        :raises CannotListenError: with the reason in its text; nothing stays open.
+        """
+        policy = self.policy
+        try:
+            hooks = self._hooks = active_hooks()
+        except PluginError as error:
+            raise CannotListenError(policy.host, policy.port, error) from error
+        try:
+            skt = open_listening_socket(policy, hooks.before_bind)
+        except OSError as error:
+            raise CannotListenError(policy.host, policy.port, error) from error
+        except PluginError as error:
+            self.refused("listen", (policy.host, policy.port), error.plugin, str(error))
+            raise CannotListenError(policy.host, policy.port, error) from error
+        # The reactor takes a duplicate.
+        with skt:
+            self._port = self._reactor.adoptStreamPort(
+                skt.fileno(), skt.family, _Factory(self.factory, self)
+            )
+            self._addresses = (skt.getsockname(),)
+        self._opened = True
+        if hooks.listener_opened is not None:
+            hooks.listener_opened(self)
+
+    def stopListening(self) -> Deferred[None]:
+        """Close the listening socket; connections live on.
+
+        :returns: a Deferred that fires when it is closed.
+        """
+        return maybeDeferred(self._port.stopListening)
+
+    def closed(self) -> None:
+        """Tell observers that the listening socket is closed; called by the factory."""
+        opened, self._opened = self._opened, False
+        if opened and self._hooks.listener_closed is not None:
+            self._hooks.listener_closed(self)
+
+    def refused(
+        self, operation: Operation, address: SocketAddress, plugin: str | None, reason: str
+    ) -> None:
+        """Tell observers of what did not happen."""
+        if self._hooks.operation_refused is not None:
+            self._hooks.operation_refused(
+                Refusal(self.framework, operation, address, plugin, reason)
+            )
+
+    def observers(self) -> Any:
+        """Those of connections, or None."""
+        return self._hooks.connections
+
+
+class _StandIn:
+    """Is taken for another object; what it does not define itself is that object's."""
+
+    def __init__(self, original: Any) -> None:
+        # Not by plain assignment: a subclass passes that on.
+        object.__setattr__(self, "_original", original)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+    @property
+    def __providedBy__(self) -> Any:
+        # Asked each time: startTLS adds an interface to a transport.
+        return providedBy(self._original)
+
+
+class _Factory(_StandIn):
+    """The application's factory, as the reactor's port knows it."""
+
+    def __init__(self, factory: IProtocolFactory, port: AdoptedPort) -> None:
+        super().__init__(factory)
+        self._port = port
+
+    def buildProtocol(self, addr: Any) -> _Protocol | None:
+        canonical = unmap(addr)
+        protocol = self._original.buildProtocol(canonical)
+        if protocol is None:
+            self._port.refused(
+                "accept", _sockaddr(canonical), None, "the application's factory built no protocol"
+            )
+            return None
+        return _Protocol(protocol, self._port)
+
+    def doStop(self) -> None:
+        """Every port says so when it has closed, on whatever occasion."""
+        self._original.doStop()
+        self._port.closed()
+
+
+class _Protocol(_StandIn):
+    """The application's protocol, as the reactor's transport knows it."""
+
+    def __init__(self, protocol: Any, port: AdoptedPort) -> None:
+        super().__init__(protocol)
+        self._port = port
+        self._connection: Connection | None = None
+        self._lost: Any = None
+
+    def makeConnection(self, transport: Any) -> None:
+        _unmap_log_prefix(transport)
+        canonical = _Transport(transport, self)
+        observers = self._port.observers()
+        if observers is not None:
+            peer, local = _sockaddr(canonical.getPeer()), _sockaddr(canonical.getHost())
+            self._connection = Connection(self._port.framework, self._port, peer, local)
+            self._lost = observers.lost
+            if observers.made is not None:
+                observers.made(self._connection)
+        self._original.makeConnection(canonical)
+
+    def connectionLost(self, reason: Failure) -> None:
+        lost, self._lost = self._lost, None
+        try:
+            self._original.connectionLost(reason)
+        finally:
+            if lost is not None:
+                lost(self._connection)
+
+    def replace(self, protocol: Any) -> None:
+        """The application goes on with another protocol."""
+        self._original = protocol
+
+
+class _Transport(_StandIn):
+    """The reactor's transport, as the application's protocol knows it."""
+
+    def __init__(self, transport: Any, protocol: _Protocol) -> None:
+        super().__init__(transport)
+        object.__setattr__(self, "_protocol", protocol)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "protocol":
+            self._protocol.replace(value)
+        else:
+            setattr(self._original, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._original, name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self._original).__name__} from {self.getPeer()}>"
+
+    @property
+    def protocol(self) -> Any:
+        """The application's, which it may replace by assigning."""
+        return self._protocol._original
+
+    def getPeer(self) -> IAddress:
+        peer: IAddress = unmap(self._original.getPeer())
+        return peer
+
+    def getHost(self) -> IAddress:
+        host: IAddress = unmap(self._original.getHost())
+        return host
+
+    # Not of any interface, but applications take them from Twisted's own transports.
+
+    @property
+    def client(self) -> Any:
+        return unmap_sockaddr(self._original.client)
+
+    @property
+    def hostname(self) -> Any:
+        return unmap_text(self._original.hostname)
+
+
+def _unmap_log_prefix(transport: Any) -> None:
+    """Twisted's transports log as ``PROTOCOL,NUMBER,HOST``, from an attribute."""
+    prefix = getattr(transport, "logstr", None)
+    if isinstance(prefix, str):
+        head, comma, host = prefix.rpartition(",")
+        with contextlib.suppress(AttributeError, ValueError):
+            transport.logstr = f"{head}{comma}{unmap_text(host)}"
+
+
+def _sockaddr(address: Any) -> SocketAddress:
+    if hasattr(address, "flowInfo"):
+        return address.host, address.port, address.flowInfo, address.scopeID
+    return address.host, address.port

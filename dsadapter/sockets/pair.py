@@ -1,0 +1,95 @@
+"""A listener's sockets: the one that was asked for, or what serves both families in its place."""
+
+from __future__ import annotations
+
+import errno
+from typing import NamedTuple
+
+from dsadapter.errors import AddressFamilyError
+from dsadapter.policy import Fallback, ListenMode, ListenPolicy
+from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.listening import BeforeBind, open_listening_socket
+
+_ATTEMPTS = 64
+"""How often to let the system choose a port that is free in both families."""
+
+_FALLBACK_MODES: dict[Fallback, tuple[ListenMode, ...]] = {
+    "auto": ("pair", "ipv4", "ipv6"),
+    "pair": ("pair",),
+    "ipv4": ("ipv4",),
+    "ipv6": ("ipv6",),
+    "fail": (),
+}
+
+
+class Listening(NamedTuple):
+    """The open sockets of a listener."""
+
+    mode: ListenMode
+    """What they serve, which may be less than was asked for."""
+    sockets: tuple[CanonicalSocket, ...]
+    """One, or for ``pair`` two with one port number, IPv4 first."""
+    lack: AddressFamilyError | None
+    """Why they are not what was asked for; None if they are."""
+
+
+def open_listening_sockets(
+    policy: ListenPolicy, before_bind: BeforeBind | None = None
+) -> Listening:
+    """Open what a policy asks for, or what its fallback allows where a family is missing.
+
+    A port that is held or may not be had is an error whatever the fallback, in either family.
+
+    :param before_bind: as for :func:`~dsadapter.sockets.listening.open_listening_socket`, called
+        for each socket.
+    :raises AddressFamilyError: if a family is missing and the fallback does not allow for that.
+    :raises OSError: as :func:`~dsadapter.sockets.listening.open_listening_socket`.
+    """
+    try:
+        return Listening(policy.mode, _open(policy, policy.mode, before_bind), None)
+    except AddressFamilyError as error:
+        lack = error
+    for mode in _fallback_modes(policy):
+        try:
+            return Listening(mode, _open(policy, mode, before_bind), lack)
+        except AddressFamilyError as error:
+            if mode == policy.fallback:
+                text = f"{lack.strerror}; fallback={mode} can't be had either: {error.strerror}"
+                raise type(lack)(text, lack) from error
+    raise lack
+
+
+def _fallback_modes(policy: ListenPolicy) -> list[ListenMode]:
+    if policy.mode in ("ipv4", "ipv6"):
+        return []
+    return [mode for mode in _FALLBACK_MODES[policy.fallback] if mode != policy.mode]
+
+
+def _open(
+    policy: ListenPolicy, mode: ListenMode, before_bind: BeforeBind | None
+) -> tuple[CanonicalSocket, ...]:
+    if mode == "pair":
+        return _open_pair(policy, before_bind)
+    if mode != policy.mode:
+        assert mode != "dual-stack"
+        policy = policy.only(mode)
+    return (open_listening_socket(policy, before_bind),)
+
+
+def _open_pair(
+    policy: ListenPolicy, before_bind: BeforeBind | None
+) -> tuple[CanonicalSocket, CanonicalSocket]:
+    tries = _ATTEMPTS if policy.port == 0 else 1
+    while True:
+        # The family that is missing more often comes first: nothing is opened in vain.
+        ipv6 = open_listening_socket(policy.only("ipv6"), before_bind)
+        number = ipv6.getsockname()[1]
+        try:
+            return open_listening_socket(
+                policy.only("ipv4")._replace(port=number), before_bind
+            ), ipv6
+        except BaseException as error:
+            ipv6.close()
+            tries -= 1
+            if not tries or getattr(error, "errno", None) != errno.EADDRINUSE:
+                raise

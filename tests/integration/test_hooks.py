@@ -1,0 +1,400 @@
+"""What plugins are told of, and what they may refuse, on real Twisted listeners."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections import Counter
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+from support.reactors import Reactor, open_descriptors
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from dsadapter import hookimpl
+from dsadapter.frameworks.twisted import DualStackServerEndpoint
+from dsadapter.frameworks.twisted.ports import StreamPort
+from dsadapter.interfaces import IListener
+from dsadapter.plugin import get_plugin_manager
+from dsadapter.policy import ListenPolicy
+from dsadapter.testing import RecordingPlugin, registered
+
+V6ONLY = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+
+class Recorder(Protocol):
+    def connectionMade(self) -> None:
+        self.factory.made.append(self)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.factory.lost.append(self)
+
+
+class RecordingFactory(Factory):
+    noisy = False
+    protocol = Recorder
+
+    def __init__(self) -> None:
+        self.made: list[Recorder] = []
+        self.lost: list[Recorder] = []
+
+
+def listen(reactor: Reactor, interface: str = "::", factory: Factory | None = None) -> Any:
+    endpoint = DualStackServerEndpoint(reactor, 0, interface)
+    return reactor.result_of(endpoint.listen(factory or RecordingFactory()))
+
+
+def stop(reactor: Reactor, *ports: Any) -> None:
+    for port in ports:
+        reactor.result_of(port.stopListening())
+
+
+def connect(reactor: Reactor, port: Any, host: str) -> socket.socket:
+    """A connection that the port's factory has a protocol for."""
+    before = len(port.factory.made)
+    client = socket.create_connection((host, port.getHost().port))
+    reactor.until(lambda: len(port.factory.made) > before)
+    return client
+
+
+def close(reactor: Reactor, port: Any, client: socket.socket) -> None:
+    before = len(port.factory.lost)
+    client.close()
+    reactor.until(lambda: len(port.factory.lost) > before)
+
+
+def names(recording: RecordingPlugin) -> list[str]:
+    return [event.hook for event in recording.events]
+
+
+@pytest.mark.parametrize(
+    ("interface", "host", "family", "translated"),
+    [
+        ("::", "127.0.0.1", "ipv4", True),
+        ("::", "::1", "ipv6", False),
+        ("127.0.0.1", "127.0.0.1", "ipv4", False),
+        ("::1", "::1", "ipv6", False),
+    ],
+)
+def test_a_connection_is_told_of_once_with_canonical_addresses(
+    reactor: Reactor, interface: str, host: str, family: str, translated: bool
+) -> None:
+    with registered(RecordingPlugin()) as recording:
+        port = listen(reactor, interface)
+        client = connect(reactor, port, host)
+        peer = client.getsockname()
+        close(reactor, port, client)
+        stop(reactor, port)
+    assert names(recording) == [
+        "before_bind",
+        "listener_opened",
+        "connection_made",
+        "connection_lost",
+        "listener_closed",
+    ]
+    [made], [lost] = recording.of("connection_made"), recording.of("connection_lost")
+    assert lost is made
+    assert made.framework == "twisted"
+    assert made.listener is port
+    assert made.peer == peer
+    assert made.local[0] == host
+    assert made.family == family
+    assert made.translated is translated
+    with pytest.raises(AttributeError):
+        made.peer = ("192.0.2.1", 1)
+
+
+def test_the_listener_is_the_port_and_stays_readable(reactor: Reactor) -> None:
+    with registered(RecordingPlugin()) as recording:
+        port = listen(reactor)
+        number = port.getHost().port
+        stop(reactor, port)
+    assert verifyObject(IListener, port)
+    assert recording.of("listener_opened") == recording.of("listener_closed") == [port]
+    assert port.framework == "twisted"
+    assert port.mode == "dual-stack"
+    assert port.policy == ListenPolicy.for_interface("::", 0)
+    assert port.addresses() == (("::", number, 0, 0),)
+
+
+def test_a_port_that_is_started_again_is_told_of_again(reactor: Reactor) -> None:
+    with registered(RecordingPlugin()) as recording:
+        port = listen(reactor)
+        stop(reactor, port)
+        port.startListening()
+        stop(reactor, port)
+    assert names(recording) == ["before_bind", "listener_opened", "listener_closed"] * 2
+
+
+def test_made_comes_before_the_protocol_is_told_and_lost_after(reactor: Reactor) -> None:
+    order: list[str] = []
+
+    class Speaking(Recorder):
+        def connectionMade(self) -> None:
+            order.append("connectionMade")
+            super().connectionMade()
+
+        def connectionLost(self, reason: Any = None) -> None:
+            order.append("connectionLost")
+            super().connectionLost(reason)
+
+    class Plugin:
+        @hookimpl
+        def dsadapter_connection_made(self) -> None:
+            order.append("made")
+
+        @hookimpl
+        def dsadapter_connection_lost(self) -> None:
+            order.append("lost")
+
+    factory = RecordingFactory()
+    factory.protocol = Speaking
+    with registered(Plugin()):
+        port = listen(reactor, factory=factory)
+        close(reactor, port, connect(reactor, port, "127.0.0.1"))
+        stop(reactor, port)
+    assert order == ["made", "connectionMade", "connectionLost", "lost"]
+
+
+def test_an_aborted_connection_is_lost_once(reactor: Reactor) -> None:
+    with registered(RecordingPlugin()) as recording:
+        port = listen(reactor)
+        client = connect(reactor, port, "127.0.0.1")
+        port.factory.made[0].transport.abortConnection()
+        reactor.until(lambda: port.factory.lost)
+        client.close()
+        stop(reactor, port)
+    assert len(recording.of("connection_lost")) == 1
+
+
+def test_a_protocol_that_fails_is_made_and_lost_all_the_same(reactor: Reactor) -> None:
+    class Failing(Recorder):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.abortConnection()
+            raise RuntimeError("no")
+
+    factory = RecordingFactory()
+    factory.protocol = Failing
+    with registered(RecordingPlugin()) as recording:
+        port = listen(reactor, factory=factory)
+        client = connect(reactor, port, "127.0.0.1")
+        reactor.until(lambda: factory.lost)
+        client.close()
+        stop(reactor, port)
+    assert recording.of("connection_made") == recording.of("connection_lost") != []
+
+
+def test_a_plugin_that_comes_while_the_listener_is_open_is_told_from_then_on(
+    reactor: Reactor,
+) -> None:
+    port = listen(reactor)
+    early = connect(reactor, port, "127.0.0.1")
+    with registered(RecordingPlugin()) as recording:
+        late = connect(reactor, port, "127.0.0.1")
+        address = late.getsockname()
+        close(reactor, port, early)
+        close(reactor, port, late)
+    assert names(recording) == ["connection_made", "connection_lost"]
+    assert recording.of("connection_made")[0].peer == address
+    stop(reactor, port)
+
+
+def test_a_plugin_that_has_gone_is_not_called_for_what_it_knew(reactor: Reactor) -> None:
+    port = listen(reactor)
+    with registered(RecordingPlugin(), "leaving") as leaving:
+        with registered(RecordingPlugin(), "staying") as staying:
+            client = connect(reactor, port, "127.0.0.1")
+            get_plugin_manager().unregister("leaving")
+            close(reactor, port, client)
+    assert names(leaving) == ["connection_made"]
+    assert names(staying) == ["connection_made", "connection_lost"]
+    stop(reactor, port)
+
+
+def test_observers_that_fail_leave_connections_alone(
+    reactor: Reactor, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(self: Any) -> None:
+        raise RuntimeError("a broken plugin")
+
+    hooks = ("listener_opened", "listener_closed", "connection_made", "connection_lost")
+    broken = type("Broken", (), {f"dsadapter_{hook}": hookimpl(fail) for hook in hooks})()
+    with registered(broken, "broken"):
+        port = listen(reactor)
+        for host in ("127.0.0.1", "::1"):
+            client = connect(reactor, port, host)
+            port.factory.made[-1].transport.write(b"here")
+            reactor.iterate(0)
+            assert client.recv(4) == b"here"
+            close(reactor, port, client)
+        stop(reactor, port)
+    for hook in hooks:
+        [message] = [m for m in caplog.messages if f"dsadapter_{hook}" in m]
+        assert message.startswith("plugin 'broken' raised RuntimeError: a broken plugin")
+
+
+class Refusing:
+    """Does one thing in ``before_bind``."""
+
+    def __init__(self, act: Callable[[socket.socket], Any]) -> None:
+        self.act = act
+
+    @hookimpl
+    def dsadapter_before_bind(self, sock: socket.socket) -> Any:
+        return self.act(sock)
+
+
+def refuse(sock: socket.socket) -> None:
+    raise PermissionError("not here")
+
+
+async def later() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("interface", "act", "what"),
+    [
+        ("::", refuse, "raised PermissionError: not here"),
+        ("::", lambda sock: "yes", "returned 'yes', where None belongs,"),
+        (
+            "::",
+            lambda sock: later(),
+            "returned a coroutine, which nobody awaits, where None belongs",
+        ),
+        ("::", lambda sock: sock.close(), "closed the socket"),
+        ("::", lambda sock: sock.setsockopt(*V6ONLY, 1), "changed IPV6_V6ONLY"),
+        ("::1", lambda sock: sock.setsockopt(*V6ONLY, 0), "changed IPV6_V6ONLY"),
+    ],
+)
+def test_a_check_that_refuses_or_is_broken_opens_nothing(
+    reactor: Reactor, interface: str, act: Callable[[socket.socket], Any], what: str
+) -> None:
+    stop(reactor, listen(reactor))
+    before = open_descriptors()
+    with registered(Refusing(act), "gate"), registered(RecordingPlugin()) as recording:
+        deferred = DualStackServerEndpoint(reactor, 0, interface).listen(RecordingFactory())
+        assert deferred.called
+        with pytest.raises(CannotListenError) as caught:
+            reactor.result_of(deferred)
+    assert f"plugin 'gate' {what} in dsadapter_before_bind" in str(caught.value)
+    assert "DSADAPTER_BLOCK_PLUGINS=gate" in str(caught.value)
+    assert "listener_opened" not in names(recording)
+    [refusal] = recording.of("operation_refused")
+    assert (refusal.operation, refusal.plugin) == ("listen", "gate")
+    assert refusal.address == (interface, 0)
+    del caught
+    assert open_descriptors() == before
+
+
+def test_a_check_may_set_options(reactor: Reactor) -> None:
+    low_delay = 0x10
+
+    def mark(sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, low_delay)
+
+    with registered(Refusing(mark)):
+        port = listen(reactor)
+    assert port.socket.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == low_delay
+    assert port.socket.getsockopt(*V6ONLY) == 0
+    stop(reactor, port)
+
+
+def test_a_connection_without_a_protocol_is_a_refusal(reactor: Reactor) -> None:
+    class Closed(Factory):
+        noisy = False
+
+        def buildProtocol(self, addr: Any) -> None:
+            return None
+
+    with registered(RecordingPlugin()) as recording:
+        port = listen(reactor, factory=Closed())
+        with socket.create_connection(("127.0.0.1", port.getHost().port)) as client:
+            reactor.until(lambda: recording.of("operation_refused"))
+            address = client.getsockname()
+        stop(reactor, port)
+    [refusal] = recording.of("operation_refused")
+    assert (refusal.operation, refusal.address, refusal.plugin) == ("accept", address, None)
+    assert "connection_made" not in names(recording)
+
+
+def test_nothing_opens_while_a_required_plugin_is_missing(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_plugin_manager(), "_required", {"guard"})
+    before = open_descriptors()
+    with pytest.raises(CannotListenError, match="plugin 'guard' is required and not registered"):
+        listen(reactor)
+    with pytest.raises(Exception, match="plugin 'guard' is required"):
+        serverFromString(reactor, "dualstack:0")
+    assert open_descriptors() == before
+    with registered(RecordingPlugin(), "guard"):
+        stop(reactor, listen(reactor))
+
+
+class WithoutHooks(StreamPort):
+    """As if the hooks had never been written: what ``tcp.Port.doRead`` does with a connection."""
+
+    def _serve(self, skt: socket.socket, address: Any) -> None:
+        assert len(address) == 2
+        protocol = self.factory.buildProtocol(self._buildAddr(address))  # type: ignore[union-attr]
+        session = self.sessionno
+        self.sessionno = session + 1
+        protocol.makeConnection(  # type: ignore[union-attr]
+            self.transport(skt, protocol, address, self, session, self.reactor)
+        )
+
+
+def calls_of_a_connection(reactor: Reactor, kind: type[StreamPort], *plugins: Any) -> Counter[str]:
+    """Every call, Python's and C's, from a connection in the backlog to its loss."""
+    counted: Counter[str] = Counter()
+
+    def profile(frame: FrameType, event: str, called: Any) -> None:
+        if event == "call":
+            counted[f"{frame.f_code.co_filename}:{frame.f_code.co_qualname}"] += 1
+        elif event == "c_call":
+            counted[called.__qualname__] += 1
+
+    port = kind(ListenPolicy.for_interface("::", 0), RecordingFactory(), reactor)
+    port.startListening()
+    close(reactor, port, connect(reactor, port, "127.0.0.1"))
+    client = socket.create_connection(("127.0.0.1", port.getHost().port))
+    done = Failure(ConnectionDone())
+    sys.setprofile(profile)
+    try:
+        port.doRead()
+        transport = port.factory.made[-1].transport  # type: ignore[union-attr]
+        transport.connectionLost(done)
+    finally:
+        sys.setprofile(None)
+    client.close()
+    stop(reactor, port)
+    del counted["setprofile"]
+    return counted
+
+
+def test_without_plugins_a_connection_makes_not_one_call_more(reactor: Reactor) -> None:
+    ours = calls_of_a_connection(reactor, StreamPort)
+    bare = calls_of_a_connection(reactor, WithoutHooks)
+    # The method under test has another name there, and nothing else is different.
+    [serve] = {call for call in ours if call.endswith(":StreamPort._serve")}
+    [bare_serve] = {call for call in bare if call.endswith(":WithoutHooks._serve")}
+    bare[serve] = bare.pop(bare_serve)
+    assert ours == bare
+    assert not [call for call in ours if "pluggy" in call or "dispatch" in call]
+
+
+def test_with_a_plugin_the_count_shows_it(reactor: Reactor) -> None:
+    bare = calls_of_a_connection(reactor, StreamPort)
+    with registered(RecordingPlugin()):
+        observed = calls_of_a_connection(reactor, StreamPort)
+    assert observed.total() > bare.total()
+    assert [call for call in observed if "dispatch" in call]
+    # pluggy has no part in it even then.
+    assert not [call for call in observed if "pluggy" in call]

@@ -1,0 +1,53 @@
+"""A server that refuses its third connection, with a second listener that a plugin refuses.
+
+Prints its port as JSON; ends when its standard input does.
+"""
+
+import json
+
+from twisted.internet import reactor, stdio
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol
+
+from dsadapter import hookimpl
+from dsadapter.plugin import get_plugin_manager
+
+
+class Gate:
+    @hookimpl
+    def dsadapter_before_bind(self, policy):
+        if policy.host == "127.0.0.1":
+            raise PermissionError("not by IPv4 alone")
+
+
+class Echo(Protocol):
+    def dataReceived(self, data):
+        self.transport.write(data)
+
+
+class Limited(Factory):
+    left = 2
+
+    def buildProtocol(self, addr):
+        self.left -= 1
+        return Echo() if self.left >= 0 else None
+
+
+class Input(Protocol):
+    def connectionLost(self, reason):
+        reactor.stop()
+
+
+def refused(failure):
+    print(failure.getErrorMessage(), flush=True)
+
+
+def listening(port):
+    print(json.dumps({"port": port.getHost().port}), flush=True)
+
+
+get_plugin_manager().register(Gate(), "gate")
+serverFromString(reactor, "dualstack:0:interface=127.0.0.1").listen(Limited()).addErrback(refused)
+serverFromString(reactor, "dualstack:0").listen(Limited()).addCallback(listening)
+stdio.StandardIO(Input())
+reactor.run()

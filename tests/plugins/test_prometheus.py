@@ -1,0 +1,111 @@
+"""``dsadapter-prometheus``, built, installed and scraped over HTTP."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.builds import Distributions, build
+from support.environments import Environment, clean_environment, create_environment
+from support.processes import PATIENCE, Server, running_command
+from support.programs import free_port, until
+
+SCRIPTS = Path(__file__).parent / "scripts"
+VARIABLE = "DSADAPTER_PROMETHEUS_LISTEN"
+
+Metrics = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest.fixture(scope="module")
+def environment(
+    distributions: Distributions, tmp_path_factory: pytest.TempPathFactory
+) -> Environment:
+    folder = tmp_path_factory.mktemp("prometheus")
+    build(distributions.source / "plugins" / "dsadapter-prometheus", folder, "--wheel")
+    (wheel,) = folder.glob("*.whl")
+    made = create_environment(folder / "environment", "uv")
+    made.install(distributions.wheel, wheel)
+    return made
+
+
+@pytest.fixture
+def metrics_port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def busy(environment: Environment, metrics_port: int) -> Iterator[tuple[Server, int]]:
+    command = [str(environment.python), "-I", "-u", str(SCRIPTS / "busy.py")]
+    variables = clean_environment(**{VARIABLE: f"127.0.0.1:{metrics_port}"})
+    with running_command(command, env=variables) as server:
+        yield server, server.event()["port"]
+
+
+def scrape(port: int) -> Metrics:
+    command = ["curl", "-sS", "--fail", "--max-time", str(PATIENCE)]
+    done = subprocess.run(
+        [*command, f"http://127.0.0.1:{port}/metrics"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+        check=True,
+    )
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(done.stdout)
+        for sample in family.samples
+        if sample.name.startswith("dsadapter_") and not sample.name.endswith("_created")
+    }
+
+
+def sample(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return f"dsadapter_{name}", frozenset({"framework": "twisted", **labels}.items())
+
+
+def test_a_scrape_shows_what_happened(busy: tuple[Server, int], metrics_port: int) -> None:
+    server, port = busy
+    where = {"listener": "[::]:0"}
+    clients = []
+    for host in ("127.0.0.1", "::1"):
+        clients.append(socket.create_connection((host, port)))
+        clients[-1].sendall(b"here")
+        assert clients[-1].recv(4) == b"here"
+    with socket.create_connection(("127.0.0.1", port)) as refused:
+        assert refused.recv(1) == b""
+    expected = {
+        sample("listeners_open", mode="dual-stack"): 1,
+        sample("connections_total", family="ipv4", **where): 1,
+        sample("connections_total", family="ipv6", **where): 1,
+        sample("connections_open", family="ipv4", **where): 1,
+        sample("connections_open", family="ipv6", **where): 1,
+        sample("translations_total", **where): 1,
+        sample("refusals_total", operation="accept", plugin=""): 1,
+        sample("refusals_total", operation="listen", plugin="gate"): 1,
+    }
+    assert scrape(metrics_port) == expected
+    for client in clients:
+        client.close()
+    gone = {key: 0 if key[0].endswith("connections_open") else n for key, n in expected.items()}
+    until(lambda: scrape(metrics_port) == gone, server)
+
+
+def test_a_bad_address_is_named_and_the_server_runs(environment: Environment) -> None:
+    command = [str(environment.python), "-I", "-u", str(SCRIPTS / "busy.py")]
+    with running_command(command, env=clean_environment(**{VARIABLE: "here"})) as server:
+        assert server.event()["port"]
+        server.wait_for_log("DSADAPTER_PROMETHEUS_LISTEN='here' is no address; write it as")
+        log = server.stop()
+    assert "plugin 'prometheus' raised ValueError" in log
+
+
+def test_it_uses_the_public_interface_only(distributions: Distributions) -> None:
+    source = distributions.source / "plugins" / "dsadapter-prometheus" / "dsadapter_prometheus.py"
+    imported = re.findall(r"^\s*from (dsadapter\S*) import (.*)$", source.read_text(), re.MULTILINE)
+    assert imported
+    for module, names in imported:
+        assert not re.search(r"(^|\W)_", f"{module} {names}")

@@ -1,0 +1,25 @@
+"""What the Twisted that is installed has not, in words that the oldest version's runs accept."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import twisted
+from incremental import Version
+from twisted.protocols.ftp import FTP
+
+_INSTALLED = f"Twisted {twisted.__version__}"
+CONCH_LOGS_USERS_IN = twisted.version >= Version("Twisted", 23, 8, 0)
+FTP_SPEAKS_IPV6 = hasattr(FTP, "ftp_EPSV")
+
+
+def lacking(what: str) -> str:
+    """The reason of a skip: the installed Twisted lacks something."""
+    return f"{_INSTALLED} {what}"
+
+
+def is_excused(report: pytest.TestReport) -> bool:
+    """Whether a test was skipped for what the oldest Twisted lacks, in a run that is meant to have
+    the oldest (``OLDEST`` is set)."""
+    return bool(os.environ.get("OLDEST")) and f"Skipped: {_INSTALLED} " in str(report.longrepr)

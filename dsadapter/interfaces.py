@@ -18,6 +18,7 @@ __all__ = [
     "IDatagramEndpointFactory",
     "IFrameworkAdapter",
     "IListener",
+    "IPacketInfoReceiver",
     "IServerEndpointFactory",
 ]
 
@@ -116,3 +117,20 @@ class IListener(Interface):
 
     def addresses() -> tuple[SocketAddress, ...]:
         """The canonical addresses of its sockets, as last bound; they stay when it has closed."""
+
+
+class IPacketInfoReceiver(Interface):
+    """A datagram protocol that wants to know where each datagram arrived.
+
+    Implemented by applications, on their protocol's class or object; looked for when a port opens.
+    """
+
+    def packetReceived(data: bytes, addr: tuple[str, int], info: Any) -> None:
+        """A datagram has come; called instead of ``datagramReceived``.
+
+        :param data: the payload.
+        :param addr: ``(host, port)`` of the sender, canonical. Writing to this very object answers
+            from where the datagram arrived.
+        :param info: a :class:`~dsadapter.packetinfo.PacketInfo`; None if the system gave none for
+            this datagram.
+        """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socket import SOMAXCONN
+from socket import SOCK_DGRAM, SOCK_STREAM, SOMAXCONN, SocketKind
 from typing import Literal, NamedTuple, get_args
 
 from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
@@ -19,6 +19,8 @@ FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 
 MAX_PORT = 65535
 MAX_BACKLOG = 2**31 - 1
+MAX_PACKET_SIZE = 2**31 - 1
+DEFAULT_PACKET_SIZE = 8192
 
 _LOCALHOST = "localhost"
 _UNSPECIFIED_IPV6 = bytes(16)
@@ -50,6 +52,11 @@ class ListenPolicy(NamedTuple):
     """Share the port with other sockets of this user that ask for it too (``SO_REUSEPORT``)."""
     fallback: Fallback = "auto"
     """For ``dual-stack`` and ``pair`` only."""
+
+    @property
+    def socket_type(self) -> SocketKind:
+        """``SOCK_STREAM``."""
+        return SOCK_STREAM
 
     @classmethod
     def for_interface(
@@ -83,6 +90,48 @@ class ListenPolicy(NamedTuple):
     def only(self, family: Literal["ipv4", "ipv6"]) -> ListenPolicy:
         """The part of a policy for both families that is about one of them."""
         return self._replace(mode=family, host=_ALONE[family, self.host])
+
+    def __str__(self) -> str:
+        return socket_name(self.host, self.port)
+
+
+class DatagramPolicy(NamedTuple):
+    """How to receive datagrams; interfaces mean what they mean to :class:`ListenPolicy`."""
+
+    mode: ListenMode
+    host: str
+    """The canonical literal to bind: ``::``, dotted IPv4, or native IPv6 with its zone id."""
+    port: int
+    """0 to 65535; 0 lets the system choose."""
+    max_packet_size: int
+    """How many bytes of payload a datagram may have."""
+
+    @property
+    def socket_type(self) -> SocketKind:
+        """``SOCK_DGRAM``."""
+        return SOCK_DGRAM
+
+    @classmethod
+    def for_interface(
+        cls, interface: str, port: int, max_packet_size: int = DEFAULT_PACKET_SIZE
+    ) -> DatagramPolicy:
+        """The policy for an interface as users write it.
+
+        :param interface: as for :meth:`ListenPolicy.for_interface`, but ``localhost``.
+        :raises ValueError: naming the offending value and the form to use.
+        """
+        mode, host = _mode_and_host(interface)
+        if mode == "pair":
+            raise ValueError(
+                f"interface {interface!r} is two addresses, and datagrams have one socket; give "
+                f"'127.0.0.1' or '::1', or '::' for IPv4 and IPv6"
+            )
+        return cls(
+            mode,
+            host,
+            _in_range("port", port, 0, MAX_PORT),
+            _in_range("maxPacketSize", max_packet_size, 1, MAX_PACKET_SIZE),
+        )
 
     def __str__(self) -> str:
         return socket_name(self.host, self.port)

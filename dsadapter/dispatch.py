@@ -18,7 +18,7 @@ from dsadapter.sockets.options import read_v6only
 
 if TYPE_CHECKING:
     from dsadapter.interfaces import IListener
-    from dsadapter.policy import ListenPolicy
+    from dsadapter.policy import DatagramPolicy, ListenPolicy
     from dsadapter.records import Connection, Refusal
 
 logger = logging.getLogger("dsadapter.plugins")
@@ -69,7 +69,7 @@ class Hooks:
         "operation_refused",
     )
 
-    before_bind: Callable[[socket.socket, ListenPolicy], None] | None
+    before_bind: Callable[[socket.socket, ListenPolicy | DatagramPolicy], None] | None
     listener_opened: Callable[[IListener], None] | None
     listener_closed: Callable[[IListener], None] | None
     connections: ConnectionObservers | None

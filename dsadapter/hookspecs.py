@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsadapter.interfaces import IFrameworkAdapter, IListener
-    from dsadapter.policy import ListenPolicy
+    from dsadapter.policy import DatagramPolicy, ListenPolicy
     from dsadapter.records import Connection, Refusal
 
 hookspec = HookspecMarker("dsadapter")
@@ -43,10 +43,11 @@ def dsadapter_register_frameworks() -> IFrameworkAdapter | Sequence[IFrameworkAd
 
 
 @hookspec
-def dsadapter_before_bind(sock: socket.socket, policy: ListenPolicy) -> None:
+def dsadapter_before_bind(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:
     """Look at a socket that is about to be bound, set options of your own on it, or refuse.
 
-    **Called** once per socket that listens, after its options are set and before ``bind``.
+    **Called** once per socket that listens or receives datagrams, after its options are set and
+    before ``bind``.
 
     **An exception** refuses this one operation, as does returning anything but None: the socket is
     closed and the application gets the error that its framework has for not being able to listen.
@@ -62,7 +63,7 @@ def dsadapter_before_bind(sock: socket.socket, policy: ListenPolicy) -> None:
 
 @hookspec
 def dsadapter_listener_opened(listener: IListener) -> None:
-    """A listener accepts connections from now on.
+    """A listener accepts connections, or receives datagrams, from now on.
 
     **Called** once each time that it opens; one that is opened again is told of again.
 

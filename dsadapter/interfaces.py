@@ -11,7 +11,7 @@ from typing import Any
 from zope.interface import Attribute, Interface
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.policy import ListenMode, ListenPolicy
+from dsadapter.policy import DatagramPolicy, ListenMode, ListenPolicy
 
 __all__ = [
     "IClientEndpointFactory",
@@ -63,11 +63,11 @@ class IDatagramEndpointFactory(Interface):
     Implemented by framework adapters; called by applications, in the framework's own thread.
     """
 
-    def __call__(runtime: Any, policy: Any) -> Any:
+    def __call__(runtime: Any, policy: DatagramPolicy) -> Any:
         """The framework's own kind of endpoint; nothing is opened yet.
 
         :param runtime: as for :class:`IServerEndpointFactory`.
-        :param policy: what to bind.
+        :param policy: what to bind, checked already.
         """
 
 
@@ -106,8 +106,9 @@ class IListener(Interface):
 
     framework: str = Attribute("""``str``: the name of the framework.""")
 
-    policy: ListenPolicy = Attribute(
-        """:class:`~dsadapter.policy.ListenPolicy`: what was asked for."""
+    policy: ListenPolicy | DatagramPolicy = Attribute(
+        """:class:`~dsadapter.policy.ListenPolicy`, or for datagrams
+        :class:`~dsadapter.policy.DatagramPolicy`: what was asked for."""
     )
 
     mode: ListenMode = Attribute(

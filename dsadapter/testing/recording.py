@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dsadapter import hookimpl
 from dsadapter.interfaces import IListener
-from dsadapter.policy import ListenPolicy
+from dsadapter.policy import DatagramPolicy, ListenPolicy
 from dsadapter.records import Connection, Refusal
 
 
@@ -32,7 +32,9 @@ class RecordingPlugin:
         return [event.subject for event in self.events if event.hook == hook]
 
     @hookimpl
-    def dsadapter_before_bind(self, sock: socket.socket, policy: ListenPolicy) -> None:
+    def dsadapter_before_bind(
+        self, sock: socket.socket, policy: ListenPolicy | DatagramPolicy
+    ) -> None:
         """Keep the policy."""
         self.events.append(Event("before_bind", policy))
 

@@ -22,14 +22,17 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dsadapter.errors import NotDualStackError
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.errors import NotDualStackError, PluginError
 from dsadapter.frameworks.twisted.datagram_multicast import DualStackMulticast
-from dsadapter.interfaces import IPacketInfoReceiver
+from dsadapter.interfaces import IListener, IPacketInfoReceiver
 from dsadapter.packetinfo import platform
 from dsadapter.packetinfo.peers import Route, way_back
 from dsadapter.packetinfo.receiving import Counters, Datagram, Receiver
 from dsadapter.packetinfo.sending import choose_route, wire_address
+from dsadapter.plugin import active_hooks
 from dsadapter.policy import DatagramPolicy
+from dsadapter.records import Refusal
 from dsadapter.sockets.datagram import open_datagram_socket
 from dsadapter.sockets.literals import BROADCAST, canonical_text, parse_literal
 
@@ -54,21 +57,30 @@ _COMPLAINTS = {
 }
 
 
-@implementer(IMulticastTransport)
+@implementer(IListener, IMulticastTransport)
 class DatagramPort(Counters, DualStackMulticast, udp.Port):
     """A UDP port for one :class:`~dsadapter.policy.DatagramPolicy`, multicast included.
 
     Its counters are attributes: see :class:`~dsadapter.packetinfo.receiving.Counters`.
     """
 
+    framework = "twisted"
+
     def __init__(
         self, policy: DatagramPolicy, protocol: AbstractDatagramProtocol, reactor: Any
     ) -> None:
         super().__init__(policy.port, protocol, policy.host, policy.max_packet_size, reactor)  # type: ignore[no-untyped-call]
         self.policy = policy
+        self.mode = policy.mode
+        self._addresses: tuple[SocketAddress, ...] = ()
+        self._opened = False
         self._owner = object()
         self._arrived: Iterator[Datagram] = iter(())
         self._complaints: dict[str, tuple[float, int]] = {}
+
+    def addresses(self) -> tuple[SocketAddress, ...]:
+        """The canonical address of the socket, as last bound; empty before that."""
+        return self._addresses
 
     def startListening(self) -> None:
         """Open the socket and begin receiving; a stopped port can be started again.
@@ -97,17 +109,32 @@ class DatagramPort(Counters, DualStackMulticast, udp.Port):
             self.connected = 0
             skt.close()
             raise
+        self._addresses = (skt.getsockname(),)
+        self._opened = True
+        if self._hooks.listener_opened is not None:
+            self._hooks.listener_opened(self)
 
     def _open(self, informed: bool) -> socket.socket:
         policy = self.policy
+        try:
+            hooks = self._hooks = active_hooks()
+        except PluginError as error:
+            raise CannotListenError(policy.host, policy.port, error) from error
         try:
             if not platform.SUPPORTED:
                 raise NotDualStackError(
                     "this platform gives no packet information, without which IPv4 can't be told "
                     "from forged datagrams; use reactor.listenUDP, with one port a family"
                 )
-            return open_datagram_socket(policy, details=informed)
+            return open_datagram_socket(policy, hooks.before_bind, details=informed)
         except OSError as error:
+            raise CannotListenError(policy.host, policy.port, error) from error
+        except PluginError as error:
+            if hooks.operation_refused is not None:
+                address = (policy.host, policy.port)
+                hooks.operation_refused(
+                    Refusal(self.framework, "listen", address, error.plugin, str(error))
+                )
             raise CannotListenError(policy.host, policy.port, error) from error
 
     def doRead(self) -> None:
@@ -277,6 +304,9 @@ class DatagramPort(Counters, DualStackMulticast, udp.Port):
             pass
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         del self._receiver
+        opened, self._opened = self._opened, False
+        if opened and self._hooks.listener_closed is not None:
+            self._hooks.listener_closed(self)
 
     def _dropped(self, reason: str, about: str) -> None:
         now = time.monotonic()

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from dsadapter import hookimpl
-from dsadapter.interfaces import IFrameworkAdapter, IServerEndpointFactory
+from dsadapter.interfaces import (
+    IDatagramEndpointFactory,
+    IFrameworkAdapter,
+    IServerEndpointFactory,
+)
 
 if TYPE_CHECKING:
-    from dsadapter.policy import ListenPolicy
+    from dsadapter.policy import DatagramPolicy, ListenPolicy
 
 
 @implementer(IServerEndpointFactory)
@@ -28,6 +32,17 @@ class TwistedServerFactory:
         return DualStackServerEndpoint.withPolicy(runtime, policy)
 
 
+@implementer(IDatagramEndpointFactory)
+class TwistedDatagramFactory:
+    """Makes a :class:`~dsadapter.frameworks.twisted.datagram.DualStackDatagramEndpoint`."""
+
+    def __call__(self, runtime: Any, policy: DatagramPolicy) -> Any:
+        """The endpoint; ``runtime`` is the reactor."""
+        from dsadapter.frameworks.twisted.datagram import DualStackDatagramEndpoint
+
+        return DualStackDatagramEndpoint.withPolicy(runtime, policy)
+
+
 @implementer(IFrameworkAdapter)
 class TwistedAdapter:
     """Twisted; what it has no factory for yet is None."""
@@ -36,7 +51,7 @@ class TwistedAdapter:
     requirement = "twisted>=22.10"
     server = TwistedServerFactory()
     client = None
-    datagram = None
+    datagram = TwistedDatagramFactory()
 
     def is_available(self) -> bool:
         """Whether Twisted is installed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-__all__ = ["NotDualStackError", "PluginError", "UnknownFrameworkError"]
+__all__ = ["BindAddressError", "NotDualStackError", "PluginError", "UnknownFrameworkError"]
 
 
 class NotDualStackError(OSError):
@@ -17,6 +17,13 @@ class NotDualStackError(OSError):
     def __init__(self, message: str, cause: OSError | None = None) -> None:
         number = cause.errno if cause is not None and cause.errno else errno.EAFNOSUPPORT
         super().__init__(number, message)
+
+
+class BindAddressError(OSError):
+    """The address to connect from can't be used, here or for this destination.
+
+    The message names both addresses and the remedy.
+    """
 
 
 class PluginError(Exception):

@@ -36,6 +36,10 @@ class Reactor(EPollReactor):
             results[0].raiseException()
         return results[0]  # type: ignore[no-any-return]
 
+    def resolve_names(self) -> None:
+        """Start what a running reactor has for its resolver: a pool of threads."""
+        self.getThreadPool().start()
+
     def close(self) -> None:
         self.removeAll()
         for reader in list(self._internalReaders):

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
     from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
 
-__all__ = ["DualStackServerEndpoint"]
+__all__ = ["DualStackClientEndpoint", "DualStackServerEndpoint"]
 
 
 def __getattr__(name: str) -> Any:
     # The drop-in loads the parsers at every start of twist; the endpoints load when one is used.
-    if name in __all__:
-        from dsadapter.frameworks.twisted import endpoints
+    if name == "DualStackServerEndpoint":
+        from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
 
-        return getattr(endpoints, name)
+        return DualStackServerEndpoint
+    if name == "DualStackClientEndpoint":
+        from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
+
+        return DualStackClientEndpoint
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from dsadapter import hookimpl
-from dsadapter.interfaces import IFrameworkAdapter, IServerEndpointFactory
+from dsadapter.interfaces import (
+    IClientEndpointFactory,
+    IFrameworkAdapter,
+    IServerEndpointFactory,
+)
 
 if TYPE_CHECKING:
-    from dsadapter.policy import ListenPolicy
+    from dsadapter.policy import ConnectPolicy, ListenPolicy
 
 
 @implementer(IServerEndpointFactory)
@@ -28,6 +32,17 @@ class TwistedServerFactory:
         return DualStackServerEndpoint.withPolicy(runtime, policy)
 
 
+@implementer(IClientEndpointFactory)
+class TwistedClientFactory:
+    """Makes a :class:`~dsadapter.frameworks.twisted.connecting.DualStackClientEndpoint`."""
+
+    def __call__(self, runtime: Any, target: tuple[str, int], policy: ConnectPolicy) -> Any:
+        """An ``IStreamClientEndpoint``; ``runtime`` is the reactor."""
+        from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
+
+        return DualStackClientEndpoint.withPolicy(runtime, target, policy)
+
+
 @implementer(IFrameworkAdapter)
 class TwistedAdapter:
     """Twisted; what it has no factory for yet is None."""
@@ -35,7 +50,7 @@ class TwistedAdapter:
     name = "twisted"
     requirement = "twisted>=22.10"
     server = TwistedServerFactory()
-    client = None
+    client = TwistedClientFactory()
     datagram = None
 
     def is_available(self) -> bool:

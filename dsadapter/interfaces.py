@@ -11,7 +11,7 @@ from typing import Any
 from zope.interface import Attribute, Interface
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.policy import DatagramPolicy, ListenMode, ListenPolicy
+from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenMode, ListenPolicy
 
 __all__ = [
     "IClientEndpointFactory",
@@ -47,12 +47,13 @@ class IClientEndpointFactory(Interface):
     framework's own thread.
     """
 
-    def __call__(runtime: Any, target: tuple[str, int], policy: Any) -> Any:
+    def __call__(runtime: Any, target: tuple[str, int], policy: ConnectPolicy) -> Any:
         """The framework's own kind of endpoint; nothing is opened yet.
 
         :param runtime: as for :class:`IServerEndpointFactory`.
         :param target: host, a name or an address literal of either family, and port.
-        :param policy: how to connect.
+        :param policy: how to connect, checked already.
+        :raises ValueError: naming what is wrong with the target.
         :returns: for Twisted, an ``IStreamClientEndpoint``.
         """
 

@@ -53,6 +53,15 @@ REUSE_PORT = SocketOption(
     "before bind",
     "several processes share one port; only when asked for",
 )
+BIND_ADDRESS_NO_PORT = SocketOption(
+    "IP_BIND_ADDRESS_NO_PORT",
+    socket.IPPROTO_IP,
+    # Linux 4.2 (ip(7)); Python has no name for it. It works on AF_INET6 sockets, too.
+    24 if sys.platform.startswith("linux") else None,
+    "before bind",
+    "a client bound to an address without a port gets one when it connects, of which there are "
+    "many more; else bind takes one for itself",
+)
 
 # Python has names for few of these: IP_PKTINFO from 3.14 on, IP_RECVTTL in no release.
 _PLATFORM = "linux" if sys.platform.startswith("linux") else sys.platform.rstrip("0123456789")

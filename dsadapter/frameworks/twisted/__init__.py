@@ -6,12 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
     from dsadapter.frameworks.twisted.datagram import DualStackDatagramEndpoint
     from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
 
-__all__ = ["DualStackDatagramEndpoint", "DualStackServerEndpoint"]
+__all__ = ["DualStackClientEndpoint", "DualStackDatagramEndpoint", "DualStackServerEndpoint"]
 
-_MODULES = {"DualStackDatagramEndpoint": "datagram", "DualStackServerEndpoint": "endpoints"}
+_MODULES = {
+    "DualStackClientEndpoint": "connecting",
+    "DualStackDatagramEndpoint": "datagram",
+    "DualStackServerEndpoint": "endpoints",
+}
 
 
 def __getattr__(name: str) -> Any:

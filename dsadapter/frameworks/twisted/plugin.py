@@ -12,13 +12,14 @@ from zope.interface import implementer
 
 from dsadapter import hookimpl
 from dsadapter.interfaces import (
+    IClientEndpointFactory,
     IDatagramEndpointFactory,
     IFrameworkAdapter,
     IServerEndpointFactory,
 )
 
 if TYPE_CHECKING:
-    from dsadapter.policy import DatagramPolicy, ListenPolicy
+    from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenPolicy
 
 
 @implementer(IServerEndpointFactory)
@@ -30,6 +31,17 @@ class TwistedServerFactory:
         from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
 
         return DualStackServerEndpoint.withPolicy(runtime, policy)
+
+
+@implementer(IClientEndpointFactory)
+class TwistedClientFactory:
+    """Makes a :class:`~dsadapter.frameworks.twisted.connecting.DualStackClientEndpoint`."""
+
+    def __call__(self, runtime: Any, target: tuple[str, int], policy: ConnectPolicy) -> Any:
+        """An ``IStreamClientEndpoint``; ``runtime`` is the reactor."""
+        from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
+
+        return DualStackClientEndpoint.withPolicy(runtime, target, policy)
 
 
 @implementer(IDatagramEndpointFactory)
@@ -50,7 +62,7 @@ class TwistedAdapter:
     name = "twisted"
     requirement = "twisted>=22.10"
     server = TwistedServerFactory()
-    client = None
+    client = TwistedClientFactory()
     datagram = TwistedDatagramFactory()
 
     def is_available(self) -> bool:

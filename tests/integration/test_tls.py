@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support.certificates import Authority, Files, older_pyopenssl_api
-from support.environments import clean_environment
-from support.processes import PATIENCE
+from cryptography.hazmat.primitives.asymmetric import rsa
+from support.certificates import Authority, Files, issue, older_pyopenssl_api
+from support.processes import PATIENCE, running
 from support.reactors import Reactor, open_descriptors
 from support.versions import SERVES_DIRECTORIES, lacking
+from twisted.internet import tcp
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
@@ -33,14 +34,13 @@ from twisted.internet.interfaces import IHandshakeListener, IStreamServerEndpoin
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.protocols.haproxy import proxyEndpoint
-from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
 from zope.interface import implementer
 
 from dsadapter.frameworks.twisted import DualStackServerEndpoint
 from dsadapter.frameworks.twisted.tls import connectionCreatorFromFiles, wrapServerTLS
 from dsadapter.testing import RecordingPlugin, registered
 
+WEB = Path(__file__).parent / "servers" / "tls_web.py"
 pytestmark = older_pyopenssl_api
 MAPPED = "::ffff:127.0.0.1"
 STAGES = ("built", "made", "handshake", "data", "lost")
@@ -106,6 +106,15 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield made
 
 
+@pytest.fixture
+def global_clock(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twisted's own TLS endpoints take the clock of the global reactor, which no test here runs."""
+    monkeypatch.setattr("twisted.protocols.tls._get_default_clock", lambda: reactor, raising=False)
+
+
+needs_global_clock = pytest.mark.usefixtures("global_clock")
+
+
 class Clients:
     """Blocking clients, each in a thread, while the reactor takes its turns."""
 
@@ -161,18 +170,16 @@ class Clients:
 
         return self.run(client)
 
-    def curl(self, family: str, port: int, *options: str, name: str = "localhost") -> str:
-        host = "127.0.0.1" if family == "-4" else "[::1]"
-        resolve = f"{name}:{port}:{host}"
-        url = f"https://{name}:{port}/"
-        command = ["curl", family, "-sS", "--noproxy", "*", "--resolve", resolve, *options, url]
-        done = self.run(
-            lambda: subprocess.run(
-                command, capture_output=True, text=True, timeout=PATIENCE, env=clean_environment()
-            )
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+
+def curl(family: str, port: int, *options: str, name: str = "localhost") -> str:
+    host = "127.0.0.1" if family == "-4" else "[::1]"
+    resolve = f"{name}:{port}:{host}"
+    command = ["curl", family, "-sS", "--noproxy", "*", "--resolve", resolve, *options]
+    done = subprocess.run(
+        [*command, f"https://{name}:{port}/"], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture
@@ -183,6 +190,7 @@ def clients(reactor: Reactor, pool: ThreadPoolExecutor, files: Files) -> Clients
 @contextlib.contextmanager
 def listening(reactor: Reactor, endpoint: IStreamServerEndpoint, factory: Factory) -> Iterator[int]:
     """The port; afterwards it is closed, and no descriptor is left."""
+    tcp._reservedFD.reserve()  # The first port that listens opens it for good.
     before = open_descriptors()
     port = reactor.result_of(endpoint.listen(factory))
     yield port.getHost().port
@@ -247,6 +255,7 @@ def test_addresses_are_canonical_before_and_after_the_handshake(
     assert factory.addresses() == {host}
 
 
+@needs_global_clock
 @rows
 def test_the_same_on_twisteds_own_endpoint_finds_the_leak(
     case: Case, reactor: Reactor, files: Files, clients: Clients
@@ -285,8 +294,14 @@ def test_the_chain_is_sent_once(
 
 
 def test_diffie_hellman_parameters_are_used(
-    reactor: Reactor, files: Files, clients: Clients, tmp_path: Path
+    reactor: Reactor, clients: Clients, tmp_path: Path
 ) -> None:
+    authority = Authority.made()
+    # DHE suites take RSA certificates only.
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    server = issue("rsa.example", authority.intermediate, "rsa.example", key=key)
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(server.key_pem() + server.pem + authority.intermediate.pem)
     parameters = tmp_path / "dh.pem"
     # A named group (RFC 7919): making a prime takes minutes.
     generate = ["openssl", "genpkey", "-genparam", "-algorithm", "DH"]
@@ -294,14 +309,14 @@ def test_diffie_hellman_parameters_are_used(
     context = clients.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("DHE")
-    description = "dualstack:0:privateKey={key}:certKey={full_chain}"
     for options, succeeds in (("", False), (f":dhParameters={parameters}", True)):
-        endpoint = string(description + options)(reactor, files)
+        endpoint = serverFromString(reactor, f"dualstack:0:privateKey={pem}{options}")
         with listening(reactor, endpoint, WitnessFactory()) as port:
             with contextlib.nullcontext() if succeeds else pytest.raises(ssl.SSLError):
-                clients.talk("127.0.0.1", port, context=context)
+                clients.talk("127.0.0.1", port, name="rsa.example", context=context)
 
 
+@needs_global_clock
 @with_directories
 class TestDirectories:
     @pytest.mark.parametrize("description", ["dualstack:0:tls={directory}", "tls:{directory}:0"])
@@ -363,54 +378,45 @@ class TestDirectories:
             clients.talk("::1", port, name="a.example")
 
 
-class Page(Resource):
-    isLeaf = True  # noqa: N815
+class TestHTTP2:
+    """By curl, from Twisted's web server in a process of its own."""
 
-    def render_GET(self, request: Request) -> bytes:
-        return f"{request.getClientAddress().host} {request.clientproto.decode()}".encode()
+    @pytest.mark.parametrize(
+        "options",
+        [
+            "privateKey={key}:certKey={full_chain}",
+            pytest.param("tls={directory}", marks=with_directories),
+        ],
+    )
+    def test_it_is_agreed_on(self, options: str, files: Files) -> None:
+        description = f"dualstack:0:{options}".format(**files._asdict())
+        with running(WEB, description) as server:
+            port = server.event()["port"]
+            for family, client in (("-4", "127.0.0.1"), ("-6", "::1")):
+                for option, version in (("--http2", "HTTP/2"), ("--http1.1", "HTTP/1.1")):
+                    page = curl(family, port, option, "--cacert", str(files.root))
+                    assert page == f"{client} {client} {version}"
+            log = server.stop()
+        assert '"127.0.0.1" - -' in log
+        assert "::ffff:" not in log
 
+    @with_directories
+    def test_twisteds_own_endpoint_leaks(self, files: Files) -> None:
+        with running(WEB, f"tls:{files.directory}:port=0") as server:
+            port = server.event()["port"]
+            assert curl("-4", port, "-k", "--http2") == f"{MAPPED} {MAPPED} HTTP/2"
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        "privateKey={key}:certKey={full_chain}",
-        pytest.param("tls={directory}", marks=with_directories),
-    ],
-)
-@pytest.mark.parametrize(
-    ("family", "client"), [("-4", "127.0.0.1"), ("-6", "::1")], ids=["ipv4", "ipv6"]
-)
-def test_http2_is_agreed_on(
-    options: str, family: str, client: str, reactor: Reactor, files: Files, clients: Clients
-) -> None:
-    endpoint = string("dualstack:0:" + options)(reactor, files)
-    report = ("--cacert", str(files.root), "-w", " %{http_version}")
-    with listening(reactor, endpoint, Site(Page())) as port:
-        for version, shown in (("--http2", "HTTP/2 2"), ("--http1.1", "HTTP/1.1 1.1")):
-            assert clients.curl(family, port, version, *report) == f"{client} {shown}"
-
-
-@with_directories
-def test_http2_leaks_on_twisteds_own_endpoint(
-    reactor: Reactor, files: Files, clients: Clients
-) -> None:
-    endpoint = string("tls:{directory}:port=0")(reactor, files)
-    with listening(reactor, endpoint, Site(Page())) as port:
-        assert clients.curl("-4", port, "-k", "--http2") == f"{MAPPED} HTTP/2"
-
-
-@with_directories
-@pytest.mark.parametrize("description", ["dualstack:0:tls={directory}", "tls:{directory}:0"])
-def test_every_certificate_of_a_directory_serves_what_twisteds_does(
-    description: str, reactor: Reactor, files: Files, clients: Clients
-) -> None:
-    endpoint = string(description)(reactor, files)
-    with listening(reactor, endpoint, Site(Page())) as port:
-        for name in ("a.example", "b.example", "www.b.example"):
-            page = clients.curl("-4", port, "--http2", "--cacert", str(files.root), name=name)
-            assert page.endswith("HTTP/2"), name
+    @with_directories
+    @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:port=0"])
+    def test_every_certificate_serves_it(self, description: str, files: Files) -> None:
+        with running(WEB, description.format(files.directory)) as server:
+            port = server.event()["port"]
+            for name in ("a.example", "b.example", "www.b.example"):
+                options = ("--http2", "--cacert", str(files.root))
+                assert curl("-4", port, *options, name=name).endswith("HTTP/2"), name
 
 
+@needs_global_clock
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_twisteds_own_client_verifies_and_talks(host: str, reactor: Reactor, files: Files) -> None:
     factory, got = WitnessFactory(), list[bytes]()
@@ -424,9 +430,9 @@ def test_twisteds_own_client_verifies_and_talks(host: str, reactor: Reactor, fil
             self.transport.loseConnection()
 
     trust = optionsForClientTLS("a.example", Certificate.loadPEM(files.root.read_bytes()))
-    tcp = TCP4ClientEndpoint if host == "127.0.0.1" else TCP6ClientEndpoint
+    over_tcp = TCP4ClientEndpoint if host == "127.0.0.1" else TCP6ClientEndpoint
     with listening(reactor, CASES["files"].ours(reactor, files), factory) as port:
-        client = wrapClientTLS(trust, tcp(reactor, host, port))
+        client = wrapClientTLS(trust, over_tcp(reactor, host, port))
         reactor.result_of(client.connect(Factory.forProtocol(Asking)))
         reactor.until(lambda: factory.has("lost"))
     assert got == [b"hello"]
@@ -437,7 +443,7 @@ class TestProxyHeaders:
     """A PROXY header before the data; without an address in it the socket's own are shown."""
 
     V1 = b"PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n"
-    V1_UNKNOWN = b"PROXY UNKNOWN\r\n"
+    V1_UNKNOWN = b"PROXY UNKNOWN 2001:db8::1 2001:db8::2 1111 2222\r\n"
     V2 = (
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11"
         + struct.pack("!H", 12)

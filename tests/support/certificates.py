@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -26,11 +26,14 @@ older_pyopenssl_api = pytest.mark.filterwarnings(
 """Twisted still calls what pyOpenSSL would have replaced."""
 
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
 class Issued(NamedTuple):
     """A certificate with its private key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Key
 
     @property
     def pem(self) -> bytes:
@@ -43,9 +46,11 @@ class Issued(NamedTuple):
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
-def issue(name: str, issuer: Issued | None = None, *dns_names: str) -> Issued:
+def issue(
+    name: str, issuer: Issued | None = None, *dns_names: str, key: Key | None = None
+) -> Issued:
     """A certificate for DNS names, or without any for an authority; self-signed without issuer."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     builder = (

@@ -29,6 +29,6 @@ def listening(port: Any) -> None:
     print(json.dumps({"port": port.getHost().port}), flush=True)
 
 
-log.startLogging(sys.stderr)
+log.startLogging(sys.stderr, setStdout=False)
 serverFromString(reactor, sys.argv[1]).listen(Site(Page())).addCallback(listening)
 reactor.run()

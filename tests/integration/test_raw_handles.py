@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from support.certificates import Files, older_pyopenssl_api
 from support.reactors import Reactor, open_descriptors
 from twisted.internet.endpoints import TCP6ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
 from dsadapter.addressing import unmap
 from dsadapter.frameworks.twisted import DualStackServerEndpoint
+from dsadapter.frameworks.twisted.tls import connectionCreatorFromFiles, wrapServerTLS
 from dsadapter.sockets.canonical import CanonicalSocket
 
 IPV6_ADDRFORM = 1
@@ -163,6 +167,24 @@ class TestLimits:
             assert names(handle) == connection.names
             assert connection.transport.getPeer().host == "127.0.0.1"
             assert connection.transport.getHost().host == "127.0.0.1"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="IPV6_ADDRFORM is Linux's")
+    def test_the_kernel_refuses_that_for_IPv6(self, reactor: Reactor) -> None:
+        with connected(reactor, DualStackServerEndpoint(reactor, 0), "::1") as connection:
+            with pytest.raises(OSError) as refused:
+                connection.handle.setsockopt(socket.IPPROTO_IPV6, IPV6_ADDRFORM, socket.AF_INET)
+            assert refused.value.errno == errno.EADDRNOTAVAIL
+            assert names(connection.handle) == connection.names
+
+    @older_pyopenssl_api
+    def test_with_tls_the_handle_has_no_names(self, reactor: Reactor, tmp_path: Path) -> None:
+        files = Files.written_to(tmp_path)
+        creator = connectionCreatorFromFiles(str(files.key), str(files.certificate))
+        endpoint = wrapServerTLS(creator, DualStackServerEndpoint(reactor, 0), reactor)
+        with connected(reactor, endpoint, "127.0.0.1") as connection:
+            with pytest.raises(AttributeError):
+                connection.handle.getpeername()
+            assert connection.transport.getPeer().host == "127.0.0.1"
 
 
 def test_the_handle_of_twisteds_own_endpoint_leaks(reactor: Reactor) -> None:

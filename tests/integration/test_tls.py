@@ -140,12 +140,14 @@ class Clients:
         *,
         name: str = "localhost",
         first: bytes = b"",
+        inside: bytes = b"",
         context: ssl.SSLContext | None = None,
     ) -> tuple[Any, str | None]:
         """Verify the server, send something and have it back; the names of the certificate and the
         protocol that was agreed on.
 
         :param first: sent before the handshake.
+        :param inside: sent first after it, and not answered.
         """
         context = context or self.context()
 
@@ -153,7 +155,7 @@ class Clients:
             with socket.create_connection((host, port), timeout=PATIENCE) as plain:
                 plain.sendall(first)
                 with context.wrap_socket(plain, server_hostname=name) as wrapped:
-                    wrapped.sendall(b"hello")
+                    wrapped.sendall(inside + b"hello")
                     assert wrapped.recv(5) == b"hello"
                     names = wrapped.getpeercert()["subjectAltName"]
                     return [value for _, value in names], wrapped.selected_alpn_protocol()
@@ -356,6 +358,19 @@ class TestDirectories:
             clients.talk("127.0.0.1", port, name="later.example")
 
     @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:0"])
+    def test_where_there_was_one_the_directory_is_not_read_again(
+        self, description: str, reactor: Reactor, clients: Clients, tmp_path: Path
+    ) -> None:
+        directory = Files.written_to(tmp_path).directory
+        later = Authority.made().issue("later.example")
+        endpoint = serverFromString(reactor, description.format(directory))
+        with listening(reactor, endpoint, WitnessFactory()) as port:
+            (directory / "later.pem").write_bytes(later.pem + later.key_pem())
+            with pytest.raises(ssl.SSLError):
+                clients.talk("127.0.0.1", port, name="later.example")
+            clients.talk("127.0.0.1", port, name="a.example")
+
+    @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:0"])
     def test_the_layout_of_certbot_is_understood(
         self, description: str, reactor: Reactor, clients: Clients, tmp_path: Path
     ) -> None:
@@ -511,6 +526,17 @@ class TestProxyHeaders:
             reactor.until(lambda: factory.has("lost"))
         shown = {stage: peer for stage, peer, _ in factory.seen}
         assert shown["handshake"] == shown["data"] == (peer or own)
+
+    def test_by_string_the_header_is_looked_for_inside_tls(
+        self, reactor: Reactor, files: Files, clients: Clients
+    ) -> None:
+        factory = WitnessFactory()
+        description = f"haproxy:dualstack:0:privateKey={files.key}:certKey={files.full_chain}"
+        with listening(reactor, serverFromString(reactor, description), factory) as port:
+            clients.talk("127.0.0.1", port, inside=self.V1)
+            reactor.until(lambda: factory.has("lost"))
+        shown = {stage: peer for stage, peer, _ in factory.seen}
+        assert (shown["made"], shown["data"]) == ("127.0.0.1", "192.0.2.1")
 
 
 @pytest.mark.parametrize("completes", [True, False], ids=["handshake", "no-handshake"])

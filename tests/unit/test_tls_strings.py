@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.certificates import Authority, Files, issue, older_pyopenssl_api
 from support.namespaces import needs_root
 from support.versions import SERVES_DIRECTORIES, lacking
@@ -192,6 +195,24 @@ def test_a_file_that_can_not_be_used_is_named(damage: Damage, files: Files, tmp_
     said = refusal(**options)
     assert text in said
     assert "; " in said, "no remedy"
+
+
+MARKERS = [
+    b"-----BEGIN CERTIFICATE-----\n",
+    b"-----END CERTIFICATE-----\n",
+    b"-----BEGIN PRIVATE KEY-----\n",
+    b"-----END PRIVATE KEY-----\n",
+    b"-----BEGIN \xff-----\n",
+    Authority.made().root.pem,
+]
+
+
+@given(st.lists(st.sampled_from(MARKERS) | st.binary(max_size=50)).map(b"".join))
+def test_whatever_a_file_holds_the_error_is_one_line(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "any.pem")
+        path.write_bytes(content)
+        assert str(path) in refusal(privateKey=path)
 
 
 @needs_directories

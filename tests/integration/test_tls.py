@@ -508,7 +508,9 @@ class TestProxyHeaders:
         ],
         ids=["dualstack", "tcp6-leaks"],
     )
-    @pytest.mark.parametrize(("header", "peer"), [(V1, "192.0.2.1"), (V1_UNKNOWN, None)])
+    @pytest.mark.parametrize(
+        ("header", "peer"), [(V1, "192.0.2.1"), (V1_UNKNOWN, None)], ids=["v1", "v1-unknown"]
+    )
     def test_a_header_before_the_handshake(
         self,
         inner: Callable[[Reactor], IStreamServerEndpoint],

@@ -234,6 +234,7 @@ def test_a_directory_has_to_be_one(files: Files, tmp_path: Path) -> None:
         ),
         (Authority.made().root.pem, "has a certificate whose chain ends in itself, such as a root"),
     ],
+    ids=["encrypted", "cut", "parameters", "root"],
 )
 def test_a_file_in_a_directory_that_can_not_be_used_is_named(
     content: bytes, text: str, tmp_path: Path

@@ -37,3 +37,17 @@ def test_plugins_are_told_and_broken_ones_refused(oldest: Environment) -> None:
     ]
     assert seen["peers"] == ["127.0.0.1", "::1"]
     assert "did you mean dsadapter_connection_made?" in seen["refused"]
+
+
+def test_tls_without_its_packages_names_what_to_install(oldest: Environment) -> None:
+    program = (
+        "from twisted.internet.endpoints import serverFromString\n"
+        "from twisted.internet.testing import MemoryReactor\n"
+        "try: serverFromString(MemoryReactor(), 'dualstack:8443:tls=/etc')\n"
+        "except ValueError as error: print(error)\n"
+    )
+    said = oldest.run("-W", "ignore", "-c", program).splitlines()[-1]
+    assert said.startswith(
+        "dualstack: tls can't be used: TLS needs packages that are not installed"
+    )
+    assert said.endswith("install 'twisted[tls]'")

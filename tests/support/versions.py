@@ -7,10 +7,12 @@ import os
 import pytest
 import twisted
 from incremental import Version
+from twisted.internet import endpoints
 from twisted.protocols.ftp import FTP
 
 _INSTALLED = f"Twisted {twisted.__version__}"
 CONCH_LOGS_USERS_IN = twisted.version >= Version("Twisted", 23, 8, 0)
+SERVES_DIRECTORIES = hasattr(endpoints, "wrapServerTLS")
 FTP_SPEAKS_IPV6 = hasattr(FTP, "ftp_EPSV")
 
 

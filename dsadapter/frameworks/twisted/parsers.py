@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import (
+    IReactorTime,
     IStreamClientEndpoint,
     IStreamClientEndpointStringParserWithReactor,
     IStreamServerEndpoint,
@@ -20,33 +21,37 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_SERVER_OPTIONS = ("port", "interface", "backlog", "fallback", "reusePort")
+_TLS_OPTIONS = ("tls", "privateKey", "certKey", "extraCertChain", "dhParameters")
+_SERVER_OPTIONS = ("port", "interface", "backlog", "fallback", "reusePort", *_TLS_OPTIONS)
 _YES = ("yes", "true", "1")
 _NO = ("no", "false", "0")
 
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
 class DualStackServerParser:
-    """``dualstack:PORT`` or ``dualstack:port=PORT:interface=ADDRESS:backlog=N:reusePort=yes``."""
+    """``dualstack:PORT`` or ``dualstack:port=PORT:interface=ADDRESS:backlog=N:reusePort=yes``; with
+    TLS by ``tls=DIRECTORY`` or ``privateKey=FILE:certKey=FILE:extraCertChain=FILE``."""
 
     prefix = "dualstack"
 
     def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
         """A :class:`~dsadapter.frameworks.twisted.endpoints.DualStackServerEndpoint`, from the
-        factory that the framework registry has for Twisted.
+        factory that the framework registry has for Twisted; with TLS, inside what Twisted wraps
+        around an endpoint.
 
         :raises ValueError: naming the offending part and the form to use.
         :raises UnknownFrameworkError: if the plugin ``twisted`` is blocked.
         :raises PluginError: if a required plugin is not registered.
         """
         options = _server_options(_as_text(args), {k: _text(v) for k, v in kwargs.items()})
+        tls = {name: options.pop(name) for name in _TLS_OPTIONS if name in options}
         from dsadapter.frameworks import get_framework
         from dsadapter.policy import ListenPolicy
 
         endpoint: IStreamServerEndpoint = get_framework("twisted").server(
             reactor, ListenPolicy.for_interface(**options)
         )
-        return endpoint
+        return _over_tls(reactor, endpoint, tls) if tls else endpoint
 
 
 @implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
@@ -116,6 +121,21 @@ def _server_options(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str,
     if "reusePort" in options:
         options["reuse_port"] = _yes_or_no("reusePort", options.pop("reusePort"))
     return {"interface": "::", **options}
+
+
+def _over_tls(
+    reactor: Any, endpoint: IStreamServerEndpoint, options: Mapping[str, str]
+) -> IStreamServerEndpoint:
+    try:
+        from dsadapter.frameworks.twisted import tls
+    except ImportError as error:
+        raise ValueError(f"dualstack: {next(iter(options))} can't be used: {error}") from error
+    try:
+        creator = tls.connectionCreatorFromOptions(options)
+    except ValueError as error:
+        raise ValueError(f"dualstack: {error}") from error
+    # Without a clock TLS takes the global reactor's.
+    return tls.wrapServerTLS(creator, endpoint, clock=IReactorTime(reactor, None))
 
 
 def _number(name: str, text: str, highest: int, example: str) -> int:

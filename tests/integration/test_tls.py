@@ -1,0 +1,559 @@
+"""TLS around dual-stack listeners, by strings and in Python, with real handshakes.
+
+What shows an address also runs on Twisted's own endpoints on ``::``, where the same observation has
+to find the mapped address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from support.certificates import Authority, Files, issue, older_pyopenssl_api
+from support.processes import PATIENCE, running
+from support.reactors import Reactor, open_descriptors
+from support.versions import SERVES_DIRECTORIES, lacking
+from twisted.internet import tcp
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+    wrapClientTLS,
+)
+from twisted.internet.interfaces import IHandshakeListener, IStreamServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate, optionsForClientTLS
+from twisted.protocols.haproxy import proxyEndpoint
+from zope.interface import implementer
+
+from dsadapter.frameworks.twisted import DualStackServerEndpoint
+from dsadapter.frameworks.twisted.tls import connectionCreatorFromFiles, wrapServerTLS
+from dsadapter.testing import RecordingPlugin, registered
+
+WEB = Path(__file__).parent / "servers" / "tls_web.py"
+pytestmark = older_pyopenssl_api
+MAPPED = "::ffff:127.0.0.1"
+STAGES = ("built", "made", "handshake", "data", "lost")
+with_directories = pytest.mark.skipif(
+    not SERVES_DIRECTORIES, reason=lacking("has no tls: server strings")
+)
+
+
+@implementer(IHandshakeListener)
+class Witness(Protocol):
+    """Notes both addresses at every stage of a connection, and answers what it gets."""
+
+    def __init__(self, seen: list[tuple[str, str, str]]) -> None:
+        self.seen = seen
+
+    def note(self, stage: str) -> None:
+        assert self.transport is not None
+        self.seen.append((stage, self.transport.getPeer().host, self.transport.getHost().host))
+
+    def connectionMade(self) -> None:
+        self.note("made")
+
+    def handshakeCompleted(self) -> None:
+        self.note("handshake")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.note("data")
+        self.transport.write(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        # The socket is gone; the peer stays known.
+        self.seen.append(("lost", self.transport.getPeer().host, ""))
+
+
+class WitnessFactory(Factory):
+    noisy = False
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, str]] = []
+
+    def buildProtocol(self, addr: Any) -> Witness:
+        self.seen.append(("built", addr.host, ""))
+        return Witness(self.seen)
+
+    def has(self, stage: str) -> bool:
+        return any(each[0] == stage for each in self.seen)
+
+    def addresses(self) -> set[str]:
+        return {address for each in self.seen for address in each[1:] if address}
+
+    def stages(self) -> tuple[str, ...]:
+        return tuple(each[0] for each in self.seen)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files.written_to(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as made:
+        yield made
+
+
+@pytest.fixture
+def global_clock(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twisted's own TLS endpoints take the clock of the global reactor, which no test here runs."""
+    monkeypatch.setattr("twisted.protocols.tls._get_default_clock", lambda: reactor, raising=False)
+
+
+needs_global_clock = pytest.mark.usefixtures("global_clock")
+
+
+class Clients:
+    """Blocking clients, each in a thread, while the reactor takes its turns."""
+
+    def __init__(self, reactor: Reactor, pool: ThreadPoolExecutor, files: Files) -> None:
+        self.reactor = reactor
+        self.pool = pool
+        self.files = files
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        future = self.pool.submit(function, *args)
+        self.reactor.until(future.done)
+        return future.result()
+
+    def context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.files.root))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
+    def talk(
+        self,
+        host: str,
+        port: int,
+        *,
+        name: str = "localhost",
+        first: bytes = b"",
+        inside: bytes = b"",
+        context: ssl.SSLContext | None = None,
+    ) -> tuple[Any, str | None]:
+        """Verify the server, send something and have it back; the names of the certificate and the
+        protocol that was agreed on.
+
+        :param first: sent before the handshake.
+        :param inside: sent first after it, and not answered.
+        """
+        context = context or self.context()
+
+        def client() -> tuple[Any, str | None]:
+            with socket.create_connection((host, port), timeout=PATIENCE) as plain:
+                plain.sendall(first)
+                with context.wrap_socket(plain, server_hostname=name) as wrapped:
+                    wrapped.sendall(inside + b"hello")
+                    assert wrapped.recv(5) == b"hello"
+                    names = wrapped.getpeercert()["subjectAltName"]
+                    return [value for _, value in names], wrapped.selected_alpn_protocol()
+
+        return self.run(client)
+
+    def exchange(self, host: str, port: int, data: bytes) -> bytes:
+        """Send something in plain text, and return the first answer."""
+
+        def client() -> bytes:
+            with socket.create_connection((host, port), timeout=PATIENCE) as plain:
+                plain.sendall(data)
+                return plain.recv(100)
+
+        return self.run(client)
+
+
+def curl(family: str, port: int, *options: str, name: str = "localhost") -> str:
+    host = "127.0.0.1" if family == "-4" else "[::1]"
+    resolve = f"{name}:{port}:{host}"
+    command = ["curl", family, "-sS", "--noproxy", "*", "--resolve", resolve, *options]
+    done = subprocess.run(
+        [*command, f"https://{name}:{port}/"], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def clients(reactor: Reactor, pool: ThreadPoolExecutor, files: Files) -> Clients:
+    return Clients(reactor, pool, files)
+
+
+@contextlib.contextmanager
+def listening(reactor: Reactor, endpoint: IStreamServerEndpoint, factory: Factory) -> Iterator[int]:
+    """The port; afterwards it is closed, and no descriptor is left."""
+    tcp._reservedFD.reserve()  # The first port that listens opens it for good.
+    before = open_descriptors()
+    port = reactor.result_of(endpoint.listen(factory))
+    yield port.getHost().port
+    reactor.result_of(port.stopListening())
+    reactor.until(lambda: open_descriptors() <= before)
+
+
+Make = Callable[[Reactor, Files], IStreamServerEndpoint]
+
+
+def string(template: str) -> Make:
+    return lambda reactor, files: serverFromString(reactor, template.format(**files._asdict()))
+
+
+def creator(files: Files) -> Any:
+    return connectionCreatorFromFiles(str(files.key), str(files.full_chain))
+
+
+def wrapped(inner: Callable[[Reactor], IStreamServerEndpoint]) -> Make:
+    return lambda reactor, files: wrapServerTLS(creator(files), inner(reactor), reactor)
+
+
+class Case(NamedTuple):
+    ours: Make
+    """TLS on a dual-stack listener."""
+    twisteds: Make
+    """The same of Twisted's own, on ``::``."""
+
+
+CASES = {
+    "files": Case(
+        string("dualstack:0:privateKey={key}:certKey={certificate}:extraCertChain={chain}"),
+        string(
+            r"ssl:0:interface=\:\::privateKey={key}:certKey={certificate}:extraCertChain={chain}"
+        ),
+    ),
+    "directory": Case(string("dualstack:0:tls={directory}"), string("tls:{directory}:port=0")),
+    "in Python": Case(
+        wrapped(lambda reactor: DualStackServerEndpoint(reactor, 0)),
+        wrapped(lambda reactor: TCP6ServerEndpoint(reactor, 0, interface="::")),
+    ),
+}
+rows = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=[with_directories] if name == "directory" else [])
+        for name, case in CASES.items()
+    ],
+)
+
+
+@rows
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_addresses_are_canonical_before_and_after_the_handshake(
+    case: Case, host: str, reactor: Reactor, files: Files, clients: Clients
+) -> None:
+    factory = WitnessFactory()
+    with listening(reactor, case.ours(reactor, files), factory) as port:
+        clients.talk(host, port)
+        reactor.until(lambda: factory.has("lost"))
+    assert factory.stages() == STAGES
+    assert factory.addresses() == {host}
+
+
+@needs_global_clock
+@rows
+def test_the_same_on_twisteds_own_endpoint_finds_the_leak(
+    case: Case, reactor: Reactor, files: Files, clients: Clients
+) -> None:
+    factory = WitnessFactory()
+    with listening(reactor, case.twisteds(reactor, files), factory) as port:
+        clients.talk("127.0.0.1", port)
+        reactor.until(lambda: factory.has("lost"))
+    assert factory.stages() == STAGES
+    assert factory.addresses() == {MAPPED}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "privateKey={key}:certKey={full_chain}",
+        "privateKey={key}:certKey={full_chain}:extraCertChain={chain}",
+        pytest.param("tls={directory}", marks=with_directories),
+    ],
+)
+def test_the_chain_is_sent_once(
+    options: str, reactor: Reactor, files: Files, clients: Clients
+) -> None:
+    endpoint = string("dualstack:0:" + options)(reactor, files)
+    with listening(reactor, endpoint, WitnessFactory()) as port:
+        shown = clients.run(
+            lambda: subprocess.run(
+                ["openssl", "s_client", "-showcerts", "-connect", f"127.0.0.1:{port}"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+        ).stdout
+    assert shown.count("-----BEGIN CERTIFICATE-----") == 2
+
+
+def test_diffie_hellman_parameters_are_used(
+    reactor: Reactor, clients: Clients, tmp_path: Path
+) -> None:
+    authority = Authority.made()
+    # DHE suites take RSA certificates only.
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    server = issue("rsa.example", authority.intermediate, "rsa.example", key=key)
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(server.key_pem() + server.pem + authority.intermediate.pem)
+    parameters = tmp_path / "dh.pem"
+    # A named group (RFC 7919): making a prime takes minutes.
+    generate = ["openssl", "genpkey", "-genparam", "-algorithm", "DH"]
+    subprocess.run([*generate, "-pkeyopt", "group:ffdhe2048", "-out", str(parameters)], check=True)
+    context = clients.context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("DHE")
+    for options, succeeds in (("", False), (f":dhParameters={parameters}", True)):
+        endpoint = serverFromString(reactor, f"dualstack:0:privateKey={pem}{options}")
+        with listening(reactor, endpoint, WitnessFactory()) as port:
+            with contextlib.nullcontext() if succeeds else pytest.raises(ssl.SSLError):
+                clients.talk("127.0.0.1", port, name="rsa.example", context=context)
+
+
+@needs_global_clock
+@with_directories
+class TestDirectories:
+    @pytest.mark.parametrize("description", ["dualstack:0:tls={directory}", "tls:{directory}:0"])
+    @pytest.mark.parametrize(
+        ("name", "names"),
+        [
+            ("a.example", ["a.example", "localhost"]),
+            ("b.example", ["b.example", "*.b.example"]),
+            ("www.b.example", ["b.example", "*.b.example"]),
+        ],
+    )
+    def test_the_certificate_is_of_the_name_that_is_asked_for(
+        self,
+        description: str,
+        name: str,
+        names: list[str],
+        reactor: Reactor,
+        files: Files,
+        clients: Clients,
+    ) -> None:
+        with listening(reactor, string(description)(reactor, files), WitnessFactory()) as port:
+            for host in ("127.0.0.1", "::1"):
+                assert clients.talk(host, port, name=name)[0] == names
+
+    @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:0"])
+    def test_certificates_may_come_later_where_there_was_none(
+        self, description: str, reactor: Reactor, clients: Clients, tmp_path: Path
+    ) -> None:
+        authority = Authority.made()
+        later = authority.issue("later.example")
+        endpoint = serverFromString(reactor, description.format(tmp_path))
+        with listening(reactor, endpoint, WitnessFactory()) as port:
+            with pytest.raises(ssl.SSLError):
+                clients.talk("127.0.0.1", port, name="later.example")
+            (tmp_path / "later.pem").write_bytes(later.pem + later.key_pem())
+            (tmp_path / "chain.pem").write_bytes(authority.intermediate.pem)
+            clients.talk("127.0.0.1", port, name="later.example")
+
+    @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:0"])
+    def test_where_there_was_one_the_directory_is_not_read_again(
+        self, description: str, reactor: Reactor, clients: Clients, tmp_path: Path
+    ) -> None:
+        directory = Files.written_to(tmp_path).directory
+        later = Authority.made().issue("later.example")
+        endpoint = serverFromString(reactor, description.format(directory))
+        with listening(reactor, endpoint, WitnessFactory()) as port:
+            (directory / "later.pem").write_bytes(later.pem + later.key_pem())
+            with pytest.raises(ssl.SSLError):
+                clients.talk("127.0.0.1", port, name="later.example")
+            clients.talk("127.0.0.1", port, name="a.example")
+
+    @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:0"])
+    def test_the_layout_of_certbot_is_understood(
+        self, description: str, reactor: Reactor, clients: Clients, tmp_path: Path
+    ) -> None:
+        authority = Authority.made()
+        server = authority.issue("a.example")
+        archive, live = tmp_path / "archive", tmp_path / "live"
+        contents = {
+            "cert.pem": server.pem,
+            "chain.pem": authority.intermediate.pem,
+            "fullchain.pem": server.pem + authority.intermediate.pem,
+            "privkey.pem": server.key_pem(),
+        }
+        for folder in (archive, live):
+            folder.mkdir()
+        for name, content in contents.items():
+            (archive / name).write_bytes(content)
+            (live / name).symlink_to(archive / name)
+        endpoint = serverFromString(reactor, description.format(live))
+        with listening(reactor, endpoint, WitnessFactory()) as port:
+            clients.talk("::1", port, name="a.example")
+
+
+class TestHTTP2:
+    """By curl, from Twisted's web server in a process of its own."""
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            "privateKey={key}:certKey={full_chain}",
+            pytest.param("tls={directory}", marks=with_directories),
+        ],
+    )
+    def test_it_is_agreed_on(self, options: str, files: Files) -> None:
+        description = f"dualstack:0:{options}".format(**files._asdict())
+        with running(WEB, description) as server:
+            port = server.event()["port"]
+            for family, client in (("-4", "127.0.0.1"), ("-6", "::1")):
+                for option, version in (("--http2", "HTTP/2"), ("--http1.1", "HTTP/1.1")):
+                    page = curl(family, port, option, "--cacert", str(files.root))
+                    assert page == f"{client} {client} {version}"
+            log = server.stop()
+        assert '"127.0.0.1" - -' in log
+        assert "::ffff:" not in log
+
+    @with_directories
+    def test_twisteds_own_endpoint_leaks(self, files: Files) -> None:
+        with running(WEB, f"tls:{files.directory}:port=0") as server:
+            port = server.event()["port"]
+            assert curl("-4", port, "-k", "--http2") == f"{MAPPED} {MAPPED} HTTP/2"
+
+    @with_directories
+    @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:port=0"])
+    def test_every_certificate_serves_it(self, description: str, files: Files) -> None:
+        with running(WEB, description.format(files.directory)) as server:
+            port = server.event()["port"]
+            for name in ("a.example", "b.example", "www.b.example"):
+                options = ("--http2", "--cacert", str(files.root))
+                assert curl("-4", port, *options, name=name).endswith("HTTP/2"), name
+
+
+@needs_global_clock
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_twisteds_own_client_verifies_and_talks(host: str, reactor: Reactor, files: Files) -> None:
+    factory, got = WitnessFactory(), list[bytes]()
+
+    class Asking(Protocol):
+        def connectionMade(self) -> None:
+            self.transport.write(b"hello")
+
+        def dataReceived(self, data: bytes) -> None:
+            got.append(data)
+            self.transport.loseConnection()
+
+    trust = optionsForClientTLS("a.example", Certificate.loadPEM(files.root.read_bytes()))
+    over_tcp = TCP4ClientEndpoint if host == "127.0.0.1" else TCP6ClientEndpoint
+    with listening(reactor, CASES["files"].ours(reactor, files), factory) as port:
+        client = wrapClientTLS(trust, over_tcp(reactor, host, port))
+        reactor.result_of(client.connect(Factory.forProtocol(Asking)))
+        reactor.until(lambda: factory.has("lost"))
+    assert got == [b"hello"]
+    assert factory.addresses() == {host}
+
+
+class TestProxyHeaders:
+    """A PROXY header before the data; without an address in it the socket's own are shown."""
+
+    V1 = b"PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n"
+    V1_UNKNOWN = b"PROXY UNKNOWN 2001:db8::1 2001:db8::2 1111 2222\r\n"
+    V2 = (
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11"
+        + struct.pack("!H", 12)
+        + socket.inet_aton("192.0.2.1")
+        + socket.inet_aton("192.0.2.2")
+        + struct.pack("!HH", 1111, 2222)
+    )
+    V2_UNSPECIFIED = b"\r\n\r\n\0\r\nQUIT\n\x21\x00\0\0"
+
+    @pytest.mark.parametrize(
+        ("header", "peer"),
+        [(V1, "192.0.2.1"), (V2, "192.0.2.1"), (V1_UNKNOWN, None), (V2_UNSPECIFIED, None)],
+        ids=["v1", "v2", "v1-unknown", "v2-unspecified"],
+    )
+    @pytest.mark.parametrize(
+        ("inner", "host", "own"),
+        [
+            ("dualstack:0", "127.0.0.1", "127.0.0.1"),
+            ("dualstack:0", "::1", "::1"),
+            (r"tcp6:0:interface=\:\:", "127.0.0.1", MAPPED),
+        ],
+        ids=["ipv4", "ipv6", "tcp6-leaks"],
+    )
+    def test_addresses(
+        self,
+        header: bytes,
+        peer: str | None,
+        inner: str,
+        host: str,
+        own: str,
+        reactor: Reactor,
+        clients: Clients,
+    ) -> None:
+        factory = WitnessFactory()
+        with listening(reactor, serverFromString(reactor, f"haproxy:{inner}"), factory) as port:
+            assert clients.exchange(host, port, header + b"hello") == b"hello"
+            reactor.until(lambda: factory.has("lost"))
+        shown = {stage: peer for stage, peer, _ in factory.seen}
+        assert shown["built"] == shown["made"] == own
+        assert shown["data"] == (peer or own)
+
+    @pytest.mark.parametrize(
+        ("inner", "own"),
+        [
+            (lambda reactor: DualStackServerEndpoint(reactor, 0), "127.0.0.1"),
+            (lambda reactor: TCP6ServerEndpoint(reactor, 0, interface="::"), MAPPED),
+        ],
+        ids=["dualstack", "tcp6-leaks"],
+    )
+    @pytest.mark.parametrize(
+        ("header", "peer"), [(V1, "192.0.2.1"), (V1_UNKNOWN, None)], ids=["v1", "v1-unknown"]
+    )
+    def test_a_header_before_the_handshake(
+        self,
+        inner: Callable[[Reactor], IStreamServerEndpoint],
+        own: str,
+        header: bytes,
+        peer: str | None,
+        reactor: Reactor,
+        files: Files,
+        clients: Clients,
+    ) -> None:
+        factory = WitnessFactory()
+        endpoint = wrapServerTLS(creator(files), proxyEndpoint(inner(reactor)), reactor)
+        with listening(reactor, endpoint, factory) as port:
+            clients.talk("127.0.0.1", port, first=header)
+            reactor.until(lambda: factory.has("lost"))
+        shown = {stage: peer for stage, peer, _ in factory.seen}
+        assert shown["handshake"] == shown["data"] == (peer or own)
+
+    def test_by_string_the_header_is_looked_for_inside_tls(
+        self, reactor: Reactor, files: Files, clients: Clients
+    ) -> None:
+        factory = WitnessFactory()
+        description = f"haproxy:dualstack:0:privateKey={files.key}:certKey={files.full_chain}"
+        with listening(reactor, serverFromString(reactor, description), factory) as port:
+            clients.talk("127.0.0.1", port, inside=self.V1)
+            reactor.until(lambda: factory.has("lost"))
+        shown = {stage: peer for stage, peer, _ in factory.seen}
+        assert (shown["made"], shown["data"]) == ("127.0.0.1", "192.0.2.1")
+
+
+@pytest.mark.parametrize("completes", [True, False], ids=["handshake", "no-handshake"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_plugins_are_told_of_a_connection_once(
+    host: str, completes: bool, reactor: Reactor, files: Files, clients: Clients
+) -> None:
+    factory = WitnessFactory()
+    with registered(RecordingPlugin()) as recording:
+        with listening(reactor, CASES["files"].ours(reactor, files), factory) as port:
+            if completes:
+                clients.talk(host, port)
+            else:
+                clients.exchange(host, port, b"GET / HTTP/1.0\r\n\r\n")
+            reactor.until(lambda: recording.of("connection_lost"))
+    [made], [lost] = recording.of("connection_made"), recording.of("connection_lost")
+    assert lost is made
+    assert made.peer[0] == made.local[0] == host

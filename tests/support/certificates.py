@@ -1,0 +1,122 @@
+"""Certificates of a test's own authority."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+
+older_pyopenssl_api = pytest.mark.filterwarnings(
+    "ignore:.*You should use .*cryptography:DeprecationWarning"
+)
+"""Twisted still calls what pyOpenSSL would have replaced."""
+
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+class Issued(NamedTuple):
+    """A certificate with its private key."""
+
+    certificate: x509.Certificate
+    key: Key
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    def key_pem(self, passphrase: bytes | None = None) -> bytes:
+        encryption: KeySerializationEncryption = NoEncryption()
+        if passphrase is not None:
+            encryption = BestAvailableEncryption(passphrase)
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def issue(
+    name: str, issuer: Issued | None = None, *dns_names: str, key: Key | None = None
+) -> Issued:
+    """A certificate for DNS names, or without any for an authority; self-signed without issuer."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.BasicConstraints(not dns_names, None), critical=True)
+    )
+    if dns_names:
+        names = x509.SubjectAlternativeName([x509.DNSName(each) for each in dns_names])
+        builder = builder.add_extension(names, critical=False)
+    return Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+class Authority(NamedTuple):
+    """A root, an intermediate that it has certified, and a certificate for each server name."""
+
+    root: Issued
+    intermediate: Issued
+
+    @classmethod
+    @functools.cache
+    def made(cls) -> Authority:
+        root = issue("Root of the tests")
+        return cls(root, issue("Intermediate of the tests", root))
+
+    def issue(self, *dns_names: str) -> Issued:
+        return issue(dns_names[0], self.intermediate, *dns_names)
+
+
+class Files(NamedTuple):
+    """What an operator has on disk."""
+
+    root: Path
+    """The root, for clients."""
+    key: Path
+    certificate: Path
+    """The server's own for ``localhost`` and ``a.example``."""
+    chain: Path
+    """The intermediate."""
+    full_chain: Path
+    directory: Path
+    """The same, and a certificate for ``b.example`` and ``*.b.example``; no root."""
+
+    @classmethod
+    def written_to(cls, folder: Path) -> Files:
+        authority = Authority.made()
+        server = authority.issue("a.example", "localhost")
+        other = authority.issue("b.example", "*.b.example")
+        directory = folder / "certificates"
+        (directory / "other").mkdir(parents=True)
+        (directory / "a.pem").write_bytes(server.key_pem() + server.pem)
+        (directory / "other" / "b.pem").write_bytes(other.pem + other.key_pem())
+        (directory / "chain.pem").write_bytes(authority.intermediate.pem)
+        contents = {
+            "root": authority.root.pem,
+            "key": server.key_pem(),
+            "certificate": server.pem,
+            "chain": authority.intermediate.pem,
+            "full_chain": server.pem + authority.intermediate.pem,
+        }
+        paths = {name: folder / f"{name}.pem" for name in contents}
+        for name, path in paths.items():
+            path.write_bytes(contents[name])
+        return cls(**paths, directory=directory)

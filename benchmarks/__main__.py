@@ -8,9 +8,14 @@ import os
 import platform
 from importlib.metadata import version
 
-from benchmarks import accept, addressing, imports
+from benchmarks import accept, addressing, datagrams, imports
 
-_PARTS = {"accept": accept.tables, "addressing": addressing.tables, "imports": imports.tables}
+_PARTS = {
+    "accept": accept.tables,
+    "addressing": addressing.tables,
+    "datagrams": datagrams.tables,
+    "imports": imports.tables,
+}
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from benchmarks.rounds import RATIO, Samples, interleave
 from benchmarks.table import Table, Target
 
 # Beside its peers, because a busy neighbour's slowness comes and goes within a round.
-_SERVERS = ("two-sockets", "tcp", "dualstack", "tcp6")
+_SERVERS = ("two-sockets", "tcp", "dualstack", "observed", "tcp6")
+_NAMES = {"two-sockets": "two sockets", "observed": "dualstack: with an observer"}
 _CLIENTS = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
 # Two processes that do the same differ by a few percent for life, by the layout of their memory.
 _ROUNDS_PER_PROCESS = 20
@@ -51,11 +52,12 @@ def _table(title: str, method: str, samples: Samples, targets: dict[str, Target]
         table.compare(_name("dualstack", "IPv4"), _name(peer, "IPv4"), RATIO, targets.get(peer))
     for peer in ("tcp6", "two-sockets"):
         table.compare(_name("dualstack", "IPv6"), _name(peer, "IPv6"), RATIO)
+    table.compare(_name("observed", "IPv4"), _name("dualstack", "IPv4"), RATIO)
     return table
 
 
 def _name(server: str, client: str) -> str:
-    return f"{server.replace('-', ' ')}{'' if '-' in server else ':'}, {client} client"
+    return f"{_NAMES.get(server, f'{server}:')}, {client} client"
 
 
 def _measure(way: Callable[[Server, str], float], rounds: int) -> Samples:

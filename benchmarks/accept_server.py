@@ -23,6 +23,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
+from dsadapter import hookimpl
+from dsadapter.plugin import get_plugin_manager
+
 reactor = cast(Any, _reactor)
 
 BACKLOG = 1024
@@ -30,7 +33,18 @@ ENDPOINTS = {
     "tcp": f"tcp:0:backlog={BACKLOG}",
     "tcp6": rf"tcp6:0:interface=\:\::backlog={BACKLOG}",
     "dualstack": f"dualstack:0:backlog={BACKLOG}",
+    "observed": f"dualstack:0:backlog={BACKLOG}",
 }
+
+
+class Observer:
+    """A plugin that is told of every connection and does nothing."""
+
+    @hookimpl
+    def dsadapter_connection_made(self, connection: Any) -> None: ...
+
+    @hookimpl
+    def dsadapter_connection_lost(self, connection: Any) -> None: ...
 
 
 class Connection(Protocol):
@@ -109,6 +123,8 @@ def listen(name: str, factory: Factory) -> list[Any]:
     if name == "two-sockets":
         [port] = listen("tcp", factory)
         return [port, _listen_v6only(port.getHost().port, factory)]
+    if name == "observed":
+        get_plugin_manager().register(Observer())
     ports: list[Any] = []
     serverFromString(reactor, ENDPOINTS[name]).listen(factory).addCallback(ports.append)
     return ports

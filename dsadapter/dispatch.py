@@ -18,13 +18,13 @@ from dsadapter.sockets.options import read_v6only
 
 if TYPE_CHECKING:
     from dsadapter.interfaces import IListener
-    from dsadapter.policy import ListenPolicy
-    from dsadapter.records import Connection, Refusal
+    from dsadapter.policy import DatagramPolicy, ListenPolicy
+    from dsadapter.records import Attempt, Connection, Refusal
 
 logger = logging.getLogger("dsadapter.plugins")
 
 BLOCK_VARIABLE = "DSADAPTER_BLOCK_PLUGINS"
-CHECKS = ("dsadapter_before_bind",)
+CHECKS = ("dsadapter_before_bind", "dsadapter_before_connect")
 OBSERVERS = (
     "dsadapter_listener_opened",
     "dsadapter_listener_closed",
@@ -63,13 +63,15 @@ class Hooks:
     __slots__ = (
         "_observers",
         "before_bind",
+        "before_connect",
         "connections",
         "listener_closed",
         "listener_opened",
         "operation_refused",
     )
 
-    before_bind: Callable[[socket.socket, ListenPolicy], None] | None
+    before_bind: Callable[[socket.socket, ListenPolicy | DatagramPolicy], None] | None
+    before_connect: Callable[[socket.socket, Attempt], None] | None
     listener_opened: Callable[[IListener], None] | None
     listener_closed: Callable[[IListener], None] | None
     connections: ConnectionObservers | None
@@ -96,6 +98,11 @@ class Hooks:
             "dsadapter_before_bind",
             ("sock", "policy"),
             implementations.get("dsadapter_before_bind", ()),
+        )
+        self.before_connect = _check(
+            "dsadapter_before_connect",
+            ("sock", "attempt"),
+            implementations.get("dsadapter_before_connect", ()),
         )
         self.listener_opened = compiled["dsadapter_listener_opened"]
         self.listener_closed = compiled["dsadapter_listener_closed"]

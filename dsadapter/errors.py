@@ -6,6 +6,7 @@ import errno
 
 __all__ = [
     "AddressFamilyError",
+    "BindAddressError",
     "NotDualStackError",
     "PluginError",
     "UnknownFrameworkError",
@@ -28,6 +29,13 @@ class AddressFamilyError(OSError):
 
 class NotDualStackError(AddressFamilyError):
     """No dual-stack socket can be had here, or the socket at hand is not one."""
+
+
+class BindAddressError(OSError):
+    """The address to connect from can't be used, here or for this destination.
+
+    The message names both addresses and the remedy.
+    """
 
 
 class PluginError(Exception):

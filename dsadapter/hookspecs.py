@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsadapter.interfaces import IFrameworkAdapter, IListener
-    from dsadapter.policy import ListenPolicy
-    from dsadapter.records import Connection, Refusal
+    from dsadapter.policy import DatagramPolicy, ListenPolicy
+    from dsadapter.records import Attempt, Connection, Refusal
 
 hookspec = HookspecMarker("dsadapter")
 
@@ -43,10 +43,11 @@ def dsadapter_register_frameworks() -> IFrameworkAdapter | Sequence[IFrameworkAd
 
 
 @hookspec
-def dsadapter_before_bind(sock: socket.socket, policy: ListenPolicy) -> None:
+def dsadapter_before_bind(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:
     """Look at a socket that is about to be bound, set options of your own on it, or refuse.
 
-    **Called** once per socket that listens, after its options are set and before ``bind``.
+    **Called** once per socket that listens or receives datagrams, after its options are set and
+    before ``bind``.
 
     **An exception** refuses this one operation, as does returning anything but None: the socket is
     closed and the application gets the error that its framework has for not being able to listen.
@@ -61,8 +62,27 @@ def dsadapter_before_bind(sock: socket.socket, policy: ListenPolicy) -> None:
 
 
 @hookspec
+def dsadapter_before_connect(sock: socket.socket, attempt: Attempt) -> None:
+    """Look at a socket that is about to connect, set options of your own on it, or refuse.
+
+    **Called** once per attempt at one address, after the socket's options are set and before
+    ``bind`` and ``connect``. A name with several addresses makes several attempts.
+
+    **An exception** refuses this one attempt, as does returning anything but None: the socket is
+    closed, and the next address is tried. So does closing the socket or changing ``IPV6_V6ONLY``.
+    If no attempt succeeds, the application's error has the reason in its text.
+
+    **Costs** one call per attempt.
+
+    :param sock: unbound; its addresses are canonical.
+    :param attempt: where to; ``attempt.destination`` is canonical, however the application or a
+        resolver spelled it.
+    """
+
+
+@hookspec
 def dsadapter_listener_opened(listener: IListener) -> None:
-    """A listener accepts connections from now on.
+    """A listener accepts connections, or receives datagrams, from now on.
 
     **Called** once each time that it opens; one that is opened again is told of again.
 
@@ -114,8 +134,8 @@ def dsadapter_connection_lost(connection: Connection) -> None:
 @hookspec
 def dsadapter_operation_refused(refusal: Refusal) -> None:
     """Something did not happen because somebody said no: a plugin that refused in
-    ``dsadapter_before_bind``, or the application, whose factory built no protocol for a connection
-    that is closed again.
+    ``dsadapter_before_bind`` or ``dsadapter_before_connect``, or the application, whose factory
+    built no protocol for a connection that is closed again.
 
     **Called** once per refusal.
 

@@ -11,13 +11,14 @@ from typing import Any
 from zope.interface import Attribute, Interface
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.policy import ListenMode, ListenPolicy
+from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenMode, ListenPolicy
 
 __all__ = [
     "IClientEndpointFactory",
     "IDatagramEndpointFactory",
     "IFrameworkAdapter",
     "IListener",
+    "IPacketInfoReceiver",
     "IServerEndpointFactory",
 ]
 
@@ -46,12 +47,13 @@ class IClientEndpointFactory(Interface):
     framework's own thread.
     """
 
-    def __call__(runtime: Any, target: tuple[str, int], policy: Any) -> Any:
+    def __call__(runtime: Any, target: tuple[str, int], policy: ConnectPolicy) -> Any:
         """The framework's own kind of endpoint; nothing is opened yet.
 
         :param runtime: as for :class:`IServerEndpointFactory`.
         :param target: host, a name or an address literal of either family, and port.
-        :param policy: how to connect.
+        :param policy: how to connect, checked already.
+        :raises ValueError: naming what is wrong with the target.
         :returns: for Twisted, an ``IStreamClientEndpoint``.
         """
 
@@ -62,11 +64,11 @@ class IDatagramEndpointFactory(Interface):
     Implemented by framework adapters; called by applications, in the framework's own thread.
     """
 
-    def __call__(runtime: Any, policy: Any) -> Any:
+    def __call__(runtime: Any, policy: DatagramPolicy) -> Any:
         """The framework's own kind of endpoint; nothing is opened yet.
 
         :param runtime: as for :class:`IServerEndpointFactory`.
-        :param policy: what to bind.
+        :param policy: what to bind, checked already.
         """
 
 
@@ -105,8 +107,9 @@ class IListener(Interface):
 
     framework: str = Attribute("""``str``: the name of the framework.""")
 
-    policy: ListenPolicy = Attribute(
-        """:class:`~dsadapter.policy.ListenPolicy`: what was asked for."""
+    policy: ListenPolicy | DatagramPolicy = Attribute(
+        """:class:`~dsadapter.policy.ListenPolicy`, or for datagrams
+        :class:`~dsadapter.policy.DatagramPolicy`: what was asked for."""
     )
 
     mode: ListenMode = Attribute(
@@ -116,3 +119,20 @@ class IListener(Interface):
 
     def addresses() -> tuple[SocketAddress, ...]:
         """The canonical addresses of its sockets, as last bound; they stay when it has closed."""
+
+
+class IPacketInfoReceiver(Interface):
+    """A datagram protocol that wants to know where each datagram arrived.
+
+    Implemented by applications, on their protocol's class or object; looked for when a port opens.
+    """
+
+    def packetReceived(data: bytes, addr: tuple[str, int], info: Any) -> None:
+        """A datagram has come; called instead of ``datagramReceived``.
+
+        :param data: the payload.
+        :param addr: ``(host, port)`` of the sender, canonical. Writing to this very object answers
+            from where the datagram arrived.
+        :param info: a :class:`~dsadapter.packetinfo.PacketInfo`; None if the system gave none for
+            this datagram.
+        """

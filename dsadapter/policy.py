@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from socket import SOMAXCONN
+import sys
+from socket import SOCK_DGRAM, SOCK_STREAM, SOMAXCONN, SocketKind
 from typing import Literal, NamedTuple, get_args
 
+from dsadapter.addressing.hosts import canonical_host, is_literal
 from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
 
 ListenMode = Literal["dual-stack", "pair", "ipv4", "ipv6"]
@@ -17,8 +19,15 @@ family alone, or nothing. ``auto`` serves as much as it can."""
 
 FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 
+Family = Literal["ipv4", "ipv6"]
+
 MAX_PORT = 65535
 MAX_BACKLOG = 2**31 - 1
+MAX_PACKET_SIZE = 2**31 - 1
+DEFAULT_PACKET_SIZE = 8192
+# RFC 8305, section 8: never below 10 ms, at most 2 s.
+MIN_ATTEMPT_DELAY = 0.01
+MAX_ATTEMPT_DELAY = 2.0
 
 _LOCALHOST = "localhost"
 _UNSPECIFIED_IPV6 = bytes(16)
@@ -50,6 +59,11 @@ class ListenPolicy(NamedTuple):
     """Share the port with other sockets of this user that ask for it too (``SO_REUSEPORT``)."""
     fallback: Fallback = "auto"
     """For ``dual-stack`` and ``pair`` only."""
+
+    @property
+    def socket_type(self) -> SocketKind:
+        """``SOCK_STREAM``."""
+        return SOCK_STREAM
 
     @classmethod
     def for_interface(
@@ -83,6 +97,48 @@ class ListenPolicy(NamedTuple):
     def only(self, family: Literal["ipv4", "ipv6"]) -> ListenPolicy:
         """The part of a policy for both families that is about one of them."""
         return self._replace(mode=family, host=_ALONE[family, self.host])
+
+    def __str__(self) -> str:
+        return socket_name(self.host, self.port)
+
+
+class DatagramPolicy(NamedTuple):
+    """How to receive datagrams; interfaces mean what they mean to :class:`ListenPolicy`."""
+
+    mode: ListenMode
+    host: str
+    """The canonical literal to bind: ``::``, dotted IPv4, or native IPv6 with its zone id."""
+    port: int
+    """0 to 65535; 0 lets the system choose."""
+    max_packet_size: int
+    """How many bytes of payload a datagram may have."""
+
+    @property
+    def socket_type(self) -> SocketKind:
+        """``SOCK_DGRAM``."""
+        return SOCK_DGRAM
+
+    @classmethod
+    def for_interface(
+        cls, interface: str, port: int, max_packet_size: int = DEFAULT_PACKET_SIZE
+    ) -> DatagramPolicy:
+        """The policy for an interface as users write it.
+
+        :param interface: as for :meth:`ListenPolicy.for_interface`, but ``localhost``.
+        :raises ValueError: naming the offending value and the form to use.
+        """
+        mode, host = _mode_and_host(interface)
+        if mode == "pair":
+            raise ValueError(
+                f"interface {interface!r} is two addresses, and datagrams have one socket; give "
+                f"'127.0.0.1' or '::1', or '::' for IPv4 and IPv6"
+            )
+        return cls(
+            mode,
+            host,
+            _in_range("port", port, 0, MAX_PORT),
+            _in_range("maxPacketSize", max_packet_size, 1, MAX_PACKET_SIZE),
+        )
 
     def __str__(self) -> str:
         return socket_name(self.host, self.port)
@@ -132,4 +188,85 @@ def _check_fallback(fallback: str, mode: ListenMode, interface: str) -> None:
 def _in_range(name: str, value: int, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{name} {value!r} is not a whole number from {low} to {high}")
+    return value
+
+
+class ConnectPolicy(NamedTuple):
+    """How to connect, wherever to."""
+
+    timeout: float | None
+    """Seconds for the whole: resolving and all attempts; None waits for ever."""
+    bind_address: tuple[str, int] | None
+    """The canonical literal, with its zone id, and the port to connect from. An empty host is any
+    address, port 0 any port."""
+    attempt_delay: float
+    """Seconds between the starts of two attempts of which the first has not failed (RFC 8305,
+    section 5)."""
+
+    @classmethod
+    def checked(
+        cls,
+        timeout: float | None = 30,
+        bind_address: str | tuple[str, int] | None = None,
+        attempt_delay: float = 0.25,
+    ) -> ConnectPolicy:
+        """The policy for values as users write them.
+
+        :param bind_address: a literal of either family, plain or mapped, alone or with a port;
+            ``""`` and ``"::"`` are any address.
+        :raises ValueError: naming the offending value and the form to use.
+        """
+        return cls(
+            None if timeout is None else _seconds("timeout", timeout, 0, None),
+            None if bind_address is None else _bind_address(bind_address),
+            _seconds("attemptDelay", attempt_delay, MIN_ATTEMPT_DELAY, MAX_ATTEMPT_DELAY),
+        )
+
+    @property
+    def bind_family(self) -> Family | None:
+        """The only address family that the bind address can reach; None for both."""
+        host = self.bind_address[0] if self.bind_address else ""
+        if not host:
+            return None
+        return "ipv6" if ":" in host else "ipv4"
+
+
+def canonical_target(host: str, port: int) -> tuple[str, int]:
+    """Host and port to connect to, checked and canonical.
+
+    :raises ValueError: naming the offending value and the form to use; see
+        :func:`~dsadapter.addressing.hosts.canonical_host`.
+    """
+    return canonical_host(host), _in_range("port", port, 1, MAX_PORT)
+
+
+def _bind_address(given: str | tuple[str, int]) -> tuple[str, int]:
+    host, port = (given, 0) if isinstance(given, str) else _pair(given)
+    port = _in_range("port of bindAddress", port, 0, MAX_PORT)
+    if host in ("", "::"):
+        return "", port
+    try:
+        literal = canonical_host(host)
+    except ValueError as error:
+        raise ValueError(f"bindAddress {given!r}: {error}") from error
+    if not is_literal(literal):
+        raise ValueError(
+            f"bindAddress {given!r} is not an address literal; give an address of this machine "
+            f"such as '192.0.2.1' or '2001:db8::1', or (address, port)"
+        )
+    return ("" if literal == "::" else literal), port
+
+
+def _pair(given: object) -> tuple[str, int]:
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str):
+        return given
+    raise ValueError(f"bindAddress {given!r} is neither an address as text nor (address, port)")
+
+
+def _seconds(name: str, value: float, low: float, high: float | None) -> float:
+    valid = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # A comparison with NaN is false.
+    if not (valid and low <= value <= (sys.float_info.max if high is None else high)):
+        bounds = f"from {low:g} to {high:g}" if high is not None else "from 0"
+        raise ValueError(f"{name} {value!r} is not a number of seconds {bounds}")
     return value

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.policy import Family
 
 if TYPE_CHECKING:
     from dsadapter.interfaces import IListener
 
-__all__ = ["Connection", "Family", "Operation", "Refusal"]
+__all__ = ["Attempt", "Connection", "Family", "Operation", "Refusal"]
 
-Family = Literal["ipv4", "ipv6"]
-
-Operation = Literal["listen", "accept"]
+Operation = Literal["listen", "accept", "connect"]
 """What was refused."""
 
 
@@ -59,3 +58,24 @@ class Refusal:
     """The name of the plugin that refused; None for the application, whose factory built no
     protocol."""
     reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """One attempt to connect to one address."""
+
+    framework: str
+    host: str
+    """What the application asked for: an address literal, or the name that the destination was
+    resolved from."""
+    destination: SocketAddress
+    """``(host, port)`` of an IPv4 destination; ``(host, port, flow info, scope id)`` of an IPv6
+    one, the host with its zone if it has one."""
+    bind_address: tuple[str, int] | None = None
+    """Where to connect from. An empty host is any address, port 0 any port; None leaves both to the
+    system."""
+
+    @property
+    def family(self) -> Family:
+        """The address family of the destination, whatever socket is used."""
+        return "ipv4" if len(self.destination) == 2 else "ipv6"

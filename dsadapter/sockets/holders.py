@@ -6,7 +6,7 @@ import errno
 import socket
 import sys
 
-from dsadapter.policy import ListenPolicy, socket_name
+from dsadapter.policy import DatagramPolicy, ListenPolicy, socket_name
 from dsadapter.sockets.options import REUSE_ADDRESS, REUSE_PORT, set_option, set_v6only
 
 # Linux: bind to an address that is not there (ip(7), ipv6(7)); Python has no names for these.
@@ -25,7 +25,7 @@ _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _NAME = {socket.AF_INET: "an IPv4 address", socket.AF_INET6: "an IPv6 address"}
 
 
-def port_holders(policy: ListenPolicy) -> list[str]:
+def port_holders(policy: ListenPolicy | DatagramPolicy) -> list[str]:
     """The addresses, as ``host:port``, that another socket holds on the policy's port.
 
     Found by binding: nothing listens meanwhile. At most one per family, IPv4 first; empty if the
@@ -47,7 +47,7 @@ def all_ipv4_is_held(policy: ListenPolicy) -> bool:
     return family in _FREEBIND and _in_use(family, _NOBODYS[family], alone) is True
 
 
-def _holder(family: socket.AddressFamily, policy: ListenPolicy) -> str | None:
+def _holder(family: socket.AddressFamily, policy: ListenPolicy | DatagramPolicy) -> str | None:
     if not _in_use(family, _WILDCARD[family], policy):
         return None
     # A wildcard holder conflicts with every address, a specific one only with its own.
@@ -58,17 +58,20 @@ def _holder(family: socket.AddressFamily, policy: ListenPolicy) -> str | None:
     return f"port {policy.port} of {_NAME[family]}"
 
 
-def _in_use(family: socket.AddressFamily, host: str, policy: ListenPolicy) -> bool | None:
+def _in_use(
+    family: socket.AddressFamily, host: str, policy: ListenPolicy | DatagramPolicy
+) -> bool | None:
     """None if binding fails for another reason."""
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as sock:
+        with socket.socket(family, policy.socket_type) as sock:
             if family == socket.AF_INET6:
                 set_v6only(sock, True)
             if freebind := _FREEBIND.get(family):
                 sock.setsockopt(*freebind, 1)
-            set_option(sock, REUSE_ADDRESS, 1)
-            if policy.reuse_port:
-                set_option(sock, REUSE_PORT, 1)
+            if isinstance(policy, ListenPolicy):
+                set_option(sock, REUSE_ADDRESS, 1)
+                if policy.reuse_port:
+                    set_option(sock, REUSE_PORT, 1)
             sock.bind((host, policy.port))
     except OSError as error:
         return True if error.errno == errno.EADDRINUSE else None

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 
 from dsadapter.errors import AddressFamilyError, NotDualStackError
-from dsadapter.policy import ListenPolicy
+from dsadapter.policy import DatagramPolicy, ListenPolicy
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.capability import capability, says_absent, says_unbindable
 from dsadapter.sockets.holders import port_holders
@@ -42,11 +42,11 @@ def open_listening_socket(
     try:
         if before_bind is not None:
             before_bind(sock, policy)
-        _bind(sock, policy)
+        bind_socket(sock, policy)
         sock.listen(policy.backlog)
     except OSError as error:
         sock.close()
-        raise _explained(error, policy) from error
+        raise explained(error, policy) from error
     except BaseException:
         sock.close()
         raise
@@ -60,7 +60,7 @@ def _create(policy: ListenPolicy) -> CanonicalSocket:
     try:
         sock = CanonicalSocket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise _explained(error, policy, creating=True) from error
+        raise explained(error, policy, creating=True) from error
     try:
         sock.setblocking(False)
         if family == socket.AF_INET6:
@@ -71,11 +71,15 @@ def _create(policy: ListenPolicy) -> CanonicalSocket:
             set_option(sock, REUSE_PORT, 1)
     except OSError as error:
         sock.close()
-        raise _explained(error, policy, creating=True) from error
+        raise explained(error, policy, creating=True) from error
     return sock
 
 
-def _bind(sock: socket.socket, policy: ListenPolicy) -> None:
+def bind_socket(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:
+    """Bind to what a policy names, zone id included.
+
+    :raises OSError: as ``bind``, or a ``gaierror`` for an interface that is not there.
+    """
     # bind() itself would lose the zone id: it takes the scope from the tuple alone.
     flags = socket.AI_NUMERICHOST | socket.AI_PASSIVE
     [(*_, address), *_] = socket.getaddrinfo(
@@ -84,7 +88,14 @@ def _bind(sock: socket.socket, policy: ListenPolicy) -> None:
     sock.bind(address)
 
 
-def _explained(error: OSError, policy: ListenPolicy, *, creating: bool = False) -> OSError:
+def explained(
+    error: OSError, policy: ListenPolicy | DatagramPolicy, *, creating: bool = False
+) -> OSError:
+    """The error to raise in place of one of a socket: it names the address, who holds the port, or
+    the remedy.
+
+    :param creating: it came from making or configuring the socket, else from binding it.
+    """
     if isinstance(error, socket.gaierror):
         return OSError(
             errno.EADDRNOTAVAIL,
@@ -104,7 +115,7 @@ def _explained(error: OSError, policy: ListenPolicy, *, creating: bool = False) 
     )
 
 
-def _held(policy: ListenPolicy) -> str:
+def _held(policy: ListenPolicy | DatagramPolicy) -> str:
     holders = port_holders(policy)
     held = " and ".join(holders) or str(policy)
     verb = "are" if len(holders) > 1 else "is"

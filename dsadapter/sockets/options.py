@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -17,7 +18,7 @@ class SocketOption(NamedTuple):
     level: int
     number: int | None
     """None where the platform does not have the option."""
-    stage: Literal["before bind"]
+    stage: Literal["before bind", "any time"]
     why: str
 
 
@@ -52,15 +53,177 @@ REUSE_PORT = SocketOption(
     "before bind",
     "several processes share one port; only when asked for",
 )
+BIND_ADDRESS_NO_PORT = SocketOption(
+    "IP_BIND_ADDRESS_NO_PORT",
+    socket.IPPROTO_IP,
+    # Linux 4.2 (ip(7)); Python has no name for it. It works on AF_INET6 sockets, too.
+    24 if sys.platform.startswith("linux") else None,
+    "before bind",
+    "a client bound to an address without a port gets one when it connects, of which there are "
+    "many more; else bind takes one for itself",
+)
+
+# Python has names for few of these: IP_PKTINFO from 3.14 on, IP_RECVTTL in no release.
+_PLATFORM = "linux" if sys.platform.startswith("linux") else sys.platform.rstrip("0123456789")
+IPV6_PACKET_INFO = SocketOption(
+    "IPV6_RECVPKTINFO",
+    socket.IPPROTO_IPV6,
+    {"linux": 49, "darwin": 61, "freebsd": 36, "netbsd": 36, "openbsd": 36}.get(_PLATFORM),
+    "before bind",
+    "destination and interface of each datagram (RFC 3542, section 6.2); one that is queued before "
+    "the option is set has none",
+)
+IPV4_PACKET_INFO = SocketOption(
+    "IP_PKTINFO",
+    socket.IPPROTO_IP,
+    {"linux": 8, "darwin": 26}.get(_PLATFORM),
+    "before bind",
+    "the same for IPv4, and the address to answer a multicast or a broadcast from",
+)
+IPV4_DESTINATION = SocketOption(
+    "IP_RECVDSTADDR",
+    socket.IPPROTO_IP,
+    7 if _PLATFORM in ("freebsd", "netbsd", "openbsd") else None,
+    "before bind",
+    "the destination of each IPv4 datagram, where IP_PKTINFO is missing",
+)
+IPV4_HOP_LIMIT = SocketOption(
+    "IP_RECVTTL",
+    socket.IPPROTO_IP,
+    {"linux": 12, "darwin": 24, "freebsd": 65, "netbsd": 23, "openbsd": 31}.get(_PLATFORM),
+    "before bind",
+    "the TTL of each IPv4 datagram",
+)
+IPV6_HOP_LIMIT = SocketOption(
+    "IPV6_RECVHOPLIMIT",
+    socket.IPPROTO_IPV6,
+    getattr(socket, "IPV6_RECVHOPLIMIT", None),
+    "before bind",
+    "the hop limit of each IPv6 datagram (RFC 3542, section 6.3)",
+)
+IPV4_TRAFFIC_CLASS = SocketOption(
+    "IP_RECVTOS",
+    socket.IPPROTO_IP,
+    {"linux": 13, "darwin": 27, "freebsd": 68}.get(_PLATFORM),
+    "before bind",
+    "DSCP and ECN of each IPv4 datagram",
+)
+IPV6_TRAFFIC_CLASS = SocketOption(
+    "IPV6_RECVTCLASS",
+    socket.IPPROTO_IPV6,
+    getattr(socket, "IPV6_RECVTCLASS", None),
+    "before bind",
+    "DSCP and ECN of each IPv6 datagram (RFC 3542, section 6.5)",
+)
+IPV4_MULTICAST_LOOP = SocketOption(
+    "IP_MULTICAST_LOOP",
+    socket.IPPROTO_IP,
+    socket.IP_MULTICAST_LOOP,
+    "any time",
+    "whether this machine hears what it sends to an IPv4 group; only when asked for",
+)
+IPV6_MULTICAST_LOOP = SocketOption(
+    "IPV6_MULTICAST_LOOP",
+    socket.IPPROTO_IPV6,
+    socket.IPV6_MULTICAST_LOOP,
+    "any time",
+    "the same for IPv6 groups: each family has its own",
+)
+IPV4_MULTICAST_HOPS = SocketOption(
+    "IP_MULTICAST_TTL",
+    socket.IPPROTO_IP,
+    socket.IP_MULTICAST_TTL,
+    "any time",
+    "how many hops a datagram to an IPv4 group travels; only when asked for",
+)
+IPV6_MULTICAST_HOPS = SocketOption(
+    "IPV6_MULTICAST_HOPS",
+    socket.IPPROTO_IPV6,
+    socket.IPV6_MULTICAST_HOPS,
+    "any time",
+    "the same for IPv6 groups: each family has its own",
+)
+IPV4_MULTICAST_INTERFACE = SocketOption(
+    "IP_MULTICAST_IF",
+    socket.IPPROTO_IP,
+    socket.IP_MULTICAST_IF,
+    "any time",
+    "the interface on which datagrams to IPv4 groups leave; only when asked for",
+)
+IPV6_MULTICAST_INTERFACE = SocketOption(
+    "IPV6_MULTICAST_IF",
+    socket.IPPROTO_IPV6,
+    socket.IPV6_MULTICAST_IF,
+    "any time",
+    "the same for IPv6 groups: each family has its own",
+)
 
 
-def set_option(sock: socket.socket, option: SocketOption, value: int) -> None:
+def _membership(name: str, linux: int, others: int, why: str) -> dict[bool, SocketOption]:
+    """RFC 3678, section 5: one structure for both families, whose level is the group's."""
+    number = {"linux": linux, "darwin": others, "freebsd": others}.get(_PLATFORM)
+    return {
+        ipv4: SocketOption(name, level, number, "any time", why)
+        for ipv4, level in ((True, socket.IPPROTO_IP), (False, socket.IPPROTO_IPV6))
+    }
+
+
+# By whether the group is IPv4.
+JOIN_GROUP = _membership("MCAST_JOIN_GROUP", 42, 80, "receive what is sent to a group")
+LEAVE_GROUP = _membership("MCAST_LEAVE_GROUP", 45, 81, "receive it no more")
+JOIN_SOURCE_GROUP = _membership(
+    "MCAST_JOIN_SOURCE_GROUP", 46, 82, "receive what one source sends to a group"
+)
+LEAVE_SOURCE_GROUP = _membership("MCAST_LEAVE_SOURCE_GROUP", 47, 83, "receive it no more")
+
+_SAYS_IPV4_IS_OFF = (
+    errno.EINVAL,
+    errno.EAFNOSUPPORT,
+    errno.ENOPROTOOPT,
+    getattr(errno, "WSAEINVAL", errno.EINVAL),
+    getattr(errno, "WSAEAFNOSUPPORT", errno.EAFNOSUPPORT),
+    getattr(errno, "WSAENOPROTOOPT", errno.ENOPROTOOPT),
+)
+
+
+def set_option(sock: socket.socket, option: SocketOption, value: int | bytes) -> None:
     """Set one option where the platform has it, or do nothing.
 
     :raises OSError: as ``setsockopt``.
     """
     if option.number is not None:
         sock.setsockopt(option.level, option.number, value)
+
+
+def set_ipv4_option(sock: socket.socket, option: SocketOption, value: int | bytes) -> None:
+    """Set an IPPROTO_IP option, which a dual-stack socket does not need where IPv4 is off.
+
+    The option may fail for that reason or for another one; only an AF_INET socket that can't be
+    made for want of the family tells the two apart ("Dual-Stack Sockets for IPv6 Winsock
+    Applications"). Neither failure alone is enough.
+
+    :raises OSError: as ``setsockopt``, unless IPv4 is off.
+    """
+    try:
+        set_option(sock, option, value)
+    except OSError as error:
+        if (
+            sock.family != socket.AF_INET6
+            or error.errno not in _SAYS_IPV4_IS_OFF
+            or not _ipv4_is_off()
+        ):
+            raise
+
+
+def _ipv4_is_off() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+    except OSError as error:
+        return error.errno in (
+            errno.EAFNOSUPPORT,
+            getattr(errno, "WSAEAFNOSUPPORT", errno.EAFNOSUPPORT),
+        )
+    return False
 
 
 def set_v6only(sock: socket.socket, v6only: bool) -> None:

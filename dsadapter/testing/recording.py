@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from dsadapter import hookimpl
 from dsadapter.interfaces import IListener
-from dsadapter.policy import ListenPolicy
-from dsadapter.records import Connection, Refusal
+from dsadapter.policy import DatagramPolicy, ListenPolicy
+from dsadapter.records import Attempt, Connection, Refusal
 
 
 class Event(NamedTuple):
@@ -17,11 +17,12 @@ class Event(NamedTuple):
     hook: str
     """The name of the hook without its prefix, such as ``connection_made``."""
     subject: Any
-    """The hook's record or listener; for ``before_bind`` the policy."""
+    """The hook's record or listener; for ``before_bind`` the policy, for
+    ``before_connect`` the attempt."""
 
 
 class RecordingPlugin:
-    """Implements every observer and ``before_bind``, and keeps each call in :attr:`events`."""
+    """Implements every observer and both checks, and keeps each call in :attr:`events`."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -32,9 +33,16 @@ class RecordingPlugin:
         return [event.subject for event in self.events if event.hook == hook]
 
     @hookimpl
-    def dsadapter_before_bind(self, sock: socket.socket, policy: ListenPolicy) -> None:
+    def dsadapter_before_bind(
+        self, sock: socket.socket, policy: ListenPolicy | DatagramPolicy
+    ) -> None:
         """Keep the policy."""
         self.events.append(Event("before_bind", policy))
+
+    @hookimpl
+    def dsadapter_before_connect(self, sock: socket.socket, attempt: Attempt) -> None:
+        """Keep the attempt."""
+        self.events.append(Event("before_connect", attempt))
 
     @hookimpl
     def dsadapter_listener_opened(self, listener: IListener) -> None:

@@ -175,6 +175,23 @@ def test_one_family_is_not_widened(
     stop(reactor, port)
 
 
+def test_localhost_is_two_sockets_behind_one_port(reactor: ForeignReactor) -> None:
+    # Logging opens descriptors of its own.
+    stop(reactor, listen(reactor))
+    before = open_descriptors()
+    port = listen(reactor, interface="localhost")
+    assert port.mode == "pair"
+    assert len(open_descriptors() - before) == 2
+    number = port.getHost().port
+    assert port.addresses() == (("127.0.0.1", number), ("::1", number, 0, 0))
+    for host in LOOPBACK:
+        client = connect(reactor, port, host)
+        assert port.factory.made[-1].transport.getPeer() == address(client.getsockname())
+        close(reactor, port, client)
+    stop(reactor, port)
+    assert open_descriptors() == before
+
+
 def test_data_flows_both_ways_and_nothing_stays_open(reactor: ForeignReactor) -> None:
     # Logging opens descriptors of its own.
     stop(reactor, listen(reactor))

@@ -13,16 +13,17 @@ import pytest
 from support.reactors import Reactor, open_descriptors
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from dsadapter import hookimpl
+from dsadapter.frameworks import get_framework
 from dsadapter.frameworks.twisted import DualStackServerEndpoint
 from dsadapter.frameworks.twisted.ports import StreamPort
 from dsadapter.interfaces import IListener
 from dsadapter.plugin import get_plugin_manager
-from dsadapter.policy import ListenPolicy
+from dsadapter.policy import DatagramPolicy, ListenPolicy
 from dsadapter.testing import RecordingPlugin, registered
 
 V6ONLY = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
@@ -238,6 +239,24 @@ def test_observers_that_fail_leave_connections_alone(
     for hook in hooks:
         [message] = [m for m in caplog.messages if f"dsadapter_{hook}" in m]
         assert message.startswith("plugin 'broken' raised RuntimeError: a broken plugin")
+
+
+def test_a_datagram_port_is_told_of_and_can_be_refused(reactor: Reactor) -> None:
+    endpoint = get_framework("twisted").datagram(reactor, DatagramPolicy.for_interface("::", 0))
+    with registered(RecordingPlugin()) as recording:
+        port = reactor.result_of(endpoint.listen(DatagramProtocol()))
+        number = port.getHost().port
+        stop(reactor, port)
+        assert names(recording) == ["before_bind", "listener_opened", "listener_closed"]
+        assert verifyObject(IListener, port)
+        assert port.addresses() == (("::", number, 0, 0),)
+        before = open_descriptors()
+        with registered(Refusing(refuse), "gate"):
+            with pytest.raises(CannotListenError, match="plugin 'gate' raised PermissionError"):
+                reactor.result_of(endpoint.listen(DatagramProtocol()))
+        assert open_descriptors() == before
+    [refusal] = recording.of("operation_refused")
+    assert (refusal.operation, refusal.plugin, refusal.address) == ("listen", "gate", ("::", 0))
 
 
 class Refusing:

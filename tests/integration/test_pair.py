@@ -219,7 +219,7 @@ def test_a_port_that_is_held_in_one_family_opens_nothing(
 
 def test_a_free_port_is_looked_for_until_both_families_have_it(reactor: Reactor) -> None:
     taken: list[socket.socket] = []
-    bind = listening._bind
+    bind = listening.bind_socket
 
     def steal(sock: socket.socket, policy: Any) -> None:
         # Twice, somebody is faster than the second socket.
@@ -228,7 +228,7 @@ def test_a_free_port_is_looked_for_until_both_families_have_it(reactor: Reactor)
         bind(sock, policy)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listening, "_bind", steal)
+        patch.setattr(listening, "bind_socket", steal)
         port = localhost(reactor)
     assert len(taken) == 2
     assert port.getHost().port not in [held.getsockname()[1] for held in taken]

@@ -111,20 +111,11 @@ def test_drop_in_chooses_no_reactor_and_loads_no_plugin_manager(installation: In
     assert set(brought) & unwanted == set()
 
 
-@pytest.mark.parametrize(
-    ("kind", "description", "remedy"),
-    [
-        ("client", "dualstack:example.invalid:80", "use 'tcp:HOST:PORT'"),
-        ("server", "canonical:tcp:0", "listen with 'dualstack:PORT'"),
-    ],
-)
-def test_parser_that_is_not_built_yet_says_so(
-    installation: Installation, kind: str, description: str, remedy: str
-) -> None:
-    answer = installation.environment.query(SCRIPTS / "parse.py", kind, description)
+def test_parser_that_is_not_built_yet_says_so(installation: Installation) -> None:
+    answer = installation.environment.query(SCRIPTS / "parse.py", "server", "canonical:tcp:0")
     assert answer["error"] == "NotImplementedError"
     assert "is not part of this version of dsadapter" in answer["text"]
-    assert remedy in answer["text"]
+    assert "listen with 'dualstack:PORT'" in answer["text"]
     assert answer["events"] == []
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,13 @@ def clean_environment(**extra: str) -> dict[str, str]:
     variables["no_proxy"] = ",".join(filter(None, [variables.get("no_proxy"), bypass]))
     variables["PYTHONUNBUFFERED"] = "1"
     return variables | extra
+
+
+def open_to_everybody(folder: Path) -> None:
+    """Let other users into a temporary folder, which pytest keeps to itself."""
+    while folder != Path(tempfile.gettempdir()):
+        folder.chmod(0o755)
+        folder = folder.parent
 
 
 @dataclass(frozen=True)

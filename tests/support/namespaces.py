@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import os
 import subprocess
@@ -14,6 +15,8 @@ needs_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="network namespaces need root"
 )
 _numbers = itertools.count()
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
 
 
 class Namespace:
@@ -31,6 +34,33 @@ class Namespace:
         )
         assert done.returncode == 0, f"{argv}: {done.stderr}{done.stdout}"
         return done.stdout
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Open sockets inside: this thread's sockets are the namespace's, for good."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        try:
+            self._enter(os.open(f"/run/netns/{self.name}", os.O_RDONLY))
+            try:
+                yield
+            finally:
+                self._enter(os.dup(own))
+        finally:
+            os.close(own)
+
+    def _enter(self, descriptor: int) -> None:
+        try:
+            failed = _libc.setns(descriptor, _CLONE_NEWNET)
+            assert not failed, os.strerror(ctypes.get_errno())
+        finally:
+            os.close(descriptor)
+
+
+def connect_namespaces(near: Namespace, far: Namespace, name: str = "wire") -> None:
+    """A wire between two namespaces, with the same name at both ends."""
+    near.run("ip", "link", "add", name, "type", "veth", "peer", "name", name, "netns", far.name)
+    for end in (near, far):
+        end.run("ip", "link", "set", name, "up")
 
 
 @contextlib.contextmanager

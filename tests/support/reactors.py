@@ -42,6 +42,10 @@ class Driven:
 class Reactor(Driven, EPollReactor):
     """An epoll reactor that is not the process's and leaves no descriptor behind."""
 
+    def resolve_names(self) -> None:
+        """Start what a running reactor has for its resolver: a pool of threads."""
+        self.getThreadPool().start()
+
     def close(self) -> None:
         self.removeAll()
         for reader in list(self._internalReaders):

@@ -1,6 +1,8 @@
-"""Run a command with address families or socket options really taken away by a seccomp filter.
+"""Run a command with address families, socket options or calls really taken away by a seccomp
+filter.
 
-    python seccomp.py [--deny-family FAMILY=ERRNO] [--deny-option LEVEL,OPTION=ERRNO] -- COMMAND...
+    python seccomp.py [--deny-family FAMILY=ERRNO] [--deny-option LEVEL,OPTION=ERRNO]
+        [--deny-call NAME=ERRNO] -- COMMAND...
 
 The filter is set with ``prctl(2)`` and inherited; it needs no privileges.
 """
@@ -29,6 +31,7 @@ NUMBER = 0
 ARGUMENT = 16
 # socket, setsockopt
 SYSCALLS = {"x86_64": (41, 54), "aarch64": (198, 208)}
+CALLS = {"x86_64": {"recvmmsg": 299}, "aarch64": {"recvmmsg": 243}}
 
 
 def without(*denials: str) -> tuple[str, ...]:
@@ -36,7 +39,11 @@ def without(*denials: str) -> tuple[str, ...]:
     return (sys.executable, str(Path(__file__)), *denials, "--")
 
 
-def _program(families: list[tuple[int, int]], options: list[tuple[int, int, int]]) -> list[bytes]:
+def _program(
+    families: list[tuple[int, int]],
+    options: list[tuple[int, int, int]],
+    calls: list[tuple[str, int]],
+) -> list[bytes]:
     socket_number, setsockopt_number = SYSCALLS[platform.machine()]
     code: list[tuple[int, int, int, int]] = []
     for family, error in families:
@@ -55,6 +62,12 @@ def _program(families: list[tuple[int, int]], options: list[tuple[int, int, int]
             (BPF_JUMP_EQUAL, 0, 3, level),
             (BPF_LOAD, 0, 0, ARGUMENT + 16),
             (BPF_JUMP_EQUAL, 0, 1, option),
+            (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | error),
+        ]
+    for call, error in calls:
+        code += [
+            (BPF_LOAD, 0, 0, NUMBER),
+            (BPF_JUMP_EQUAL, 0, 1, CALLS[platform.machine()][call]),
             (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | error),
         ]
     code.append((BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW))
@@ -79,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--deny-family", action="append", default=[])
     parser.add_argument("--deny-option", action="append", default=[])
+    parser.add_argument("--deny-call", action="append", default=[])
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     families = []
@@ -90,7 +104,11 @@ def main() -> None:
         option, _, name = denial.partition("=")
         level, _, number = option.partition(",")
         options.append((int(level), int(number), getattr(errno, name)))
-    _install(_program(families, options))
+    calls = []
+    for denial in arguments.deny_call:
+        call, _, name = denial.partition("=")
+        calls.append((call, getattr(errno, name)))
+    _install(_program(families, options, calls))
     os.execvp(arguments.command[0], arguments.command)
 
 

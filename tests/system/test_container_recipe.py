@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from support.builds import CHECKOUT, Distributions
-from support.environments import clean_environment
+from support.environments import clean_environment, open_to_everybody
 from support.namespaces import namespace, needs_root
 from support.processes import running_command
 
@@ -47,8 +47,7 @@ def test_its_commands_make_an_environment_that_serves_where_IPv6_is_off(
     [user], [command] = lines("USER"), lines("CMD")
     uid, gid = user.split(":")
     argv = [word.replace(PLACE, str(place)) for word in json.loads(command)]
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    open_to_everybody(tmp_path)
     privileges = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
     with namespace() as network:
         for scope in ("all", "default", "lo"):

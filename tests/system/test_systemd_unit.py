@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.builds import CHECKOUT
+from support.builds import CHECKOUT, Distributions
+from support.environments import create_environment, open_to_everybody
 from support.namespaces import namespace, needs_root
 from support.processes import running_command
 from support.seccomp import without
@@ -63,7 +64,12 @@ def test_its_exposure_is_low() -> None:
 
 
 @needs_root
-def test_the_server_runs_with_what_it_grants(service: dict[str, list[str]], tmp_path: Path) -> None:
+def test_the_server_runs_with_what_it_grants(
+    service: dict[str, list[str]], distributions: Distributions, tmp_path: Path
+) -> None:
+    # Not the environment of the tests, which may lie where only its owner may look.
+    environment = create_environment(tmp_path / "environment", "uv")
+    environment.install(distributions.wheel)
     [capability] = service["AmbientCapabilities"]
     assert service["CapabilityBoundingSet"] == [capability]
     granted = f"-all,+{capability.removeprefix('CAP_').lower()}"
@@ -78,15 +84,13 @@ def test_the_server_runs_with_what_it_grants(service: dict[str, list[str]], tmp_
     ]
     assert denied
     (tmp_path / "hello.txt").write_text("hello")
-    # The tests' own folder is closed to others.
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    open_to_everybody(tmp_path)
     program, *options = service["ExecStart"]
-    twist = Path(sys.executable).parent / Path(program).name
+    twist = environment.program(Path(program).name)
     options = [option.replace("/srv/www", str(tmp_path)) for option in options]
     with namespace() as place:
         prefix = [*place.prefix, *without(*denied), *privileges]
-        with running_command([*prefix, str(twist), *options]) as server:
+        with running_command([*prefix, twist, *options]) as server:
             server.wait_for_log("starting on 80")
             for host, family in (("127.0.0.1", "-4"), ("[::1]", "-6")):
                 url = f"http://{host}/hello.txt"

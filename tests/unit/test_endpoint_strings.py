@@ -156,8 +156,5 @@ def test_the_drop_in_holds_the_client_parser() -> None:
 
 
 def test_what_is_not_built_yet_says_so() -> None:
-    reactor = MemoryReactor()
-    with pytest.raises(NotImplementedError, match="use 'tcp:HOST:PORT'"):
-        dsadapter_endpoints.dualstackClient.parseStreamClient(reactor, "192.0.2.1", "80")
     with pytest.raises(NotImplementedError, match="'dualstack:PORT'"):
         described("canonical:tcp:80")

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
+    from dsadapter.frameworks.twisted.datagram import DualStackDatagramEndpoint
     from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
 
-__all__ = ["DualStackServerEndpoint"]
+__all__ = ["DualStackClientEndpoint", "DualStackDatagramEndpoint", "DualStackServerEndpoint"]
+
+_MODULES = {
+    "DualStackClientEndpoint": "connecting",
+    "DualStackDatagramEndpoint": "datagram",
+    "DualStackServerEndpoint": "endpoints",
+}
 
 
 def __getattr__(name: str) -> Any:
     # The drop-in loads the parsers at every start of twist; the endpoints load when one is used.
-    if name in __all__:
-        from dsadapter.frameworks.twisted import endpoints
-
-        return getattr(endpoints, name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ import contextlib
 import sys
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorSocket,
 )
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer, providedBy
 
@@ -26,11 +27,13 @@ from dsadapter.addressing import unmap
 from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
 from dsadapter.addressing.text import unmap_text
 from dsadapter.errors import PluginError
+from dsadapter.frameworks.twisted.ports import warn_of_compromises
 from dsadapter.interfaces import IListener
 from dsadapter.plugin import active_hooks
 from dsadapter.policy import ListenMode, ListenPolicy
 from dsadapter.records import Connection, Operation, Refusal
-from dsadapter.sockets.listening import open_listening_socket
+from dsadapter.sockets.pair import Listening, open_listening_sockets
+from dsadapter.sockets.sharing import sharing_conflict
 
 
 def adopts_sockets(reactor: Any) -> bool:
@@ -44,46 +47,43 @@ def adopts_sockets(reactor: Any) -> bool:
 @implementer(IListeningPort, IListener)
 class AdoptedPort:
     """A listening port for one :class:`~dsadapter.policy.ListenPolicy`, around the port that the
-    reactor has made of the listening socket.
+    reactor has made of the listening socket, or the two of a pair.
 
-    What it does not define itself is the reactor's port's.
+    What it does not define itself is the reactor's (first) port's.
 
     :param reactor: provides ``IReactorSocket``.
     """
 
     framework = "twisted"
-    _port: Any = None
+    _log = Logger()
+    _ports: tuple[Any, ...] = ()
 
     def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
         self.policy = policy
+        self.mode: ListenMode = policy.mode
         self.factory = factory
         self._reactor = reactor
         self._addresses: tuple[SocketAddress, ...] = ()
         self._opened = False
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._port, name)
+        return getattr(self._first(), name)
 
     def __repr__(self) -> str:
         reactor = type(self._reactor).__name__
         return f"<{type(self).__name__} {self.policy} ({self.mode}) on {reactor}>"
 
-    @property
-    def mode(self) -> ListenMode:
-        """Which address families are served."""
-        return self.policy.mode
-
     def addresses(self) -> tuple[SocketAddress, ...]:
-        """The canonical address of the listening socket, as last bound; empty before that."""
+        """The canonical addresses of the listening sockets, as last bound; empty before that."""
         return self._addresses
 
     def getHost(self) -> IAddress:
-        """The canonical address that is listened on."""
-        host: IAddress = unmap(self._port.getHost())
+        """The canonical address that is listened on; of two, the IPv4 one."""
+        host: IAddress = unmap(self._first().getHost())
         return host
 
     def startListening(self) -> None:
-        """Open the listening socket and have it adopted; a stopped port can be started again.
+        """Open the listening sockets and have them adopted; a stopped port can be started again.
 
         :raises CannotListenError: with the reason in its text; nothing stays open.
         """
@@ -92,29 +92,51 @@ class AdoptedPort:
             hooks = self._hooks = active_hooks()
         except PluginError as error:
             raise CannotListenError(policy.host, policy.port, error) from error
+        conflict = sharing_conflict(policy)
         try:
-            skt = open_listening_socket(policy, hooks.before_bind)
+            listening = open_listening_sockets(policy, hooks.before_bind)
         except OSError as error:
             raise CannotListenError(policy.host, policy.port, error) from error
         except PluginError as error:
             self.refused("listen", (policy.host, policy.port), error.plugin, str(error))
             raise CannotListenError(policy.host, policy.port, error) from error
-        # The reactor takes a duplicate.
-        with skt:
-            self._port = self._reactor.adoptStreamPort(
-                skt.fileno(), skt.family, _Factory(self.factory, self)
-            )
-            self._addresses = (skt.getsockname(),)
+        self._adopt(listening)
+        self.mode = listening.mode
+        self._addresses = tuple(skt.getsockname() for skt in listening.sockets)
+        for skt in listening.sockets:
+            skt.close()
+        warn_of_compromises(self._log, policy, listening, conflict)
         self._opened = True
         if hooks.listener_opened is not None:
             hooks.listener_opened(self)
 
-    def stopListening(self) -> Deferred[None]:
-        """Close the listening socket; connections live on.
+    def _adopt(self, listening: Listening) -> None:
+        """Hand the sockets to the reactor, which takes duplicates."""
+        factory = _Factory(self.factory, self)
+        adopted: list[Any] = []
+        try:
+            for skt in listening.sockets:
+                adopted.append(self._reactor.adoptStreamPort(skt.fileno(), skt.family, factory))
+        except BaseException:
+            for port in adopted:
+                port.stopListening()
+            for skt in listening.sockets:
+                skt.close()
+            raise
+        self._ports = tuple(adopted)
 
-        :returns: a Deferred that fires when it is closed.
+    def _first(self) -> Any:
+        if not self._ports:
+            raise AttributeError(f"{self!r} is not listening")
+        return self._ports[0]
+
+    def stopListening(self) -> Deferred[None]:
+        """Close the listening sockets; connections live on.
+
+        :returns: a Deferred that fires when all are closed.
         """
-        return maybeDeferred(self._port.stopListening)
+        stopping = [maybeDeferred(port.stopListening) for port in self._ports]
+        return gatherResults(stopping, consumeErrors=True).addCallback(lambda _: None)
 
     def closed(self) -> None:
         """Tell observers that the listening socket is closed; called by the factory."""

@@ -56,16 +56,25 @@ class DualStackServerParser:
 
 @implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
 class DualStackClientParser:
-    """``dualstack:HOST:PORT``; not built yet."""
+    """``dualstack:HOST:PORT`` or
+    ``dualstack:host=HOST:port=PORT:timeout=SECONDS:bindAddress=ADDRESS:attemptDelay=SECONDS``."""
 
     prefix = "dualstack"
 
     def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
-        """:raises NotImplementedError: always."""
-        raise NotImplementedError(
-            "connecting with 'dualstack:' is not part of this version of dsadapter; "
-            "use 'tcp:HOST:PORT'"
-        )
+        """A :class:`~dsadapter.frameworks.twisted.connecting.DualStackClientEndpoint`, from the
+        factory that the framework registry has for Twisted.
+
+        :raises ValueError: naming the offending part and the form to use.
+        :raises UnknownFrameworkError: if the plugin ``twisted`` is blocked.
+        :raises PluginError: if a required plugin is not registered.
+        """
+        from dsadapter.frameworks import get_framework
+        from dsadapter.frameworks.twisted.client_strings import client_options
+
+        target, policy = client_options(_as_text(args), {k: _text(v) for k, v in kwargs.items()})
+        endpoint: IStreamClientEndpoint = get_framework("twisted").client(reactor, target, policy)
+        return endpoint
 
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
@@ -199,7 +208,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _text(value: str | bytes) -> str:
-    return value.decode("ascii", "backslashreplace") if isinstance(value, bytes) else value
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 def _as_text(values: Sequence[str | bytes]) -> list[str]:

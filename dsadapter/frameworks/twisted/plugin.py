@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from dsadapter import hookimpl
-from dsadapter.interfaces import IFrameworkAdapter, IServerEndpointFactory
+from dsadapter.interfaces import (
+    IClientEndpointFactory,
+    IDatagramEndpointFactory,
+    IFrameworkAdapter,
+    IServerEndpointFactory,
+)
 
 if TYPE_CHECKING:
-    from dsadapter.policy import ListenPolicy
+    from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenPolicy
 
 
 @implementer(IServerEndpointFactory)
@@ -28,6 +33,28 @@ class TwistedServerFactory:
         return DualStackServerEndpoint.withPolicy(runtime, policy)
 
 
+@implementer(IClientEndpointFactory)
+class TwistedClientFactory:
+    """Makes a :class:`~dsadapter.frameworks.twisted.connecting.DualStackClientEndpoint`."""
+
+    def __call__(self, runtime: Any, target: tuple[str, int], policy: ConnectPolicy) -> Any:
+        """An ``IStreamClientEndpoint``; ``runtime`` is the reactor."""
+        from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
+
+        return DualStackClientEndpoint.withPolicy(runtime, target, policy)
+
+
+@implementer(IDatagramEndpointFactory)
+class TwistedDatagramFactory:
+    """Makes a :class:`~dsadapter.frameworks.twisted.datagram.DualStackDatagramEndpoint`."""
+
+    def __call__(self, runtime: Any, policy: DatagramPolicy) -> Any:
+        """The endpoint; ``runtime`` is the reactor."""
+        from dsadapter.frameworks.twisted.datagram import DualStackDatagramEndpoint
+
+        return DualStackDatagramEndpoint.withPolicy(runtime, policy)
+
+
 @implementer(IFrameworkAdapter)
 class TwistedAdapter:
     """Twisted; what it has no factory for yet is None."""
@@ -35,8 +62,8 @@ class TwistedAdapter:
     name = "twisted"
     requirement = "twisted>=22.10"
     server = TwistedServerFactory()
-    client = None
-    datagram = None
+    client = TwistedClientFactory()
+    datagram = TwistedDatagramFactory()
 
     def is_available(self) -> bool:
         """Whether Twisted is installed."""

@@ -23,7 +23,7 @@ from dsadapter.interfaces import IListener
 from dsadapter.plugin import active_hooks
 from dsadapter.policy import FALLBACKS, ListenMode, ListenPolicy
 from dsadapter.records import Connection, Operation, Refusal
-from dsadapter.sockets.pair import open_listening_sockets
+from dsadapter.sockets.pair import Listening, open_listening_sockets
 from dsadapter.sockets.sharing import sharing_conflict
 
 _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
@@ -35,6 +35,26 @@ _SERVED_BY = {
 }
 # Windows' event loops break with more than one accept a turn; so says tcp.Port.
 _ACCEPTS_ADAPT = os.name == "posix"
+
+
+def warn_of_compromises(
+    logger: Logger, policy: ListenPolicy, listening: Listening, conflict: str | None
+) -> None:
+    """Say what an operator would want to know of a listener that has opened.
+
+    :param conflict: of :func:`~dsadapter.sockets.sharing.sharing_conflict`.
+    """
+    if listening.lack is not None:
+        logger.warn(
+            "{policy} is served by {what}, because no more can be had here ({reason}); choose "
+            "with fallback={choices}",
+            policy=policy,
+            what=_SERVED_BY[listening.mode],
+            reason=listening.lack.reason,
+            choices="|".join(FALLBACKS),
+        )
+    if conflict is not None:
+        logger.warn("{conflict}", conflict=conflict)
 
 
 @implementer(IListener)
@@ -96,17 +116,7 @@ class StreamPort(tcp.Port):
         self.addressFamily = skt.family
         self.mode = listening.mode
         self._addresses = tuple(opened.getsockname() for opened in listening.sockets)
-        if listening.lack is not None:
-            self._log.warn(
-                "{policy} is served by {what}, because no more can be had here ({reason}); choose "
-                "with fallback={choices}",
-                policy=policy,
-                what=_SERVED_BY[listening.mode],
-                reason=listening.lack.reason,
-                choices="|".join(FALLBACKS),
-            )
-        if conflict is not None:
-            self._log.warn("{conflict}", conflict=conflict)
+        warn_of_compromises(self._log, policy, listening, conflict)
         self._opened = True
         if hooks.listener_opened is not None:
             hooks.listener_opened(self)

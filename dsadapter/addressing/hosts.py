@@ -1,0 +1,102 @@
+"""Hosts to connect to, as people write them: address literals and names.
+
+Only what every parser reads alike passes: a host that the C library would take for another address
+than an address filter does is refused before anything resolves it.
+"""
+
+from __future__ import annotations
+
+from socket import AF_INET6, inet_aton, inet_ntoa, inet_ntop
+
+from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
+
+_MAX_NAME = 253
+_MAX_LABEL = 63
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
+
+
+def canonical_host(text: str) -> str:
+    """A literal in its canonical spelling (a mapped one as IPv4), or a name in ASCII.
+
+    A name keeps its trailing dot; one that is not ASCII is encoded by the ``idna`` package (UTS 46)
+    where that is installed, else by Python's older codec (IDNA 2003).
+
+    :raises ValueError: naming the host and the form to use: for an empty host, brackets, spaces,
+        numbers that only some parsers take for an address (``127.1``, ``0x7f.1``), a label or a
+        name that is too long (RFC 1035, section 2.3.4), and as
+        :func:`~dsadapter.addressing.text.unmap_text`.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"host {text!r} is not text; give a name or an address literal as str")
+    literal = _canonical_literal(text)
+    if literal is not None:
+        return literal
+    name = text if text.isascii() else _encoded(text)
+    _check_name(name, text)
+    return name
+
+
+def is_literal(host: str) -> bool:
+    """Whether what :func:`canonical_host` gave is an address literal."""
+    # No name has a colon, and none ends in a number.
+    return ":" in host or (host[-1:].isdigit() and is_ipv4(host))
+
+
+def _canonical_literal(text: str) -> str | None:
+    host = unmap_text(text)
+    if is_ipv4(host):
+        return host
+    packed = parse_ipv6(host)
+    if packed is None:
+        return None
+    _, percent, zone = host.partition("%")
+    if percent and not (zone and zone.isprintable() and " " not in zone):
+        raise ValueError(f"host {text!r} has no zone id after '%'; write it as 'fe80::1%eth0'")
+    return inet_ntop(AF_INET6, packed) + percent + zone
+
+
+def _encoded(text: str) -> str:
+    try:
+        try:
+            import idna
+        except ImportError:
+            return text.encode("idna").decode("ascii")
+        encoded: bytes = idna.encode(text, uts46=True)
+    except UnicodeError as error:
+        raise ValueError(f"host {text!r} is not a name (IDNA: {error})") from error
+    return encoded.decode("ascii")
+
+
+def _check_name(name: str, text: str) -> None:
+    labels = name.removesuffix(".").split(".")
+    if not name or not all(labels):
+        raise ValueError(f"host {text!r} has an empty part; give a name or an address literal")
+    _refuse_numbers(name, labels, text)
+    if ":" in name:
+        raise ValueError(
+            f"host {text!r} is neither a name nor an IPv6 address; the port is an argument of "
+            f"its own"
+        )
+    if not all(c.isprintable() and c not in " /@%\\?#[]" for c in name):
+        raise ValueError(f"host {text!r} has characters that no name has; give the name alone")
+    if len(name.removesuffix(".")) > _MAX_NAME or max(map(len, labels)) > _MAX_LABEL:
+        raise ValueError(
+            f"host {text!r} is too long: a name has at most {_MAX_NAME} characters, and "
+            f"{_MAX_LABEL} between two dots"
+        )
+
+
+def _refuse_numbers(name: str, labels: list[str], text: str) -> None:
+    # No top-level domain is a number, so a name that ends in one is meant as an address.
+    last = labels[-1]
+    if not (last.isdigit() or (last[:2] in ("0x", "0X") and _HEX_DIGITS.issuperset(last[2:]))):
+        return
+    try:
+        # glibc's stops at a space and ignores the rest.
+        meant = inet_ntoa(inet_aton(name)) if not any(c.isspace() for c in name) else None
+    except OSError:
+        meant = None
+    remedy = f"write {meant!r} if that is meant" if meant else "write four decimal numbers"
+    raise ValueError(
+        f"host {text!r} is a number to some parsers and an IPv4 address to others; {remedy}"
+    )

@@ -1,0 +1,107 @@
+"""The options of the client endpoint string ``dualstack:``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from twisted.internet.endpoints import quoteStringArgument
+
+from dsadapter.addressing.text import parse_ipv6, unmap_text
+from dsadapter.policy import ConnectPolicy, canonical_target
+
+# How the string spells an option: how the policy does.
+_SECONDS = {"timeout": "timeout", "attemptDelay": "attempt_delay"}
+_OPTIONS = ("host", "port", "timeout", "bindAddress", "attemptDelay")
+_FORM = "'dualstack:example.com:80' or 'dualstack:host=example.com:port=80'"
+
+
+def client_options(
+    args: Sequence[str], kwargs: Mapping[str, str]
+) -> tuple[tuple[str, int], ConnectPolicy]:
+    """Target and policy for the parts of an endpoint string, as Twisted's tokenizer gives them.
+
+    :raises ValueError: naming the offending part and the form to use.
+    """
+    _refuse_unescaped_literal(args, kwargs)
+    for name in kwargs:
+        if name not in _OPTIONS:
+            raise ValueError(
+                f"dualstack: has no option {name!r} for connecting; it has {', '.join(_OPTIONS)}"
+            )
+    options = {**_positional(args, kwargs), **kwargs}
+    policy = ConnectPolicy.checked(
+        bind_address=options.get("bindAddress"),
+        **{key: _number(name, options[name]) for name, key in _SECONDS.items() if name in options},
+    )
+    return canonical_target(options["host"], _port(options["port"])), policy
+
+
+def _positional(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str, str]:
+    missing = [name for name in ("host", "port") if name not in kwargs]
+    if len(args) < len(missing):
+        raise ValueError(f"dualstack: needs {' and '.join(missing[len(args) :])}, as in {_FORM}")
+    if len(args) > len(missing):
+        raise ValueError(
+            f"dualstack: does not take {args[len(missing)]!r} beside host and port; options are "
+            f"written NAME=VALUE, as in 'dualstack:example.com:80:timeout=10'"
+        )
+    return dict(zip(missing, args, strict=True))
+
+
+def _port(text: str) -> int:
+    # int() would take spaces, underscores, signs and other scripts' digits.
+    if re.fullmatch("[0-9]{1,5}", text):
+        return int(text)
+    raise ValueError(
+        f"dualstack: port {text!r} is not a whole number from 1 to 65535, as in {_FORM}"
+    )
+
+
+def _number(name: str, text: str) -> float:
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        return float(text)
+    raise ValueError(f"dualstack: {name} {text!r} is not a number of seconds such as 10 or 0.25")
+
+
+def _refuse_unescaped_literal(args: Sequence[str], kwargs: Mapping[str, str]) -> None:
+    """Recognise ``dualstack:::1:80``, ``dualstack:[::1]:80`` and ``host=::1``, whose colons Twisted
+    took for separators, and show what to type."""
+    for option in ("host", "bindAddress"):
+        cut = [kwargs[option]] if option in kwargs else []
+        for rest, parts in _splits(option, args, kwargs):
+            literal = ":".join([*cut, *parts])
+            bare = literal[1:-1] if literal[:1] == "[" and literal[-1:] == "]" else literal
+            if (len(cut) + len(parts) > 1 or bare is not literal) and _is_ipv6(bare):
+                slip = "brackets" if bare is not literal else "colons that need a backslash"
+                words = {**kwargs, **rest, option: unmap_text(bare)}
+                # No repr: it would double the backslashes that have to be typed.
+                raise ValueError(f"dualstack: {literal} has {slip}; write {_description(words)}")
+
+
+def _splits(
+    option: str, args: Sequence[str], kwargs: Mapping[str, str]
+) -> list[tuple[dict[str, str], Sequence[str]]]:
+    """The ways to tell the other positional parts from those of a literal that was cut."""
+    if option == "host":
+        if "port" in kwargs:
+            return [({}, args)]
+        return [({"port": args[-1]}, args[:-1])] if args and args[-1].isdigit() else []
+    missing = [name for name in ("host", "port") if name not in kwargs]
+    if option not in kwargs or len(args) < len(missing):
+        return []
+    return [(dict(zip(missing, args, strict=False)), args[len(missing) :])]
+
+
+def _description(words: Mapping[str, str]) -> str:
+    options = dict(words)
+    host, port = options.pop("host", "HOST"), options.pop("port", "PORT")
+    tail = [f"{name}={quoteStringArgument(value)}" for name, value in options.items()]
+    return ":".join(["dualstack", quoteStringArgument(host), port, *tail])
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return parse_ipv6(text) is not None
+    except ValueError:
+        return False

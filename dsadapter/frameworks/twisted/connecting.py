@@ -1,0 +1,108 @@
+"""The Twisted endpoint that connects to a name, or an address of either family."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.posixbase import PosixReactorBase
+from zope.interface import implementer
+
+from dsadapter.addressing.hosts import is_literal
+from dsadapter.errors import PluginError
+from dsadapter.frameworks.twisted.racing import Race
+from dsadapter.plugin import active_hooks
+from dsadapter.policy import ConnectPolicy, canonical_target, socket_name
+from dsadapter.sockets.connecting import family_mismatch
+
+
+@implementer(IStreamClientEndpoint)
+class DualStackClientEndpoint:
+    """Connect to a name or an address of either family through dual-stack sockets; the application
+    passes and sees canonical addresses only.
+
+    :param reactor: the reactor to connect with.
+    :param host: an address literal, with a zone id where it needs one, or a name. A mapped literal
+        is IPv4.
+    :param port: 1 to 65535.
+    :param timeout: seconds for the whole, resolving included; None waits for ever.
+    :param bindAddress: an address of this machine to connect from, or ``(address, port)``; it
+        reaches destinations of its own family only. ``("", port)`` is any address.
+    :param attemptDelay: seconds after which the next address is tried beside one that has not
+        answered, 0.01 to 2 (RFC 8305, section 8).
+    :raises ValueError: naming the offending value and the form to use.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        port: int,
+        timeout: float | None = 30,
+        bindAddress: str | tuple[str, int] | None = None,
+        attemptDelay: float = 0.25,
+    ) -> None:
+        self._set(
+            reactor,
+            canonical_target(host, port),
+            ConnectPolicy.checked(timeout, bindAddress, attemptDelay),
+        )
+
+    @classmethod
+    def withPolicy(cls, reactor: Any, target: tuple[str, int], policy: ConnectPolicy) -> Self:
+        """The endpoint for a policy that has been made elsewhere.
+
+        :raises ValueError: as the constructor.
+        """
+        self = cls.__new__(cls)
+        self._set(reactor, canonical_target(*target), policy)
+        return self
+
+    def _set(self, reactor: Any, target: tuple[str, int], policy: ConnectPolicy) -> None:
+        host = target[0]
+        family = policy.bind_family
+        if is_literal(host) and family not in (None, "ipv6" if ":" in host else "ipv4"):
+            assert policy.bind_address is not None
+            raise ValueError(family_mismatch(host, policy.bind_address[0]).strerror)
+        self._reactor = reactor
+        self._target = target
+        self._policy = policy
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {socket_name(*self._target)}>"
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect; every call is on its own.
+
+        :returns: a Deferred with the protocol once it is connected. It fails with a
+            :class:`~dsadapter.frameworks.twisted.failures.ConnectingError`, which is a
+            ``ConnectError``, if no attempt succeeds; with ``DNSLookupError`` if the name has no
+            address; with ``ConnectingCancelledError`` if it is cancelled. When it fires, no other
+            attempt's socket is open.
+        """
+        if isinstance(self._reactor, PosixReactorBase):
+            try:
+                hooks = active_hooks()
+            except PluginError as error:
+                return fail(ConnectError(string=str(error)))
+            return Race(self._reactor, self._target, self._policy, protocolFactory, hooks).run()
+        if isinstance(self._reactor, ReactorBase):
+            return fail(
+                NotImplementedError(
+                    f"{type(self._reactor).__name__} has no dual-stack connecting yet; "
+                    f"run on the select or asyncio reactor"
+                )
+            )
+        # A reactor without descriptors, as in tests: it records what it is asked for.
+        policy = self._policy
+        endpoint = TCP4ClientEndpoint(
+            self._reactor,
+            *self._target,
+            policy.timeout,  # type: ignore[arg-type]
+            policy.bind_address,
+        )
+        return endpoint.connect(protocolFactory)

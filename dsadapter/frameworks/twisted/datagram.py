@@ -1,0 +1,79 @@
+"""The Twisted endpoint for datagrams of both address families through one socket."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.protocol import AbstractDatagramProtocol
+
+from dsadapter.frameworks.twisted.datagram_port import DatagramPort
+from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy
+
+
+class DualStackDatagramEndpoint:
+    """Exchange datagrams with IPv4 and IPv6 peers through one socket; the application sees
+    canonical addresses only, and answers leave from the address that was asked.
+
+    :param reactor: the reactor to listen with.
+    :param port: 0 to 65535; 0 lets the system choose one, the same for both families.
+    :param interface: ``"::"`` or ``""`` for both families. An IPv4 literal, plain or mapped, is
+        IPv4 only; any other IPv6 literal is IPv6 only.
+    :param maxPacketSize: how many bytes a datagram may have; a longer one is dropped, counted and
+        logged.
+    :raises ValueError: naming the offending value and the form to use.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        port: int,
+        interface: str = "::",
+        maxPacketSize: int = DEFAULT_PACKET_SIZE,
+    ) -> None:
+        self._reactor = reactor
+        self._policy = DatagramPolicy.for_interface(interface, port, maxPacketSize)
+
+    @classmethod
+    def withPolicy(cls, reactor: Any, policy: DatagramPolicy) -> Self:
+        """The endpoint for a policy that has been made elsewhere."""
+        self = cls.__new__(cls)
+        self._reactor = reactor
+        self._policy = policy
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._policy} ({self._policy.mode})>"
+
+    def listen(self, protocol: AbstractDatagramProtocol) -> Deferred[IListeningPort]:
+        """Bind before returning, so that privileges can be dropped right after.
+
+        :param protocol: what gets the datagrams: ``datagramReceived``, or ``packetReceived`` if it
+            provides :class:`~dsadapter.interfaces.IPacketInfoReceiver`.
+        :returns: a Deferred that has fired: with the listening port, or with ``CannotListenError``.
+            It never raises.
+        """
+        return execute(self._listen, protocol)
+
+    def _listen(self, protocol: AbstractDatagramProtocol) -> IListeningPort:
+        policy = self._policy
+        if isinstance(self._reactor, PosixReactorBase):
+            port = DatagramPort(policy, protocol, self._reactor)
+            port.startListening()
+            return port
+        if isinstance(self._reactor, ReactorBase):
+            raise NotImplementedError(
+                f"{type(self._reactor).__name__} has no dual-stack port yet; "
+                f"run on the select or asyncio reactor"
+            )
+        # A reactor without descriptors, as in tests: it records what it is asked for.
+        recorded: IListeningPort = self._reactor.listenUDP(
+            policy.port,
+            protocol,
+            interface=policy.host,
+            maxPacketSize=policy.max_packet_size,
+        )
+        return recorded

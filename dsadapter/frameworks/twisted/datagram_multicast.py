@@ -1,0 +1,114 @@
+"""Twisted's multicast transport for a port that serves one family or both."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import MulticastJoinError
+
+from dsadapter.policy import DatagramPolicy
+from dsadapter.sockets import multicast
+from dsadapter.sockets.literals import interface_index, parse_literal
+
+
+class DualStackMulticast:
+    """``IMulticastTransport``, with interfaces also by name and groups also by source.
+
+    Each setting acts on all families that the port serves.
+    """
+
+    policy: DatagramPolicy
+    reactor: Any
+    socket: socket.socket
+
+    def joinGroup(
+        self, addr: str, interface: str | int = "", source: str | None = None
+    ) -> Deferred[None]:
+        """Receive what is sent to a group.
+
+        :param addr: an address of either family, or a host name that has an IPv4 one; with a zone
+            for the interface, ``ff02::fb%eth0``.
+        :param interface: the name, the index or an address of the interface; empty for the system
+            to choose.
+        :param source: receive from this address alone (source-specific multicast).
+        :returns: a Deferred that fails with ``MulticastJoinError``.
+        """
+        return self._change(addr, interface, source, join=True)
+
+    def leaveGroup(
+        self, addr: str, interface: str | int = "", source: str | None = None
+    ) -> Deferred[None]:
+        """Receive no more what is sent to a group; with the arguments that it was joined with.
+
+        :returns: a Deferred that fails with ``MulticastJoinError``.
+        """
+        return self._change(addr, interface, source, join=False)
+
+    def _change(
+        self, group: str, interface: str | int, source: str | None, *, join: bool
+    ) -> Deferred[None]:
+        def change(resolved: list[Any]) -> None:
+            try:
+                multicast.change_membership(
+                    self.socket, self.policy.mode, resolved[0], resolved[1], source, join=join
+                )
+            except OSError as error:
+                raise MulticastJoinError(group, interface, error.errno, error.strerror) from error
+            except ValueError as error:
+                raise MulticastJoinError(str(error)) from error
+
+        return self._resolved(group).addCallback(
+            lambda first: self._resolved(interface).addCallback(lambda then: change([first, then]))
+        )
+
+    def setOutgoingInterface(self, addr: str | int) -> Deferred[int]:
+        """Send to groups by one interface.
+
+        :param addr: the name, the index or an address of the interface.
+        :returns: a Deferred that fails with ``ValueError`` if there is no such interface.
+        """
+
+        def change(resolved: str | int) -> int:
+            multicast.set_outgoing_interface(self.socket, self.policy.mode, resolved)
+            return 1
+
+        return self._resolved(addr).addCallback(change)
+
+    def getOutgoingInterface(self) -> str | int:
+        """The interface that datagrams to groups leave by: its index; on an IPv4 port its address.
+        Unspecified if the system chooses."""
+        return multicast.outgoing_interface(self.socket, self.policy.mode)
+
+    def setLoopbackMode(self, mode: int) -> None:
+        """Whether this machine hears what the port sends to groups."""
+        multicast.set_loopback(self.socket, self.policy.mode, bool(mode))
+
+    def getLoopbackMode(self) -> bool:
+        """Whether this machine hears what the port sends to groups."""
+        return multicast.loopback(self.socket, self.policy.mode)
+
+    def setTTL(self, ttl: int) -> None:
+        """How many hops a datagram to a group travels, 0 to 255."""
+        multicast.set_hops(self.socket, self.policy.mode, ttl)
+
+    def getTTL(self) -> int:
+        """How many hops a datagram to a group travels."""
+        return multicast.hops(self.socket, self.policy.mode)
+
+    def _resolved(self, name: str | int) -> Deferred[Any]:
+        """An address literal, an interface or an index as it is; a host name's IPv4 address."""
+        return succeed(name) if _is_known(name) else self.reactor.resolve(name)
+
+
+def _is_known(name: str | int) -> bool:
+    known: tuple[Callable[[Any], object], ...] = (parse_literal, interface_index)
+    for parse in known:
+        try:
+            parse(name)
+        except ValueError:
+            continue
+        return True
+    return name == "" or not isinstance(name, str)

@@ -1,0 +1,243 @@
+"""One connect: resolving, racing attempts, and the protocol on the one that wins."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.address import HostnameAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError, NoProtocol
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.python.failure import Failure
+
+from dsadapter.addressing.hosts import is_literal
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.dispatch import Hooks
+from dsadapter.errors import PluginError
+from dsadapter.frameworks.twisted.attempts import (
+    ClientConnection,
+    ConnectingDescriptor,
+    stream_address,
+)
+from dsadapter.frameworks.twisted.failures import FailedAttempt, all_failed, timed_out
+from dsadapter.frameworks.twisted.resolving import AddressReceiver
+from dsadapter.happy_eyeballs.ordering import is_ipv6
+from dsadapter.happy_eyeballs.schedule import (
+    Action,
+    CloseAttempt,
+    Fail,
+    Schedule,
+    StartAttempt,
+    StartTimer,
+    StopTimer,
+    Succeed,
+)
+from dsadapter.policy import ConnectPolicy, socket_name
+from dsadapter.records import Attempt, Refusal
+from dsadapter.sockets.connecting import destination_sockaddr, family_mismatch, start_connecting
+
+
+class Race:
+    """Carries out what a :class:`~dsadapter.happy_eyeballs.schedule.Schedule` says, once.
+
+    :param target: host and port, canonical.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        target: tuple[str, int],
+        policy: ConnectPolicy,
+        factory: IProtocolFactory,
+        hooks: Hooks,
+    ) -> None:
+        self._reactor = reactor
+        self._host, self._port = target
+        self._policy = policy
+        self._factory = factory
+        self._hooks = hooks
+        self._schedule = Schedule(policy.attempt_delay)
+        self._actions: deque[Action] = deque()
+        self._acting = False
+        self._started_at: dict[SocketAddress, float] = {}
+        self._running: dict[SocketAddress, ConnectingDescriptor] = {}
+        self._failed: dict[SocketAddress, FailedAttempt] = {}
+        self._addresses: list[SocketAddress] = []
+        self._unreachable: SocketAddress | None = None
+        self._receiver: AddressReceiver | None = None
+        self._timer: Any = None
+        self._time_limit: Any = None
+        self._deferred: Deferred[IProtocol] = Deferred(self._cancelled)
+
+    def run(self) -> Deferred[IProtocol]:
+        """Begin; the Deferred may have failed already, but has never succeeded yet."""
+        self._factory.doStart()
+        policy = self._policy
+        if policy.timeout is not None:
+            self._time_limit = self._reactor.callLater(policy.timeout, self._timed_out)
+        deferred = self._deferred
+        if is_literal(self._host):
+            try:
+                address = destination_sockaddr(self._host, self._port)
+            except OSError as error:
+                self._fail(
+                    all_failed(self._target(), [FailedAttempt((self._host, self._port), 0, error)])
+                )
+            else:
+                self._act(self._schedule.resolved([address]))
+        else:
+            self._receiver = AddressReceiver(self._reactor, self._resolved)
+            self._reactor.nameResolver.resolveHostName(
+                self._receiver, self._host, self._port, transportSemantics="TCP"
+            )
+        return deferred
+
+    def _resolved(self, addresses: list[SocketAddress], last: bool) -> None:
+        for address in addresses:
+            if self._policy.bind_family not in (None, "ipv6" if is_ipv6(address) else "ipv4"):
+                self._unreachable = address
+            else:
+                self._addresses.append(address)
+        self._act(self._schedule.resolved(self._addresses, not last, not last))
+
+    def _act(self, actions: Iterable[Action]) -> None:
+        self._actions.extend(actions)
+        if self._acting:
+            return
+        self._acting = True
+        try:
+            while self._actions:
+                self._do(self._actions.popleft())
+        finally:
+            self._acting = False
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case StartAttempt(address):
+                self._start(address)
+            case CloseAttempt(address):
+                self._running.pop(address).close()
+            case StartTimer(seconds):
+                self._stop_timer()
+                self._timer = self._reactor.callLater(seconds, self._timer_fired)
+            case StopTimer():
+                self._stop_timer()
+            case Succeed(address):
+                self._succeed(self._running.pop(address))
+            case Fail():
+                self._fail(self._story())
+
+    def _start(self, address: SocketAddress) -> None:
+        self._started_at[address] = self._reactor.seconds()
+        attempt = Attempt("twisted", self._host, address, self._policy.bind_address)
+        try:
+            sock = start_connecting(attempt, self._hooks.before_connect)
+        except Exception as error:
+            if isinstance(error, PluginError) and self._hooks.operation_refused is not None:
+                self._hooks.operation_refused(
+                    Refusal("twisted", "connect", address, error.plugin, str(error))
+                )
+            self._attempt_failed(address, error)
+        else:
+            self._running[address] = ConnectingDescriptor(
+                sock, address, self._reactor, self._attempt_finished, self._abandoned
+            )
+
+    def _attempt_finished(self, descriptor: ConnectingDescriptor, error: OSError | None) -> None:
+        if error is None:
+            self._act(self._schedule.attempt_connected(descriptor.address))
+        else:
+            self._running.pop(descriptor.address).close()
+            self._attempt_failed(descriptor.address, error)
+
+    def _attempt_failed(self, address: SocketAddress, error: Exception | None) -> None:
+        self._failed[address] = self._ended(address, error)
+        self._act(self._schedule.attempt_failed(address))
+
+    def _ended(self, address: SocketAddress, error: Exception | None) -> FailedAttempt:
+        return FailedAttempt(address, self._reactor.seconds() - self._started_at[address], error)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._act(self._schedule.timer_fired())
+
+    def _timed_out(self) -> None:
+        self._time_limit = None
+        attempts = self._attempts()
+        self._act(self._schedule.cancelled())
+        assert self._policy.timeout is not None
+        self._fail(timed_out(self._target(), self._policy.timeout, attempts))
+
+    def _abandoned(self, reason: Failure) -> None:
+        attempts = self._attempts()
+        self._act(self._schedule.cancelled())
+        failed = all_failed(self._target(), attempts)
+        failed.__cause__ = reason.value
+        self._fail(failed)
+
+    def _cancelled(self, deferred: Deferred[IProtocol]) -> None:
+        self._act(self._schedule.cancelled())
+        self._fail(ConnectingCancelledError(self._address()))
+
+    def _succeed(self, descriptor: ConnectingDescriptor) -> None:
+        self._finish()
+        sock = descriptor.release()
+        deferred, factory = self._deferred, self._factory
+        try:
+            protocol = factory.buildProtocol(stream_address(descriptor.address))
+            if protocol is None:
+                raise NoProtocol
+        except Exception:
+            sock.close()
+            factory.doStop()
+            deferred.errback(Failure())
+            return
+        transport = ClientConnection(sock, descriptor.address, factory, self._reactor)
+        try:
+            transport.makeConnection(protocol)
+        except Exception:
+            transport.abortConnection()  # type: ignore[no-untyped-call]
+            deferred.errback(Failure())
+        else:
+            deferred.callback(protocol)
+
+    def _fail(self, error: Exception) -> None:
+        self._finish()
+        self._factory.doStop()
+        self._deferred.errback(error)
+
+    def _finish(self) -> None:
+        self._stop_timer()
+        if self._time_limit is not None:
+            self._time_limit.cancel()
+            self._time_limit = None
+        if self._receiver is not None:
+            self._receiver.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _attempts(self) -> list[FailedAttempt]:
+        """Every attempt so far, as it stands, in the order in which they were started."""
+        return [self._failed.get(a) or self._ended(a, None) for a in self._started_at]
+
+    def _story(self) -> Exception:
+        if self._started_at:
+            return all_failed(self._target(), self._attempts())
+        if self._unreachable is not None:
+            assert self._policy.bind_address is not None
+            mismatch = family_mismatch(self._unreachable[0], self._policy.bind_address[0])
+            return all_failed(self._target(), [FailedAttempt(self._unreachable, 0, mismatch)])
+        return DNSLookupError(f"no address for the name {self._host!r}")
+
+    def _target(self) -> str:
+        return socket_name(self._host, self._port)
+
+    def _address(self) -> Any:
+        if is_literal(self._host):
+            return stream_address(destination_sockaddr(self._host, self._port))
+        return HostnameAddress(self._host.encode("ascii"), self._port)

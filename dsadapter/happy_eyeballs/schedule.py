@@ -1,0 +1,162 @@
+"""Which address to try when, and when it is over (RFC 8305, sections 3 to 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.happy_eyeballs.ordering import is_ipv6, next_in_turn, without_duplicates
+
+RESOLUTION_DELAY = 0.05
+"""Seconds to wait for IPv6 addresses when IPv4 ones are there already (RFC 8305, section 8)."""
+
+
+class StartAttempt(NamedTuple):
+    """Try an address; its end is to be reported."""
+
+    address: SocketAddress
+
+
+class CloseAttempt(NamedTuple):
+    """Give up an attempt that is under way or has connected too late; no report is wanted."""
+
+    address: SocketAddress
+
+
+class StartTimer(NamedTuple):
+    """Report in so many seconds; there is one timer, and this sets it anew."""
+
+    seconds: float
+
+
+class StopTimer(NamedTuple):
+    """No report is wanted."""
+
+
+class Succeed(NamedTuple):
+    """The attempt that has won; all others have been closed."""
+
+    address: SocketAddress
+
+
+class Fail(NamedTuple):
+    """Every address has failed, or there is none."""
+
+
+Action = StartAttempt | CloseAttempt | StartTimer | StopTimer | Succeed | Fail
+
+
+class Schedule:
+    """Attempts at the addresses of one name, raced as RFC 8305 has it.
+
+    Each method reports one event and returns what to do, in that order. No address is tried twice,
+    and none is left out before all have failed. After :class:`Succeed`, :class:`Fail` or
+    :meth:`cancelled` nothing is under way.
+
+    :param attempt_delay: seconds after which the next attempt starts beside one that is under way.
+    :param resolution_delay: seconds to wait for IPv6 addresses when only IPv4 ones are there.
+    :param first_family_count: how many addresses of the first family to try before one of the other
+        (RFC 8305, section 8).
+    """
+
+    def __init__(
+        self,
+        attempt_delay: float,
+        resolution_delay: float = RESOLUTION_DELAY,
+        first_family_count: int = 1,
+    ) -> None:
+        self._attempt_delay = attempt_delay
+        self._resolution_delay = resolution_delay
+        self._first_family_count = first_family_count
+        self._waiting: list[SocketAddress] = []
+        self._started: list[SocketAddress] = []
+        self._running: list[SocketAddress] = []
+        self._ipv6_expected = True
+        self._more_expected = True
+        self._timer_runs = False
+        self._finished = False
+
+    def resolved(
+        self,
+        addresses: Sequence[SocketAddress],
+        more_ipv4_expected: bool = False,
+        more_ipv6_expected: bool = False,
+    ) -> list[Action]:
+        """The resolver has spoken.
+
+        :param addresses: all addresses so far, canonical, the best first; those that come late are
+            taken into the order of what has not been tried yet.
+        :param more_ipv4_expected: whether the resolver still looks for IPv4 addresses.
+        :param more_ipv6_expected: likewise.
+        """
+        if self._finished:
+            return []
+        self._ipv6_expected = more_ipv6_expected
+        self._more_expected = more_ipv4_expected or more_ipv6_expected
+        known = without_duplicates([*addresses, *self._waiting])
+        self._waiting = [address for address in known if address not in self._started]
+        if not self._waiting:
+            return self._fail_if_all_failed()
+        if self._started:
+            # Once the delay has passed, or all before have failed, a late address starts at once.
+            return [] if self._timer_runs else self._start_next()
+        if self._ipv6_expected and not any(map(is_ipv6, self._waiting)):
+            return [] if self._timer_runs else self._start_timer(self._resolution_delay)
+        return self._start_next()
+
+    def timer_fired(self) -> list[Action]:
+        """The timer has run out."""
+        if self._finished or not self._timer_runs:
+            return []
+        self._timer_runs = False
+        return self._start_next() if self._waiting else []
+
+    def attempt_failed(self, address: SocketAddress) -> list[Action]:
+        """An attempt has failed; the next one starts at once."""
+        if self._finished or address not in self._running:
+            return []
+        self._running.remove(address)
+        if self._waiting:
+            return self._start_next()
+        # An address that comes late does not wait for an attempt that is over.
+        return [*self._stop_timer(), *self._fail_if_all_failed()]
+
+    def attempt_connected(self, address: SocketAddress) -> list[Action]:
+        """An attempt has connected: the first to do so wins."""
+        if self._finished or address not in self._running:
+            return [CloseAttempt(address)]
+        self._running.remove(address)
+        return [*self.cancelled(), Succeed(address)]
+
+    def cancelled(self) -> list[Action]:
+        """The caller gives up, or its time is over."""
+        if self._finished:
+            return []
+        self._finished = True
+        closing = [CloseAttempt(address) for address in self._running]
+        self._running.clear()
+        self._waiting.clear()
+        return [*self._stop_timer(), *closing]
+
+    def _start_next(self) -> list[Action]:
+        address = next_in_turn(self._waiting, self._started, self._first_family_count)
+        self._waiting.remove(address)
+        self._started.append(address)
+        self._running.append(address)
+        if self._waiting or self._more_expected:
+            return [*self._start_timer(self._attempt_delay), StartAttempt(address)]
+        return [*self._stop_timer(), StartAttempt(address)]
+
+    def _start_timer(self, seconds: float) -> list[Action]:
+        self._timer_runs = True
+        return [StartTimer(seconds)]
+
+    def _stop_timer(self) -> list[Action]:
+        was_running, self._timer_runs = self._timer_runs, False
+        return [StopTimer()] if was_running else []
+
+    def _fail_if_all_failed(self) -> list[Action]:
+        if self._running or self._waiting or self._more_expected:
+            return []
+        return [*self.cancelled(), Fail()]

@@ -1,0 +1,37 @@
+"""Where a datagram arrived, and where its answer leaves from. Framework-independent.
+
+The platform's part is chosen once, when this package is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+if sys.platform.startswith("linux"):
+    from dsadapter.packetinfo import _linux as platform
+elif sys.platform == "darwin":
+    from dsadapter.packetinfo import _darwin as platform
+elif sys.platform.startswith(("freebsd", "netbsd", "openbsd", "dragonfly")):
+    from dsadapter.packetinfo import _bsd as platform
+else:
+    # Windows has its own call for this, WSARecvMsg: a module of its own, here.
+    from dsadapter.packetinfo import _unsupported as platform
+
+__all__ = ["PacketInfo", "platform"]
+
+
+class PacketInfo(NamedTuple):
+    """What the system says about one datagram beside its source (RFC 3542, section 6)."""
+
+    destination: str
+    """The canonical address that the datagram was sent to: this machine's, a group or a broadcast
+    address. A link-local IPv6 address has its zone."""
+    interface_index: int
+    """The interface that it came in by; 0 if the platform does not say."""
+    interface_name: str | None
+    """Its name; None if the platform does not say, or the interface has gone."""
+    hop_limit: int | None
+    """What is left of IPv6's hop limit or IPv4's TTL, 0 to 255; None if it was not asked for."""
+    traffic_class: int | None
+    """IPv6's traffic class or IPv4's TOS: six bits of DSCP and two of ECN; None likewise."""

@@ -1,0 +1,168 @@
+"""Control messages: from bytes to messages, and from messages to what they say. Pure.
+
+Whatever a kernel delivers is told by content: which messages come for an IPv4 datagram on an
+AF_INET6 socket, and in which order, differs between systems and with the options that are set.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from dsadapter.addressing.mapped import MAPPED_PREFIX
+from dsadapter.sockets.literals import is_group, is_link_local
+
+Message = tuple[int, int, bytes]
+"""Level, type and data, as ``socket.recvmsg`` has them."""
+
+Facts = Mapping[str, int | bytes]
+"""What one message says: ``ipv4`` and ``ipv6``, the destination; ``source``, the IPv4 address to
+answer from; ``ipv4_interface`` and ``ipv6_interface``; ``hop_limit``; ``traffic_class``."""
+
+Decoder = Callable[[bytes], Facts | None]
+"""Reads the data of one type of message; None if it has not the length that it must have."""
+
+_HEADER = struct.Struct("@Nii")
+"""Linux's ``struct cmsghdr``: the length with this header, a ``size_t``; level; type."""
+_ALIGNMENT = struct.calcsize("@N")
+
+_UNSPECIFIED = (bytes(4), bytes(16))
+
+
+class Arrival(NamedTuple):
+    """Where a datagram arrived, and how an answer is to leave."""
+
+    destination: bytes
+    """The address that it was sent to, 4 bytes if it was an IPv4 datagram, else 16; the group if it
+    was sent to one."""
+    interface: int
+    """The index of the interface that it came in by; 0 if that is not known."""
+    source: bytes | None
+    """The address to answer from, of the destination's family; None for the system to choose."""
+    source_interface: int
+    """The index of the interface to answer by; 0 for the system to choose."""
+    hop_limit: int | None
+    traffic_class: int | None
+
+
+def split(control: bytes) -> list[Message]:
+    """The messages in a control buffer of Linux (``cmsg(3)``); none if any of them is cut short.
+
+    :param control: the bytes that the kernel has filled.
+    """
+    messages = []
+    offset = 0
+    end = len(control)
+    while end - offset >= _HEADER.size:
+        length, level, kind = _HEADER.unpack_from(control, offset)
+        if not _HEADER.size <= length <= end - offset:
+            return []
+        messages.append((level, kind, control[offset + _HEADER.size : offset + length]))
+        offset += -(-length // _ALIGNMENT) * _ALIGNMENT
+    # The last message may go without padding, which puts the offset beyond the end.
+    return messages if offset >= end else []
+
+
+def read(
+    messages: Iterable[Message], decoders: Mapping[tuple[int, int], Decoder]
+) -> Arrival | None:
+    """What the control messages of one datagram say, in whatever order they are.
+
+    :param messages: those of other kinds, and those of a wrong length, say nothing.
+    :param decoders: the platform's, by level and type.
+    :returns: None for no packet information: no message has any, the destination is unspecified (a
+        datagram that was queued before the option was set), or two messages contradict each other.
+    """
+    facts: dict[str, int | bytes] = {}
+    for level, kind, data in messages:
+        decoder = decoders.get((level, kind))
+        said = decoder(data) if decoder is not None else None
+        for name, value in (said or {}).items():
+            if facts.setdefault(name, value) != value:
+                return None
+    return _arrival(facts)
+
+
+def _arrival(facts: dict[str, int | bytes]) -> Arrival | None:
+    ipv4 = facts.get("ipv4")
+    ipv6 = facts.get("ipv6")
+    if isinstance(ipv6, bytes) and ipv6.startswith(MAPPED_PREFIX):
+        inside = ipv6[len(MAPPED_PREFIX) :]
+        if ipv4 not in (None, inside):
+            return None
+        ipv4, ipv6 = inside, None
+    if ipv4 is not None and ipv6 is not None:
+        return None
+    destination = ipv4 if ipv4 is not None else ipv6
+    if not isinstance(destination, bytes) or destination in _UNSPECIFIED:
+        return None
+    interface = _number(facts.get("ipv6_interface")) or 0
+    if ipv4 is not None:
+        interface = _number(facts.get("ipv4_interface")) or interface
+    source = facts.get("source", destination) if ipv4 is not None else destination
+    assert isinstance(source, bytes)
+    usable = source not in _UNSPECIFIED and not is_group(source)
+    # Routing is to decide, but where the address alone does not say on which network it is.
+    local = is_link_local(source) or not usable or source != destination
+    return Arrival(
+        destination,
+        interface,
+        source if usable else None,
+        interface if local else 0,
+        _number(facts.get("hop_limit")),
+        _number(facts.get("traffic_class")),
+    )
+
+
+def _number(value: int | bytes | None) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def number(name: str, *formats: str) -> Decoder:
+    """A decoder for a message that is one number.
+
+    :param name: the fact.
+    :param formats: the ``struct`` formats that it may have, each of another length.
+    """
+    structs = {made.size: made for made in map(struct.Struct, formats)}
+
+    def decode(data: bytes) -> Facts | None:
+        made = structs.get(len(data))
+        return None if made is None else {name: made.unpack(data)[0]}
+
+    return decode
+
+
+_IN6_PKTINFO = struct.Struct("@16sI")
+
+
+def ipv6_packet_info(data: bytes) -> Facts | None:
+    """``struct in6_pktinfo`` (RFC 3542, section 6.2): the destination, mapped for an IPv4 datagram,
+    and the index of the interface."""
+    if len(data) != _IN6_PKTINFO.size:
+        return None
+    address, interface = _IN6_PKTINFO.unpack(data)
+    return {"ipv6": address, "ipv6_interface": interface}
+
+
+def ipv6_source(source: bytes | None, interface: int) -> bytes:
+    """``struct in6_pktinfo`` to send with; ``source`` has 16 bytes."""
+    return _IN6_PKTINFO.pack(source or bytes(16), interface)
+
+
+_IN_PKTINFO = struct.Struct("@I4s4s")
+
+
+def ipv4_packet_info(data: bytes) -> Facts | None:
+    """``struct in_pktinfo`` of Linux and macOS (``ip(7)``): the index of the interface, the address
+    to answer from, and the destination in the IP header."""
+    if len(data) != _IN_PKTINFO.size:
+        return None
+    interface, source, destination = _IN_PKTINFO.unpack(data)
+    return {"ipv4": destination, "ipv4_interface": interface, "source": source}
+
+
+def ipv4_source(source: bytes | None, interface: int) -> bytes:
+    """``struct in_pktinfo`` to send with; ``source`` has 4 bytes."""
+    return _IN_PKTINFO.pack(interface, source or bytes(4), bytes(4))

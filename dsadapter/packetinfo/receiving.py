@@ -1,0 +1,326 @@
+"""Receiving datagrams with their packet information: what is real, what is forged, who sent it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from dsadapter.addressing.mapped import MAPPED_PREFIX
+from dsadapter.packetinfo import PacketInfo, _cmsg, platform
+from dsadapter.packetinfo._cmsg import Arrival, Message
+from dsadapter.packetinfo._recvmmsg import (
+    CONTROL_SIZE,
+    NAME_SIZE,
+    Batch,
+    BatchUnavailableError,
+)
+from dsadapter.packetinfo.peers import PeerAddress, Route, remember
+from dsadapter.policy import ListenMode, socket_name
+from dsadapter.sockets.literals import canonical_text, interface_name, is_group
+
+Datagram = tuple[bytes, PeerAddress, PacketInfo | None]
+"""Payload, sender and packet information."""
+
+CACHED = 2048
+"""How many senders are known at most; when one more comes all are forgotten."""
+_CACHED_SECONDS = 1.0
+"""An interface may be renamed, and its index be another's."""
+
+_MSG_TRUNC = int(socket.MSG_TRUNC)
+_MSG_CTRUNC = int(socket.MSG_CTRUNC)
+_CUT = _MSG_TRUNC | _MSG_CTRUNC
+_MSG_ERRQUEUE = int(getattr(socket, "MSG_ERRQUEUE", 0))
+
+
+class Counters:
+    """What has been received since the object was made. All but ``received`` and ``translated``
+    say why something did not reach the application, or not whole."""
+
+    received = 0
+    """Datagrams that the application was given."""
+    translated = 0
+    """Those of them whose sender the kernel named by an IPv4-mapped address."""
+    forged = 0
+    """Dropped: IPv6 on the wire, with an IPv4-mapped address in it."""
+    truncated = 0
+    """Dropped: longer than the largest size that was asked for."""
+    without_packet_info = 0
+    """Datagrams without packet information. Dropped if their sender is IPv4 on a dual-stack socket:
+    nothing then tells it from a forged one."""
+    unanswerable = 0
+    """Dropped: sent from port 0, from a multicast or from a broadcast address."""
+
+
+class _Origin(NamedTuple):
+    """What one control buffer says."""
+
+    arrival: Arrival | None
+    info: PacketInfo | None
+    messages: list[Message]
+    """Those that send an answer from where the datagram arrived."""
+
+
+class _Sender(NamedTuple):
+    """What one socket address and one control buffer say."""
+
+    address: PeerAddress
+    info: PacketInfo | None
+    translated: bool
+    drop: str | None
+    """The counter to count a dropped datagram with; None to deliver it."""
+
+
+class Receiver:
+    """Receives what waits at one socket.
+
+    :param sock: non-blocking, with packet information asked for.
+    :param mode: what the socket serves.
+    :param max_packet_size: longer datagrams are dropped.
+    :param counters: what to count with.
+    :param dropped: called for each datagram that is dropped, with the name of its counter and a
+        text about the datagram.
+    :param owner: what the addresses of senders know their port by; see
+        :func:`~dsadapter.packetinfo.peers.way_back`.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        mode: ListenMode,
+        max_packet_size: int,
+        counters: Counters,
+        dropped: Callable[[str, str], None],
+        owner: object,
+    ) -> None:
+        self._socket = sock
+        self._owner = owner
+        self._mode = mode
+        self._size = max_packet_size
+        self._counters = counters
+        self._dropped = dropped
+        self._ipv6 = sock.family == socket.AF_INET6
+        self._family = int(sock.family)
+        self._descriptor = sock.fileno()
+        self._origins: dict[Any, _Origin] = {}
+        self._senders: dict[Any, _Sender] = {}
+        self._forget_at = 0.0
+        self._error: OSError | None = None
+        self._batch: Batch | None = None
+        self._can_batch = sys.platform.startswith("linux")
+
+    def receive(self, limit: int) -> tuple[list[Datagram], int, bool]:
+        """Some of the datagrams that wait.
+
+        :param limit: how many bytes to receive; one datagram more may exceed it.
+        :returns: the datagrams; how many bytes were received, those of dropped datagrams and at
+            least one for each included; whether no more were waiting.
+        :raises OSError: an error that the socket has met, such as ECONNREFUSED.
+        """
+        now = time.monotonic()
+        if now >= self._forget_at:
+            self._forget()
+            self._forget_at = now + _CACHED_SECONDS
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        try:
+            if self._can_batch:
+                return self._receive_batch(limit)
+            return self._receive_singly(limit)
+        except BlockingIOError:
+            return [], 0, True
+
+    def discard_errors(self) -> None:
+        """Empty the error queue, if somebody has asked for one; left alone it would never let the
+        reactor rest."""
+        if not _MSG_ERRQUEUE:
+            return
+        try:
+            while True:
+                self._socket.recvmsg(1, 0, _MSG_ERRQUEUE)
+        except OSError:
+            pass
+
+    def _receive_singly(self, limit: int) -> tuple[list[Datagram], int, bool]:
+        receive = self._socket.recvmsg
+        known = self._senders
+        datagrams: list[Datagram] = []
+        size = translated = 0
+        drained = False
+        while size < limit:
+            try:
+                data, messages, flags, name = receive(self._size, CONTROL_SIZE)
+            except BlockingIOError:
+                drained = True
+                break
+            except OSError as error:
+                if not size:
+                    raise
+                self._error = error
+                break
+            size += len(data) or 1
+            control = tuple(messages)
+            sender = known.get((name, control))
+            if sender is None or flags & _CUT:
+                packed, port, scope = _unpacked(name)
+                told = None if flags & _MSG_CTRUNC else messages
+                sender = self._learn((name, control), packed, port, scope, control, told, flags)
+            address, info, mapped, drop = sender
+            if drop is None:
+                translated += mapped
+                datagrams.append((data, address, info))
+            else:
+                self._drop(sender)
+        self._count(len(datagrams), translated)
+        return datagrams, size, drained
+
+    def _receive_batch(self, limit: int) -> tuple[list[Datagram], int, bool]:
+        batch = self._batch
+        try:
+            if batch is None:
+                batch = self._batch = Batch(self._size)
+            wanted = limit // batch.size or 1
+            if wanted > batch.slots:
+                wanted = batch.slots
+            received = batch.receive(self._descriptor, wanted)
+        except BatchUnavailableError:
+            self._can_batch = False
+            return self._receive_singly(limit)
+        known = self._senders
+        datagrams: list[Datagram] = []
+        size = translated = 0
+        for envelope, flags, data in received:
+            size += len(data) or 1
+            sender = known.get(envelope)
+            if sender is None or flags & _CUT:
+                sender = self._learn_raw(envelope, flags)
+            address, info, mapped, drop = sender
+            if drop is None:
+                translated += mapped
+                datagrams.append((data, address, info))
+            else:
+                self._drop(sender)
+        self._count(len(datagrams), translated)
+        return datagrams, size, len(received) < wanted
+
+    def _count(self, received: int, translated: int) -> None:
+        counters = self._counters
+        counters.received += received
+        counters.translated += translated
+
+    def _learn_raw(self, key: bytes, flags: int) -> _Sender:
+        control = key[NAME_SIZE:]
+        told = None if flags & _MSG_CTRUNC else _cmsg.split(control)
+        port = int.from_bytes(key[2:4])
+        if not self._ipv6:
+            return self._learn(key, key[4:8], port, 0, control, told, flags)
+        [scope] = _SCOPE.unpack_from(key, 24)
+        return self._learn(key, key[8:24], port, scope, control, told, flags)
+
+    def _learn(
+        self,
+        key: Any,
+        packed: bytes,
+        port: int,
+        scope: int,
+        control: Any,
+        messages: list[Message] | None,
+        flags: int,
+    ) -> _Sender:
+        if messages is None:
+            origin = _NOWHERE
+        else:
+            known = self._origins.get(control)
+            if known is None:
+                if len(self._origins) >= CACHED:
+                    self._forget()
+                known = self._origins[control] = self._origin(messages)
+            origin = known
+        sender = self._sender(packed, port, scope, origin)
+        if flags & _MSG_TRUNC and sender.drop is None:
+            sender = sender._replace(drop="truncated")
+        if origin.arrival is None:
+            # For each datagram: what is counted here is not remembered.
+            self._counters.without_packet_info += 1
+        elif not flags & _CUT:
+            if len(self._senders) >= CACHED:
+                self._forget()
+            self._senders[key] = sender
+        return sender
+
+    def _origin(self, messages: list[Message]) -> _Origin:
+        arrival = _cmsg.read(messages, platform.DECODERS)
+        if arrival is None:
+            return _NOWHERE
+        destination, index = arrival.destination, arrival.interface
+        name = interface_name(index)
+        info = PacketInfo(
+            canonical_text(destination, index),
+            index,
+            name,
+            arrival.hop_limit,
+            arrival.traffic_class,
+        )
+        answer = platform.source_messages(
+            self._family, len(destination) == 4, arrival.source, arrival.source_interface
+        )
+        return _Origin(arrival, info, answer)
+
+    def _sender(self, packed: bytes, port: int, scope: int, origin: _Origin) -> _Sender:
+        mapped = packed.startswith(MAPPED_PREFIX)
+        source = packed[len(MAPPED_PREFIX) :] if mapped else packed
+        host = canonical_text(source, scope)
+        address = PeerAddress((host, port))
+        drop = self._reason_to_drop(source, mapped, port, origin.arrival)
+        if drop is None:
+            wire: tuple[Any, ...] | None = (host, port)
+            if not any(source):
+                # To a socket the unspecified address is this machine's loopback.
+                wire = None
+            elif mapped:
+                wire = (f"::ffff:{host}", port, 0, 0)
+            elif self._ipv6:
+                wire = (host.partition("%")[0], port, 0, scope)
+            remember(address, self._owner, Route(wire, origin.messages))
+        return _Sender(address, origin.info, mapped, drop)
+
+    def _reason_to_drop(
+        self, source: bytes, mapped: bool, port: int, arrival: Arrival | None
+    ) -> str | None:
+        if self._ipv6:
+            if mapped and self._mode == "ipv6":
+                return "forged"
+            if arrival is None:
+                if mapped:
+                    return "without_packet_info"
+            elif mapped != (len(arrival.destination) == 4):
+                return "forged"
+        if not port or is_group(source):
+            return "unanswerable"
+        return None
+
+    def _drop(self, sender: _Sender) -> None:
+        reason = sender.drop
+        assert reason is not None
+        if reason != "without_packet_info":
+            setattr(self._counters, reason, getattr(self._counters, reason) + 1)
+        where = "" if sender.info is None else f", sent to {sender.info.destination}"
+        self._dropped(reason, f"from {socket_name(*sender.address)}{where}")
+
+    def _forget(self) -> None:
+        self._senders.clear()
+        self._origins.clear()
+
+
+_NOWHERE = _Origin(None, None, [])
+_SCOPE = struct.Struct("@I")
+
+
+def _unpacked(name: tuple[Any, ...]) -> tuple[bytes, int, int]:
+    if len(name) == 2:
+        return socket.inet_aton(name[0]), name[1], 0
+    return socket.inet_pton(socket.AF_INET6, name[0].partition("%")[0]), name[1], name[3]

@@ -1,0 +1,164 @@
+"""One stream socket for one attempt to connect, never blocking."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+from dsadapter.addressing.sockaddr import SocketAddress, map_sockaddr
+from dsadapter.errors import BindAddressError, NotDualStackError
+from dsadapter.policy import socket_name
+from dsadapter.records import Attempt
+from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.capability import says_absent
+from dsadapter.sockets.options import (
+    BIND_ADDRESS_NO_PORT,
+    REUSE_ADDRESS,
+    set_option,
+    set_v6only,
+)
+
+BeforeConnect = Callable[[socket.socket, Attempt], None]
+
+# After a signal connect goes on, as if it had said EINPROGRESS (POSIX).
+_UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR}
+_LITERAL = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+
+
+def destination_sockaddr(host: str, port: int) -> SocketAddress:
+    """The canonical socket address of an address literal.
+
+    :param host: a literal in its canonical spelling; a zone id is looked up among the interfaces.
+    :returns: ``(ipv4, port)`` or ``(ipv6, port, flow info, scope id)``, the host as given.
+    :raises OSError: if there is no such interface.
+    """
+    if ":" not in host:
+        return host, port
+    return host, port, 0, _scope_id(host) if "%" in host else 0
+
+
+def _scope_id(host: str) -> int:
+    try:
+        [(*_, address), *_] = socket.getaddrinfo(
+            host, 0, socket.AF_INET6, socket.SOCK_STREAM, 0, _LITERAL
+        )
+    except socket.gaierror as error:
+        zone = host.partition("%")[2]
+        raise OSError(errno.ENODEV, f"there is no interface {zone!r} for {host}") from error
+    # Always four of them for AF_INET6.
+    return int(address[-1])
+
+
+def start_connecting(
+    attempt: Attempt, before_connect: BeforeConnect | None = None
+) -> CanonicalSocket:
+    """Create and configure a socket, bind it if asked to, and begin to connect.
+
+    The socket is AF_INET6 with ``IPV6_V6ONLY`` cleared, and takes an IPv4 destination mapped. It is
+    AF_INET for an IPv4 destination where no such socket can be had, and where the bind address is
+    IPv4. A socket serves one attempt only: a TCP socket that failed a mapped connect never
+    recovers.
+
+    :param before_connect: called with the socket and the attempt when all options are set; what it
+        raises comes out of this function, and nothing stays open.
+    :returns: a non-blocking, close-on-exec socket; :func:`has_connected` says how it went on.
+    :raises BindAddressError: if the bind address can't be used, or not for this destination.
+    :raises OSError: with the errno of the call that failed.
+    """
+    bound = attempt.bind_address
+    if bound is not None and bound[0] and (":" in bound[0]) != (attempt.family == "ipv6"):
+        raise family_mismatch(attempt.destination[0], bound[0])
+    sock = _create(attempt)
+    try:
+        if before_connect is not None:
+            before_connect(sock, attempt)
+        if bound is not None:
+            _bind(sock, *bound)
+        dual = sock.family == socket.AF_INET6
+        destination = map_sockaddr(attempt.destination) if dual else attempt.destination
+        error = sock.connect_ex(destination)
+        if error not in _UNDER_WAY:
+            raise OSError(error, os.strerror(error))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def has_connected(sock: socket.socket) -> bool:
+    """Whether an attempt has succeeded; False while it is under way.
+
+    To be asked when the socket is writable, and harmless if it is not: an event loop may tell the
+    new owner of a descriptor about the old one.
+
+    :raises OSError: with what the attempt failed with.
+    """
+    if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(error, os.strerror(error))
+    try:
+        sock.getpeername()
+    except OSError as unconnected:
+        if unconnected.errno == errno.ENOTCONN:
+            return False
+        raise
+    return True
+
+
+def _create(attempt: Attempt) -> CanonicalSocket:
+    bound = attempt.bind_address
+    if attempt.family == "ipv4" and bound is not None and bound[0]:
+        return _socket(socket.AF_INET)
+    try:
+        sock = _socket(socket.AF_INET6)
+    except OSError as error:
+        if attempt.family == "ipv4" and says_absent(error):
+            return _socket(socket.AF_INET)
+        raise
+    try:
+        set_v6only(sock, False)
+    except NotDualStackError:
+        # A native IPv6 destination needs no more than this socket.
+        if attempt.family == "ipv6":
+            return sock
+        sock.close()
+        return _socket(socket.AF_INET)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _socket(family: socket.AddressFamily) -> CanonicalSocket:
+    sock = CanonicalSocket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    return sock
+
+
+def _bind(sock: CanonicalSocket, host: str, port: int) -> None:
+    try:
+        if port:
+            # Attempts at several addresses share the port.
+            set_option(sock, REUSE_ADDRESS, 1)
+        else:
+            set_option(sock, BIND_ADDRESS_NO_PORT, 1)
+        if sock.family == socket.AF_INET:
+            sock.bind((host or "0.0.0.0", port))
+        else:
+            sock.bind((host or "::", port, 0, _scope_id(host) if "%" in host else 0))
+    except OSError as error:
+        where = socket_name(host or "*", port)
+        raise BindAddressError(
+            error.errno, f"bindAddress {where} can't be used: {error.strerror}"
+        ) from error
+
+
+def family_mismatch(destination: str, bind_host: str) -> BindAddressError:
+    """The error for a destination that the address to connect from can't reach."""
+    wanted = "an IPv6" if ":" in destination else "an IPv4"
+    return BindAddressError(
+        errno.EAFNOSUPPORT,
+        f"bindAddress {bind_host} can't reach {destination}: a socket bound to an address reaches "
+        f"that address's family only; give {wanted} bindAddress, or none",
+    )

@@ -1,0 +1,92 @@
+"""Datagram ports, their protocols, and peers of both families."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.internet.protocol import DatagramProtocol
+from zope.interface import implementer
+
+from dsadapter.frameworks.twisted import DualStackDatagramEndpoint
+from dsadapter.interfaces import IPacketInfoReceiver
+from support.reactors import Reactor
+
+WAYS = ("recvmmsg", "recvmsg")
+"""How a port receives: in batches, as it does by itself on Linux, or one by one."""
+
+
+class Recorder(DatagramProtocol):
+    """Records what it gets; answers with ``answer``, if it is set."""
+
+    answer: bytes | None = None
+
+    def __init__(self) -> None:
+        self.got: list[tuple[bytes, Any]] = []
+        self.refused = 0
+
+    def datagramReceived(self, data: bytes, addr: Any) -> None:
+        self.got.append((data, addr))
+        if self.answer is not None:
+            self.transport.write(self.answer, addr)
+
+    def connectionRefused(self) -> None:
+        self.refused += 1
+
+
+class Echo(Recorder):
+    """An unmodified server."""
+
+    def datagramReceived(self, data: bytes, addr: Any) -> None:
+        super().datagramReceived(data, addr)
+        self.transport.write(data, addr)
+
+
+@implementer(IPacketInfoReceiver)
+class Informed(Recorder):
+    """Records packet information, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.infos: list[Any] = []
+
+    def packetReceived(self, data: bytes, addr: Any, info: Any) -> None:
+        self.infos.append(info)
+        super().datagramReceived(data, addr)
+
+
+def listen(
+    reactor: Reactor, protocol: Any, *args: Any, port: int = 0, way: str = "recvmmsg", **kwargs: Any
+) -> Any:
+    """The listening port of an endpoint."""
+    made = reactor.result_of(
+        DualStackDatagramEndpoint(reactor, port, *args, **kwargs).listen(protocol)
+    )
+    receive_by(made, way)
+    return made
+
+
+def receive_by(port: Any, way: str) -> None:
+    port._receiver._can_batch = way == "recvmmsg"
+
+
+@contextlib.contextmanager
+def peer(host: str | None = None, family: int = socket.AF_INET) -> Iterator[socket.socket]:
+    """A plain socket of one family."""
+    if host is not None and ":" in host:
+        family = socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as made:
+        made.settimeout(20)
+        if host is not None:
+            made.bind((host, 0))
+        yield made
+
+
+def counters(port: Any) -> dict[str, int]:
+    """Those that are not zero."""
+    names = (
+        "received", "translated", "forged", "truncated", "without_packet_info", "unanswerable",
+    )  # fmt: skip
+    return {name: getattr(port, name) for name in names if getattr(port, name)}

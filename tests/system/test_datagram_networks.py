@@ -1,0 +1,485 @@
+"""Datagram ports of hosts with several addresses and interfaces, made of network namespaces."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from support.datagrams import WAYS, Echo, Informed, Recorder, listen
+from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
+from support.reactors import Reactor
+from twisted.internet.error import InvalidAddressError, MulticastJoinError
+
+pytestmark = needs_root
+
+WIRES = ("first", "second")
+ADDRESSES = {
+    "first": ("10.1.0.1", "10.1.0.11", "10.1.0.12", "fd00:1::1", "fd00:1::11", "fd00:1::12"),
+    "second": ("10.2.0.1", "10.2.0.11", "169.254.7.7", "fd00:2::1", "fd00:2::11"),
+}
+PEERS = {"first": ("10.1.0.2", "fd00:1::2"), "second": ("10.2.0.2", "169.254.7.8", "fd00:2::2")}
+LINK_LOCAL = "fe80::7"
+PEERS_LINK_LOCAL = "fe80::8"
+GROUPS = ("239.1.2.3", "ff05::123")
+
+
+class Network(NamedTuple):
+    """A host with many addresses on two interfaces, and a neighbour on each."""
+
+    host: Namespace
+    neighbours: dict[str, Namespace]
+
+    def client(self, wire: str, family: int) -> socket.socket:
+        with self.neighbours[wire].entered():
+            made = socket.socket(family, socket.SOCK_DGRAM)
+        made.setblocking(False)
+        return made
+
+
+def _prefix(address: str) -> str:
+    return f"{address}/{64 if ':' in address else 16 if address[:4] == '169.' else 24}"
+
+
+def _add(place: Namespace, address: str, wire: str) -> None:
+    extra = ["nodad"] if ":" in address else ["broadcast", "+"]
+    place.run("ip", "address", "add", _prefix(address), *extra, "dev", wire)
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with namespace() as host, namespace() as first, namespace() as second:
+        neighbours = {"first": first, "second": second}
+        for wire, neighbour in neighbours.items():
+            connect_namespaces(host, neighbour, wire)
+            for address in (*ADDRESSES[wire], LINK_LOCAL):
+                _add(host, address, wire)
+            for address in (*PEERS[wire], PEERS_LINK_LOCAL):
+                _add(neighbour, address, wire)
+        yield Network(host, neighbours)
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    made = Reactor()
+    yield made
+    made.close()
+
+
+def family_of(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def answer(reactor: Reactor, client: socket.socket) -> tuple[bytes, str, int]:
+    """The next datagram that a client gets, with its source."""
+    got: list[Any] = []
+
+    def receive() -> bool:
+        try:
+            got.append(client.recvfrom(1000))
+        except BlockingIOError:
+            return False
+        return True
+
+    reactor.until(receive)
+    data, source = got[0]
+    return data, source[0], source[1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_address_of_a_host_answers_for_itself(
+    reactor: Reactor, network: Network, way: str
+) -> None:
+    echo = Echo()
+    with network.host.entered():
+        port = listen(reactor, echo, way=way)
+        number = port.getHost().port
+        for wire in WIRES:
+            for address in ADDRESSES[wire]:
+                with network.client(wire, family_of(address)) as client:
+                    client.sendto(b"x", (address, number))
+                    assert answer(reactor, client) == (b"x", address, number)
+                    assert echo.got[-1][1][0] in PEERS[wire]
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize("address", ["10.1.0.11", "fd00:1::11"])
+def test_twisteds_own_port_answers_for_the_first_address(
+    reactor: Reactor, network: Network, address: str
+) -> None:
+    with network.host.entered():
+        interface = "::" if ":" in address else ""
+        port = reactor.listenUDP(0, Echo(), interface=interface)
+        number = port.getHost().port
+        with network.client("first", family_of(address)) as client:
+            client.sendto(b"x", (address, number))
+            assert answer(reactor, client)[1] != address
+        reactor.result_of(port.stopListening())
+
+
+def test_packet_information_names_the_interface(reactor: Reactor, network: Network) -> None:
+    informed = Informed()
+    with network.host.entered():
+        port = listen(reactor, informed)
+        for wire in WIRES:
+            index = socket.if_nametoindex(wire)
+            for address in ADDRESSES[wire]:
+                with network.client(wire, family_of(address)) as client:
+                    client.sendto(b"x", (address, port.getHost().port))
+                    reactor.until(lambda: informed.infos)
+                    info = informed.infos.pop()
+                    assert info[:3] == (address, index, wire)
+                    assert info.hop_limit == 64
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_link_local_peer_has_its_zone_and_is_answered_on_its_interface(
+    reactor: Reactor, network: Network, way: str
+) -> None:
+    informed = Informed()
+    with network.host.entered():
+        port = listen(reactor, informed, way=way)
+        number = port.getHost().port
+        for wire in WIRES:
+            with network.client(wire, socket.AF_INET6) as client:
+                with network.neighbours[wire].entered():
+                    scope = socket.if_nametoindex(wire)
+                client.sendto(b"x", (LINK_LOCAL, number, 0, scope))
+                reactor.until(lambda: informed.got)
+                [(_, addr)], [info] = informed.got, informed.infos
+                assert addr == (f"{PEERS_LINK_LOCAL}%{wire}", client.getsockname()[1])
+                assert info.destination == f"{LINK_LOCAL}%{wire}"
+                # The object, its text, and the text of the information.
+                port.write(b"1", addr)
+                port.write(b"2", tuple(addr))
+                port.write(b"3", (addr[0], addr[1]), source=info.destination)
+                for data in (b"1", b"2", b"3"):
+                    assert answer(reactor, client)[:2] == (data, LINK_LOCAL)
+                informed.got.clear()
+                informed.infos.clear()
+        with pytest.raises(InvalidAddressError, match="interface"):
+            port.write(b"x", (f"{PEERS_LINK_LOCAL}%first", 9), interface="second", source="::")
+        reactor.result_of(port.stopListening())
+
+
+def test_a_link_local_interface_is_bound_with_its_zone(reactor: Reactor, network: Network) -> None:
+    echo = Echo()
+    with network.host.entered():
+        port = listen(reactor, echo, f"{LINK_LOCAL}%second")
+        assert port.getHost().host == f"{LINK_LOCAL}%second"
+        with network.client("second", socket.AF_INET6) as client:
+            with network.neighbours["second"].entered():
+                scope = socket.if_nametoindex("second")
+            client.sendto(b"x", (LINK_LOCAL, port.getHost().port, 0, scope))
+            assert answer(reactor, client)[1] == LINK_LOCAL
+        reactor.result_of(port.stopListening())
+
+
+def test_a_renamed_interface_is_known_by_its_new_name(
+    reactor: Reactor, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsadapter.packetinfo.receiving._CACHED_SECONDS", 0.0)
+    informed = Informed()
+    with network.host.entered():
+        port = listen(reactor, informed)
+        with network.client("first", socket.AF_INET) as client:
+            for name in ("first", "renamed"):
+                client.sendto(b"x", ("10.1.0.1", port.getHost().port))
+                reactor.until(lambda: informed.infos)
+                assert informed.infos.pop().interface_name == name
+                if name == "first":
+                    network.host.run("ip", "link", "set", "first", "down")
+                    network.host.run("ip", "link", "set", "first", "name", "renamed")
+                    network.host.run("ip", "link", "set", "renamed", "up")
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_datagram_to_a_group_is_answered_from_an_address_of_the_interface(
+    reactor: Reactor, network: Network, wire: str, group: str, way: str
+) -> None:
+    informed = Informed()
+    informed.answer = b"y"
+    with network.host.entered():
+        port = listen(reactor, informed, way=way)
+        reactor.result_of(port.joinGroup(group, wire))
+        with network.client(wire, family_of(group)) as client:
+            send_to_group(network, client, wire, group, port.getHost().port)
+            data, source, _ = answer(reactor, client)
+        assert (data, source in (*ADDRESSES[wire], LINK_LOCAL)) == (b"y", True)
+        [info] = informed.infos
+        assert (info.destination, info.interface_name) == (group, wire)
+        reactor.result_of(port.stopListening())
+
+
+def send_to_group(
+    network: Network, client: socket.socket, wire: str, group: str, port: int
+) -> None:
+    with network.neighbours[wire].entered():
+        index = socket.if_nametoindex(wire)
+    if ":" in group:
+        client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 4)
+    else:
+        own = socket.inet_aton(PEERS[wire][0])
+        client.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
+    client.sendto(b"x", (group, port))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("address", ["10.2.0.255", "255.255.255.255"])
+def test_a_broadcast_is_answered_from_an_address_of_the_interface(
+    reactor: Reactor, network: Network, address: str, way: str
+) -> None:
+    informed = Informed()
+    informed.answer = b"y"
+    with network.host.entered():
+        port = listen(reactor, informed, way=way)
+        with network.client("second", socket.AF_INET) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            client.bind(("10.2.0.2" if address[:2] == "10" else "0.0.0.0", 0))
+            if address == "255.255.255.255":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"second")
+            client.sendto(b"x", (address, port.getHost().port))
+            data, source, _ = answer(reactor, client)
+        assert data == b"y"
+        assert source in ADDRESSES["second"]
+        assert informed.infos[0][0::2][:2] == (address, "second")
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize("interface", ["::", "0.0.0.0"])
+def test_a_broadcast_is_sent_when_it_is_allowed(
+    reactor: Reactor, network: Network, interface: str
+) -> None:
+    with network.host.entered():
+        port = listen(reactor, Recorder(), interface)
+        port.setBroadcastAllowed(True)
+        with network.client("second", socket.AF_INET) as client:
+            client.bind(("0.0.0.0", 0))
+            number = client.getsockname()[1]
+            port.write(b"x", ("10.2.0.255", number), source="10.2.0.11")
+            assert answer(reactor, client)[:2] == (b"x", "10.2.0.11")
+            port.write(b"x", ("<broadcast>", number), interface="second")
+            assert answer(reactor, client)[0] == b"x"
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_sender_without_an_address_is_heard_and_not_answered(
+    reactor: Reactor, network: Network, way: str
+) -> None:
+    # As DHCP's clients. To a socket, 0.0.0.0 would be this machine itself.
+    from support.frames import udp_over_ipv4, write_frame
+
+    recorder = Recorder()
+    with network.host.entered():
+        port = listen(reactor, recorder, way=way)
+        with network.neighbours["first"].entered():
+            packet = udp_over_ipv4("0.0.0.0", 68, "255.255.255.255", port.getHost().port, b"x")
+            write_frame("first", packet, b"\xff" * 6)
+        reactor.until(lambda: recorder.got)
+        assert recorder.got == [(b"x", ("0.0.0.0", 68))]
+        with pytest.raises(InvalidAddressError, match="has no address yet"):
+            port.write(b"y", recorder.got[0][1])
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize(
+    ("group", "by_address", "elsewhere"),
+    [("239.1.2.3", "10.1.0.11", "10.2.0.1"), ("ff05::123", "fd00:1::11", "fd00:2::1")],
+)
+def test_groups_are_joined_and_left_by_name_index_and_address(
+    reactor: Reactor, network: Network, group: str, by_address: str, elsewhere: str
+) -> None:
+    recorder = Recorder()
+    with network.host.entered():
+        port = listen(reactor, recorder)
+        index = socket.if_nametoindex("first")
+        spellings: list[Any] = ["first", index, str(index), by_address]
+        with (
+            network.client("first", family_of(group)) as near,
+            network.client("second", family_of(group)) as far,
+        ):
+            for spelling in spellings:
+                for other in spellings:
+                    reactor.result_of(port.joinGroup(group, spelling))
+                    send_to_group(network, far, "second", group, port.getHost().port)
+                    send_to_group(network, near, "first", group, port.getHost().port)
+                    reactor.until(lambda: recorder.got)
+                    reactor.result_of(port.leaveGroup(group, other))
+                    send_to_group(network, near, "first", group, port.getHost().port)
+                    near.sendto(b"end", (by_address, port.getHost().port))
+                    reactor.until(lambda: recorder.got[-1][0] == b"end")
+                    assert [data for data, _ in recorder.got] == [b"x", b"end"]
+                    recorder.got.clear()
+        if ":" in group:
+            reactor.result_of(port.joinGroup("ff02::123%second"))
+            reactor.result_of(port.leaveGroup("ff02::123", elsewhere))
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize(
+    ("group", "arguments", "says"),
+    [
+        ("10.1.0.1", (), "is not a multicast group"),
+        ("fd00:1::1", (), "is not a multicast group"),
+        ("239.1.2.3", ("fd00:1::1",), "give an address of the group's family"),
+        ("ff05::1", ("10.1.0.1",), "give an address of the group's family"),
+        ("239.1.2.3", ("10.9.9.9",), "no interface has the address '10.9.9.9'"),
+        ("239.1.2.3", (4000,), "No such device"),
+        ("239.1.2.3", ("first", "fd00:1::2"), "is not of the family of the group"),
+    ],
+)
+def test_a_group_that_can_not_be_joined_is_one_clear_error(
+    reactor: Reactor, network: Network, group: str, arguments: tuple[Any, ...], says: str
+) -> None:
+    with network.host.entered():
+        port = listen(reactor, Recorder())
+        with pytest.raises(MulticastJoinError, match=says):
+            reactor.result_of(port.joinGroup(group, *arguments))
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize(("interface", "group"), [("0.0.0.0", "ff05::1"), ("fd00:1::1", GROUPS[0])])
+def test_a_group_of_the_other_family_is_refused(
+    reactor: Reactor, network: Network, interface: str, group: str
+) -> None:
+    with network.host.entered():
+        port = listen(reactor, Recorder(), interface)
+        with pytest.raises(MulticastJoinError, match="which this port does not serve"):
+            reactor.result_of(port.joinGroup(group, "first"))
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize("family", [0, 1])
+def test_a_group_is_joined_for_one_source(reactor: Reactor, network: Network, family: int) -> None:
+    group, wanted, other = (
+        ("232.1.2.3", "10.1.0.2", "10.1.0.3"),
+        ("ff35::123", "fd00:1::2", "fd00:1::3"),
+    )[family]
+    _add(network.neighbours["first"], other, "first")
+    recorder = Recorder()
+    with network.host.entered():
+        port = listen(reactor, recorder)
+        number = port.getHost().port
+        reactor.result_of(port.joinGroup(group, "first", source=wanted))
+        for source in (other, wanted):
+            with network.client("first", family_of(group)) as client:
+                client.bind((source, 0))
+                send_to_group(network, client, "first", group, number)
+        reactor.until(lambda: recorder.got)
+        assert [addr[0] for _, addr in recorder.got] == [wanted]
+        reactor.result_of(port.leaveGroup(group, "first", source=wanted))
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize("interface", ["::", "0.0.0.0", "fd00:1::1"])
+def test_multicast_settings_act_on_every_family(
+    reactor: Reactor, network: Network, interface: str
+) -> None:
+    with network.host.entered():
+        port = listen(reactor, Recorder(), interface)
+        assert port.getLoopbackMode() is True
+        assert port.getTTL() == 1
+        unspecified = "0.0.0.0" if interface == "0.0.0.0" else 0
+        assert port.getOutgoingInterface() == unspecified
+        port.setLoopbackMode(0)
+        port.setTTL(3)
+        index = socket.if_nametoindex("second")
+        spellings: list[Any] = ["second", index]
+        spellings += ["10.2.0.1"] if interface != "fd00:1::1" else ["fd00:2::1"]
+        for spelling in spellings:
+            reactor.result_of(port.setOutgoingInterface(spelling))
+            expected = "10.2.0.1" if interface == "0.0.0.0" else index
+            assert port.getOutgoingInterface() == expected
+        assert port.getLoopbackMode() is False
+        assert port.getTTL() == 3
+        handle = port.getHandle()
+        if interface != "0.0.0.0":
+            for option, value in ((19, 0), (18, 3), (17, index)):
+                assert handle.getsockopt(socket.IPPROTO_IPV6, option) == value
+        if interface != "fd00:1::1":
+            for option, value in ((34, 0), (33, 3)):
+                assert handle.getsockopt(socket.IPPROTO_IP, option) == value
+        for ttl in (-1, 256):
+            with pytest.raises(ValueError, match="is not a number from 0 to 255"):
+                port.setTTL(ttl)
+        with pytest.raises((ValueError, OSError)):
+            reactor.result_of(port.setOutgoingInterface(4000))
+        reactor.result_of(port.stopListening())
+
+
+@pytest.mark.parametrize("group", ["224.0.0.251", "ff02::fb"])
+def test_two_responders_of_one_host_each_hear_and_answer_their_network(
+    reactor: Reactor, network: Network, group: str
+) -> None:
+    """As mDNS: one socket, one group on two interfaces, questions and answers to the group."""
+    port_number = 5353
+
+    class Responder(Informed):
+        def packetReceived(self, data: bytes, addr: Any, info: Any) -> None:
+            super().packetReceived(data, addr, info)
+            # To the group, on the interface that was asked.
+            self.transport.write(
+                data + b" is here", (info_group(info), port_number), interface=info.interface_name
+            )
+
+    def info_group(info: Any) -> str:
+        return str(info.destination.partition("%")[0])
+
+    responder = Responder()
+    with network.host.entered():
+        port = listen(reactor, responder, port=port_number)
+        port.setLoopbackMode(0)
+        for wire in WIRES:
+            reactor.result_of(port.joinGroup(group, wire))
+        for wire in WIRES:
+            with network.neighbours[wire].entered():
+                asker = Recorder()
+                asking = listen(reactor, asker, port=port_number)
+                asking.setLoopbackMode(0)
+                reactor.result_of(asking.joinGroup(group, wire))
+                asking.write(wire.encode(), (group, port_number), interface=wire)
+            # Names of interfaces are looked up where the thread is: back in the host.
+            reactor.until(lambda asker=asker: asker.got)
+            [(data, addr)] = asker.got
+            assert data == wire.encode() + b" is here"
+            assert addr[0].partition("%")[0] in (*ADDRESSES[wire], LINK_LOCAL)
+            reactor.result_of(asking.stopListening())
+        assert [info.interface_name for info in responder.infos] == list(WIRES)
+        reactor.result_of(port.stopListening())
+
+
+def test_IPv6_switched_off_by_sysctl_still_serves_IPv4(reactor: Reactor) -> None:
+    with namespace() as place:
+        for scope in ("all", "default", "lo"):
+            place.run("sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1")
+        with place.entered():
+            port = listen(reactor, Echo())
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.setblocking(False)
+                client.sendto(b"x", ("127.0.0.5", port.getHost().port))
+                assert answer(reactor, client)[:2] == (b"x", "127.0.0.5")
+            with pytest.raises(OSError) as caught:
+                port.write(b"x", ("::1", 9))
+            assert caught.value.errno in (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
+            reactor.result_of(port.stopListening())
+
+
+def test_the_system_default_of_v6only_does_not_matter(reactor: Reactor) -> None:
+    with namespace() as place:
+        place.run("sysctl", "-qw", "net.ipv6.bindv6only=1")
+        with place.entered():
+            port = listen(reactor, Echo())
+            for address in ("127.0.0.5", "::1"):
+                with socket.socket(family_of(address), socket.SOCK_DGRAM) as client:
+                    client.setblocking(False)
+                    client.sendto(b"x", (address, port.getHost().port))
+                    assert answer(reactor, client)[:2] == (b"x", address)
+            reactor.result_of(port.stopListening())

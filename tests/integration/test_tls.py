@@ -24,7 +24,6 @@ from support.reactors import Reactor, open_descriptors
 from support.versions import SERVES_DIRECTORIES, lacking
 from twisted.internet import tcp
 from twisted.internet.endpoints import (
-    TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     TCP6ServerEndpoint,
     serverFromString,
@@ -36,7 +35,7 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.protocols.haproxy import proxyEndpoint
 from zope.interface import implementer
 
-from dsadapter.frameworks.twisted import DualStackServerEndpoint
+from dsadapter.frameworks.twisted import DualStackClientEndpoint, DualStackServerEndpoint
 from dsadapter.frameworks.twisted.tls import connectionCreatorFromFiles, wrapServerTLS
 from dsadapter.testing import RecordingPlugin, registered
 
@@ -432,26 +431,48 @@ class TestHTTP2:
 
 
 @needs_global_clock
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_twisteds_own_client_verifies_and_talks(host: str, reactor: Reactor, files: Files) -> None:
-    factory, got = WitnessFactory(), list[bytes]()
+@pytest.mark.parametrize(
+    ("host", "seen"),
+    [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), (MAPPED, "127.0.0.1")],
+    ids=["ipv4", "ipv6", "mapped"],
+)
+@pytest.mark.parametrize("server", ["files", "in Python"])
+def test_a_client_in_python_verifies_and_talks(
+    server: str, host: str, seen: str, reactor: Reactor, files: Files
+) -> None:
+    factory, got = WitnessFactory(), list[tuple[bytes, str, str]]()
 
     class Asking(Protocol):
         def connectionMade(self) -> None:
             self.transport.write(b"hello")
 
         def dataReceived(self, data: bytes) -> None:
-            got.append(data)
+            got.append((data, self.transport.getPeer().host, self.transport.getHost().host))
             self.transport.loseConnection()
 
     trust = optionsForClientTLS("a.example", Certificate.loadPEM(files.root.read_bytes()))
-    over_tcp = TCP4ClientEndpoint if host == "127.0.0.1" else TCP6ClientEndpoint
-    with listening(reactor, CASES["files"].ours(reactor, files), factory) as port:
-        client = wrapClientTLS(trust, over_tcp(reactor, host, port))
+    with listening(reactor, CASES[server].ours(reactor, files), factory) as port:
+        client = wrapClientTLS(trust, DualStackClientEndpoint(reactor, host, port))
         reactor.result_of(client.connect(Factory.forProtocol(Asking)))
         reactor.until(lambda: factory.has("lost"))
-    assert got == [b"hello"]
-    assert factory.addresses() == {host}
+    assert got == [(b"hello", seen, seen)]
+    assert factory.addresses() == {seen}
+
+
+@needs_global_clock
+def test_twisteds_own_client_leaks(reactor: Reactor, files: Files) -> None:
+    peers: list[str] = []
+
+    class Looking(Protocol):
+        def connectionMade(self) -> None:
+            peers.append(self.transport.getPeer().host)
+            self.transport.loseConnection()
+
+    trust = optionsForClientTLS("a.example", Certificate.loadPEM(files.root.read_bytes()))
+    with listening(reactor, CASES["files"].ours(reactor, files), WitnessFactory()) as port:
+        client = wrapClientTLS(trust, TCP6ClientEndpoint(reactor, MAPPED, port))
+        reactor.result_of(client.connect(Factory.forProtocol(Looking)))
+    assert peers == [MAPPED]
 
 
 class TestProxyHeaders:

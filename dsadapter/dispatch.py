@@ -9,11 +9,11 @@ from __future__ import annotations
 import inspect
 import logging
 import socket
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dsadapter.errors import PluginError
+from dsadapter.rate_limit import RateLimit
 from dsadapter.sockets.options import read_v6only
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ OBSERVERS = (
     "dsadapter_connection_lost",
     "dsadapter_operation_refused",
 )
-
-_COMPLAINT_INTERVAL = 60.0
-"""Seconds between two log messages about one plugin's implementation of one hook."""
 
 
 class Implementation(NamedTuple):
@@ -137,7 +134,7 @@ class Hooks:
 class _Observer:
     """One implementation, kept from hurting the others and the caller."""
 
-    __slots__ = ("_function", "_hook", "_next_complaint", "_plugin", "_unsaid", "registered")
+    __slots__ = ("_complaints", "_function", "_hook", "_plugin", "registered")
 
     def __init__(self, hook: str, implementation: Implementation) -> None:
         function = implementation.function
@@ -147,8 +144,7 @@ class _Observer:
             function if implementation.arguments else lambda _record: function()
         )
         self.registered = True
-        self._next_complaint = 0.0
-        self._unsaid = 0
+        self._complaints = RateLimit()
 
     def __call__(self, record: Any) -> None:
         if not self.registered:
@@ -162,13 +158,9 @@ class _Observer:
                 self._complain(_returned(result), None)
 
     def _complain(self, what: str, error: Exception | None) -> None:
-        now = time.monotonic()
-        if now < self._next_complaint:
-            self._unsaid += 1
+        unsaid = self._complaints.admit()
+        if unsaid is None:
             return
-        unsaid = f" ({self._unsaid} more were not logged)" if self._unsaid else ""
-        self._next_complaint = now + _COMPLAINT_INTERVAL
-        self._unsaid = 0
         logger.error(
             "plugin %r %s in %s%s; nothing else was affected. %s",
             self._plugin,

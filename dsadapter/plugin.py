@@ -264,7 +264,7 @@ def get_plugin_manager(*, block: Iterable[str] = (), require: Iterable[str] = ()
         elif block or require:
             raise RuntimeError(
                 "the plugin manager has been made already; call get_plugin_manager(block=..., "
-                "require=...) before anything opens, or its methods block() and check_required()"
+                "require=...) before anything opens, or its method block()"
             )
         return _manager
 

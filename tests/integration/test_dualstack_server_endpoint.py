@@ -8,13 +8,14 @@ import subprocess
 from typing import Any
 
 import pytest
+from support.listeners import RecordingFactory, connects, stop
 from support.reactors import Reactor, open_descriptors
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReadDescriptor, IStreamServerEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 from zope.interface import providedBy
 from zope.interface.verify import verifyObject
@@ -33,35 +34,9 @@ IPV4_INTERFACES = {
 IPV6_INTERFACES = ["::1", "0::1"]
 
 
-class Recorder(Protocol):
-    def connectionMade(self) -> None:
-        self.factory.made.append(self)
-
-
-class RecordingFactory(Factory):
-    noisy = False
-    protocol = Recorder
-
-    def __init__(self) -> None:
-        self.made: list[Recorder] = []
-
-
 def listen(reactor: Reactor, *args: Any, **kwargs: Any) -> Any:
     factory = RecordingFactory()
     return reactor.result_of(DualStackServerEndpoint(reactor, *args, **kwargs).listen(factory))
-
-
-def stop(reactor: Reactor, *ports: Any) -> None:
-    for port in ports:
-        reactor.result_of(port.stopListening())
-
-
-def connects(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("interface", DUAL_INTERFACES)

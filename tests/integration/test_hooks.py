@@ -10,10 +10,11 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from support.listeners import Recorder, RecordingFactory, stop
 from support.reactors import Reactor, open_descriptors
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
@@ -29,31 +30,9 @@ from dsadapter.testing import RecordingPlugin, registered
 V6ONLY = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
-class Recorder(Protocol):
-    def connectionMade(self) -> None:
-        self.factory.made.append(self)
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.factory.lost.append(self)
-
-
-class RecordingFactory(Factory):
-    noisy = False
-    protocol = Recorder
-
-    def __init__(self) -> None:
-        self.made: list[Recorder] = []
-        self.lost: list[Recorder] = []
-
-
 def listen(reactor: Reactor, interface: str = "::", factory: Factory | None = None) -> Any:
     endpoint = DualStackServerEndpoint(reactor, 0, interface)
     return reactor.result_of(endpoint.listen(factory or RecordingFactory()))
-
-
-def stop(reactor: Reactor, *ports: Any) -> None:
-    for port in ports:
-        reactor.result_of(port.stopListening())
 
 
 def connect(reactor: Reactor, port: Any, host: str) -> socket.socket:

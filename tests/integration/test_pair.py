@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from support.listeners import RecordingFactory, connects, stop
 from support.reactors import Reactor, open_descriptors
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReadDescriptor
-from twisted.internet.protocol import Factory, Protocol
 from zope.interface.verify import verifyObject
 
 from dsadapter.errors import NotDualStackError
@@ -24,26 +24,6 @@ from dsadapter.testing import RecordingPlugin, registered
 
 HOSTS = ("127.0.0.1", "::1")
 V6ONLY = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-
-
-class Recorder(Protocol):
-    def connectionMade(self) -> None:
-        self.factory.made.append(self)
-
-
-class RecordingFactory(Factory):
-    noisy = False
-    protocol = Recorder
-
-    def __init__(self) -> None:
-        self.made: list[Recorder] = []
-        self.started = 0
-
-    def startFactory(self) -> None:
-        self.started += 1
-
-    def stopFactory(self) -> None:
-        self.started -= 1
 
 
 @contextmanager
@@ -76,19 +56,6 @@ def wildcards(reactor: Reactor, port: int = 0) -> Any:
 
 
 PAIRS = pytest.mark.parametrize("listen", [localhost, wildcards])
-
-
-def stop(reactor: Reactor, *ports: Any) -> None:
-    for port in ports:
-        reactor.result_of(port.stopListening())
-
-
-def connects(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 @PAIRS

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.listeners import stop
 from support.reactors import Reactor
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import globalLogPublisher
@@ -43,11 +44,6 @@ def warnings() -> Iterator[list[str]]:
 def listen(reactor: Reactor, port: int, interface: str = "::") -> Any:
     endpoint = DualStackServerEndpoint(reactor, port, interface, reusePort=True)
     return reactor.result_of(endpoint.listen(Counting()))
-
-
-def stop(reactor: Reactor, *ports: Any) -> None:
-    for port in ports:
-        reactor.result_of(port.stopListening())
 
 
 def connect_often(reactor: Reactor, number: int, *ports: Any) -> list[int]:

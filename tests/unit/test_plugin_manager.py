@@ -178,7 +178,7 @@ def test_what_was_not_logged_is_counted(
     manager.register(plugin(listener_opened=lambda: 1 / 0), "failing")
     assert manager.hooks.listener_opened is not None
     clock = [0.0]
-    monkeypatch.setattr("dsadapter.dispatch.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("dsadapter.rate_limit.time.monotonic", lambda: clock[0])
     for clock[0] in (100.0, 101.0, 102.0, 161.0):
         manager.hooks.listener_opened(RECORD)
     assert len(caplog.records) == 2

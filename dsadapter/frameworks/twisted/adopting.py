@@ -12,28 +12,23 @@ import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
     IProtocolFactory,
     IReactorSocket,
 )
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer, providedBy
 
 from dsadapter.addressing import unmap
 from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
 from dsadapter.addressing.text import unmap_text
-from dsadapter.errors import PluginError
-from dsadapter.frameworks.twisted.ports import warn_of_compromises
-from dsadapter.interfaces import IListener
-from dsadapter.plugin import active_hooks
+from dsadapter.frameworks.twisted.addresses import sockaddr_of
+from dsadapter.frameworks.twisted.listening import StreamListener
 from dsadapter.policy import ListenMode, ListenPolicy
-from dsadapter.records import Connection, Operation, Refusal
-from dsadapter.sockets.pair import Listening, open_listening_sockets
-from dsadapter.sockets.sharing import sharing_conflict
+from dsadapter.records import Connection
+from dsadapter.sockets.pair import Listening
 
 
 def adopts_sockets(reactor: Any) -> bool:
@@ -44,8 +39,8 @@ def adopts_sockets(reactor: Any) -> bool:
     return not records_only and IReactorSocket.providedBy(reactor)
 
 
-@implementer(IListeningPort, IListener)
-class AdoptedPort:
+@implementer(IListeningPort)
+class AdoptedPort(StreamListener):
     """A listening port for one :class:`~dsadapter.policy.ListenPolicy`, around the port that the
     reactor has made of the listening socket, or the two of a pair.
 
@@ -54,8 +49,6 @@ class AdoptedPort:
     :param reactor: provides ``IReactorSocket``.
     """
 
-    framework = "twisted"
-    _log = Logger()
     _ports: tuple[Any, ...] = ()
 
     def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
@@ -63,8 +56,6 @@ class AdoptedPort:
         self.mode: ListenMode = policy.mode
         self.factory = factory
         self._reactor = reactor
-        self._addresses: tuple[SocketAddress, ...] = ()
-        self._opened = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._first(), name)
@@ -72,10 +63,6 @@ class AdoptedPort:
     def __repr__(self) -> str:
         reactor = type(self._reactor).__name__
         return f"<{type(self).__name__} {self.policy} ({self.mode}) on {reactor}>"
-
-    def addresses(self) -> tuple[SocketAddress, ...]:
-        """The canonical addresses of the listening sockets, as last bound; empty before that."""
-        return self._addresses
 
     def getHost(self) -> IAddress:
         """The canonical address that is listened on; of two, the IPv4 one."""
@@ -87,28 +74,7 @@ class AdoptedPort:
 
         :raises CannotListenError: with the reason in its text; nothing stays open.
         """
-        policy = self.policy
-        try:
-            hooks = self._hooks = active_hooks()
-        except PluginError as error:
-            raise CannotListenError(policy.host, policy.port, error) from error
-        conflict = sharing_conflict(policy)
-        try:
-            listening = open_listening_sockets(policy, hooks.before_bind)
-        except OSError as error:
-            raise CannotListenError(policy.host, policy.port, error) from error
-        except PluginError as error:
-            self.refused("listen", (policy.host, policy.port), error.plugin, str(error))
-            raise CannotListenError(policy.host, policy.port, error) from error
-        self._adopt(listening)
-        self.mode = listening.mode
-        self._addresses = tuple(skt.getsockname() for skt in listening.sockets)
-        for skt in listening.sockets:
-            skt.close()
-        warn_of_compromises(self._log, policy, listening, conflict)
-        self._opened = True
-        if hooks.listener_opened is not None:
-            hooks.listener_opened(self)
+        self._listen(self._adopt)
 
     def _adopt(self, listening: Listening) -> None:
         """Hand the sockets to the reactor, which takes duplicates."""
@@ -120,9 +86,10 @@ class AdoptedPort:
         except BaseException:
             for port in adopted:
                 port.stopListening()
+            raise
+        finally:
             for skt in listening.sockets:
                 skt.close()
-            raise
         self._ports = tuple(adopted)
 
     def _first(self) -> Any:
@@ -140,18 +107,11 @@ class AdoptedPort:
 
     def closed(self) -> None:
         """Tell observers that the listening socket is closed; called by the factory."""
-        opened, self._opened = self._opened, False
-        if opened and self._hooks.listener_closed is not None:
-            self._hooks.listener_closed(self)
+        self._tellClosed()
 
-    def refused(
-        self, operation: Operation, address: SocketAddress, plugin: str | None, reason: str
-    ) -> None:
-        """Tell observers of what did not happen."""
-        if self._hooks.operation_refused is not None:
-            self._hooks.operation_refused(
-                Refusal(self.framework, operation, address, plugin, reason)
-            )
+    def unbuilt(self, peer: SocketAddress) -> None:
+        """Tell observers of a connection without a protocol; called by the factory."""
+        self._tellUnbuilt(peer)
 
     def observers(self) -> Any:
         """Those of connections, or None."""
@@ -185,9 +145,7 @@ class _Factory(_StandIn):
         canonical = unmap(addr)
         protocol = self._original.buildProtocol(canonical)
         if protocol is None:
-            self._port.refused(
-                "accept", _sockaddr(canonical), None, "the application's factory built no protocol"
-            )
+            self._port.unbuilt(sockaddr_of(canonical))
             return None
         return _Protocol(protocol, self._port)
 
@@ -211,7 +169,7 @@ class _Protocol(_StandIn):
         canonical = _Transport(transport, self)
         observers = self._port.observers()
         if observers is not None:
-            peer, local = _sockaddr(canonical.getPeer()), _sockaddr(canonical.getHost())
+            peer, local = sockaddr_of(canonical.getPeer()), sockaddr_of(canonical.getHost())
             self._connection = Connection(self._port.framework, self._port, peer, local)
             self._lost = observers.lost
             if observers.made is not None:
@@ -281,9 +239,3 @@ def _unmap_log_prefix(transport: Any) -> None:
         head, comma, host = prefix.rpartition(",")
         with contextlib.suppress(AttributeError, ValueError):
             transport.logstr = f"{head}{comma}{unmap_text(host)}"
-
-
-def _sockaddr(address: Any) -> SocketAddress:
-    if hasattr(address, "flowInfo"):
-        return address.host, address.port, address.flowInfo, address.scopeID
-    return address.host, address.port

@@ -13,13 +13,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.connecting import has_connected
-
-
-def stream_address(address: SocketAddress) -> IPv4Address | IPv6Address:
-    """Twisted's object for a canonical socket address."""
-    return (IPv4Address if len(address) == 2 else IPv6Address)("TCP", *address)
 
 
 @implementer(IWriteDescriptor)
@@ -51,28 +47,25 @@ class ConnectingDescriptor:
 
     def doWrite(self) -> None:
         """The socket is writable: it has connected or failed."""
-        if not self._open:
-            return
-        try:
-            if not has_connected(self._socket):
-                return
-        except OSError as error:
-            self._finished(self, error)
-        else:
-            self._finished(self, None)
+        self._report()
 
     def connectionLost(self, reason: Failure) -> None:
         """Most reactors report a failed attempt this way."""
+        if not self._report():
+            self._abandoned(reason)
+
+    def _report(self) -> bool:
+        """Whether the attempt is over; its end is reported once."""
         if not self._open:
-            return
+            return True
         try:
             if not has_connected(self._socket):
-                self._abandoned(reason)
-                return
+                return False
         except OSError as error:
             self._finished(self, error)
         else:
             self._finished(self, None)
+        return True
 
     def logPrefix(self) -> str:
         """For the reactor's log."""

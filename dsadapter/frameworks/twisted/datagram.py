@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, execute
@@ -11,10 +11,11 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import AbstractDatagramProtocol
 
 from dsadapter.frameworks.twisted.datagram_port import DatagramPort
+from dsadapter.frameworks.twisted.listening import PolicyEndpoint
 from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy
 
 
-class DualStackDatagramEndpoint:
+class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
     """Exchange datagrams with IPv4 and IPv6 peers through one socket; the application sees
     canonical addresses only, and answers leave from the address that was asked.
 
@@ -36,17 +37,6 @@ class DualStackDatagramEndpoint:
     ) -> None:
         self._reactor = reactor
         self._policy = DatagramPolicy.for_interface(interface, port, maxPacketSize)
-
-    @classmethod
-    def withPolicy(cls, reactor: Any, policy: DatagramPolicy) -> Self:
-        """The endpoint for a policy that has been made elsewhere."""
-        self = cls.__new__(cls)
-        self._reactor = reactor
-        self._policy = policy
-        return self
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._policy} ({self._policy.mode})>"
 
     def listen(self, protocol: AbstractDatagramProtocol) -> Deferred[IListeningPort]:
         """Bind before returning, so that privileges can be dropped right after.

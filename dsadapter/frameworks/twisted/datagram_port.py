@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import errno
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet import udp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import (
-    CannotListenError,
     ConnectionDone,
     InvalidAddressError,
     MessageLengthError,
@@ -22,17 +20,17 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.errors import NotDualStackError, PluginError
+from dsadapter.dispatch import Hooks
+from dsadapter.errors import NotDualStackError
 from dsadapter.frameworks.twisted.datagram_multicast import DualStackMulticast
-from dsadapter.interfaces import IListener, IPacketInfoReceiver
+from dsadapter.frameworks.twisted.listening import Listener
+from dsadapter.interfaces import IPacketInfoReceiver
 from dsadapter.packetinfo import platform
 from dsadapter.packetinfo.peers import Route, way_back
 from dsadapter.packetinfo.receiving import Counters, Datagram, Receiver
 from dsadapter.packetinfo.sending import choose_route, wire_address
-from dsadapter.plugin import active_hooks
 from dsadapter.policy import DatagramPolicy
-from dsadapter.records import Refusal
+from dsadapter.rate_limit import RateLimit
 from dsadapter.sockets.datagram import open_datagram_socket
 from dsadapter.sockets.literals import BROADCAST, canonical_text, parse_literal
 
@@ -46,8 +44,6 @@ _REFUSED = (errno.ECONNREFUSED, getattr(errno, "WSAECONNREFUSED", errno.ECONNREF
 _TOO_LONG = (errno.EMSGSIZE, getattr(errno, "WSAEMSGSIZE", errno.EMSGSIZE))
 _NOT_OURS = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV)
 
-_COMPLAINT_INTERVAL = 60.0
-"""Seconds between two log messages about datagrams that were dropped for one reason."""
 _COMPLAINTS = {
     "forged": "dropped an IPv6 datagram that claims an IPv4 sender",
     "truncated": "dropped a datagram of more than the maxPacketSize of {size} bytes",
@@ -57,14 +53,12 @@ _COMPLAINTS = {
 }
 
 
-@implementer(IListener, IMulticastTransport)
-class DatagramPort(Counters, DualStackMulticast, udp.Port):
+@implementer(IMulticastTransport)
+class DatagramPort(Listener, Counters, DualStackMulticast, udp.Port):
     """A UDP port for one :class:`~dsadapter.policy.DatagramPolicy`, multicast included.
 
     Its counters are attributes: see :class:`~dsadapter.packetinfo.receiving.Counters`.
     """
-
-    framework = "twisted"
 
     def __init__(
         self, policy: DatagramPolicy, protocol: AbstractDatagramProtocol, reactor: Any
@@ -72,15 +66,9 @@ class DatagramPort(Counters, DualStackMulticast, udp.Port):
         super().__init__(policy.port, protocol, policy.host, policy.max_packet_size, reactor)  # type: ignore[no-untyped-call]
         self.policy = policy
         self.mode = policy.mode
-        self._addresses: tuple[SocketAddress, ...] = ()
-        self._opened = False
         self._owner = object()
         self._arrived: Iterator[Datagram] = iter(())
-        self._complaints: dict[str, tuple[float, int]] = {}
-
-    def addresses(self) -> tuple[SocketAddress, ...]:
-        """The canonical address of the socket, as last bound; empty before that."""
-        return self._addresses
+        self._complaints: dict[str, RateLimit] = {}
 
     def startListening(self) -> None:
         """Open the socket and begin receiving; a stopped port can be started again.
@@ -92,7 +80,7 @@ class DatagramPort(Counters, DualStackMulticast, udp.Port):
         informed = IPacketInfoReceiver.providedBy(self.protocol)
         self._deliver = self._deliver_with_info if informed else self._deliver_plainly
         self._connectedAddr = None
-        skt = self._open(informed)
+        skt = self._open(lambda hooks: self._open_socket(hooks, informed))
         self._preexistingSocket = skt  # type: ignore[assignment]
         self._receiver = Receiver(
             skt,
@@ -109,33 +97,15 @@ class DatagramPort(Counters, DualStackMulticast, udp.Port):
             self.connected = 0
             skt.close()
             raise
-        self._addresses = (skt.getsockname(),)
-        self._opened = True
-        if self._hooks.listener_opened is not None:
-            self._hooks.listener_opened(self)
+        self._tellOpened([skt.getsockname()])
 
-    def _open(self, informed: bool) -> socket.socket:
-        policy = self.policy
-        try:
-            hooks = self._hooks = active_hooks()
-        except PluginError as error:
-            raise CannotListenError(policy.host, policy.port, error) from error
-        try:
-            if not platform.SUPPORTED:
-                raise NotDualStackError(
-                    "this platform gives no packet information, without which IPv4 can't be told "
-                    "from forged datagrams; use reactor.listenUDP, with one port a family"
-                )
-            return open_datagram_socket(policy, hooks.before_bind, details=informed)
-        except OSError as error:
-            raise CannotListenError(policy.host, policy.port, error) from error
-        except PluginError as error:
-            if hooks.operation_refused is not None:
-                address = (policy.host, policy.port)
-                hooks.operation_refused(
-                    Refusal(self.framework, "listen", address, error.plugin, str(error))
-                )
-            raise CannotListenError(policy.host, policy.port, error) from error
+    def _open_socket(self, hooks: Hooks, informed: bool) -> socket.socket:
+        if not platform.SUPPORTED:
+            raise NotDualStackError(
+                "this platform gives no packet information, without which IPv4 can't be told "
+                "from forged datagrams; use reactor.listenUDP, with one port a family"
+            )
+        return open_datagram_socket(self.policy, hooks.before_bind, details=informed)
 
     def doRead(self) -> None:
         """Give the protocol what waits, up to ``maxThroughput`` bytes."""
@@ -304,20 +274,13 @@ class DatagramPort(Counters, DualStackMulticast, udp.Port):
             pass
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         del self._receiver
-        opened, self._opened = self._opened, False
-        if opened and self._hooks.listener_closed is not None:
-            self._hooks.listener_closed(self)
+        self._tellClosed()
 
     def _dropped(self, reason: str, about: str) -> None:
-        now = time.monotonic()
-        again_at, unsaid = self._complaints.get(reason, (0.0, 0))
-        if now < again_at:
-            self._complaints[reason] = (again_at, unsaid + 1)
-            return
-        self._complaints[reason] = (now + _COMPLAINT_INTERVAL, 0)
-        text = _COMPLAINTS[reason].format(size=self.maxPacketSize)
-        more = f" ({unsaid} more were not logged)" if unsaid else ""
-        log.msg(f"UDP port {self._realPortNumber} {text}: {about}{more}")
+        more = self._complaints.setdefault(reason, RateLimit()).admit()
+        if more is not None:
+            text = _COMPLAINTS[reason].format(size=self.maxPacketSize)
+            log.msg(f"UDP port {self._realPortNumber} {text}: {about}{more}")
 
 
 def _same(addr: tuple[str, int], connected: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Self
+from typing import Any
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, execute
@@ -16,12 +16,13 @@ from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
 from dsadapter.frameworks.twisted.adopting import AdoptedPort, adopts_sockets
+from dsadapter.frameworks.twisted.listening import PolicyEndpoint
 from dsadapter.frameworks.twisted.ports import StreamPort
 from dsadapter.policy import Fallback, ListenPolicy
 
 
 @implementer(IStreamServerEndpoint)
-class DualStackServerEndpoint:
+class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
     """Listen for IPv4 and IPv6 connections through one socket; the application sees canonical
     addresses only.
 
@@ -50,17 +51,6 @@ class DualStackServerEndpoint:
     ) -> None:
         self._reactor = reactor
         self._policy = ListenPolicy.for_interface(interface, port, backlog, reusePort, fallback)
-
-    @classmethod
-    def withPolicy(cls, reactor: Any, policy: ListenPolicy) -> Self:
-        """The endpoint for a policy that has been made elsewhere."""
-        self = cls.__new__(cls)
-        self._reactor = reactor
-        self._policy = policy
-        return self
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._policy} ({self._policy.mode})>"
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Bind and listen before returning, so that privileges can be dropped right after.

@@ -9,56 +9,26 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IReadDescriptor
-from twisted.logger import Logger
 from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.dispatch import ConnectionObservers
-from dsadapter.errors import PluginError
-from dsadapter.interfaces import IListener
-from dsadapter.plugin import active_hooks
-from dsadapter.policy import FALLBACKS, ListenMode, ListenPolicy
-from dsadapter.records import Connection, Operation, Refusal
-from dsadapter.sockets.pair import Listening, open_listening_sockets
-from dsadapter.sockets.sharing import sharing_conflict
+from dsadapter.frameworks.twisted.addresses import stream_address
+from dsadapter.frameworks.twisted.listening import StreamListener
+from dsadapter.policy import ListenMode, ListenPolicy
+from dsadapter.records import Connection
+from dsadapter.sockets.pair import Listening
 
 _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
 
-_SERVED_BY = {
-    "pair": "two sockets, one for each address family",
-    "ipv4": "IPv4 only",
-    "ipv6": "IPv6 only",
-}
 # Windows' event loops break with more than one accept a turn; so says tcp.Port.
 _ACCEPTS_ADAPT = os.name == "posix"
 
 
-def warn_of_compromises(
-    logger: Logger, policy: ListenPolicy, listening: Listening, conflict: str | None
-) -> None:
-    """Say what an operator would want to know of a listener that has opened.
-
-    :param conflict: of :func:`~dsadapter.sockets.sharing.sharing_conflict`.
-    """
-    if listening.lack is not None:
-        logger.warn(
-            "{policy} is served by {what}, because no more can be had here ({reason}); choose "
-            "with fallback={choices}",
-            policy=policy,
-            what=_SERVED_BY[listening.mode],
-            reason=listening.lack.reason,
-            choices="|".join(FALLBACKS),
-        )
-    if conflict is not None:
-        logger.warn("{conflict}", conflict=conflict)
-
-
-@implementer(IListener)
-class StreamPort(tcp.Port):
+class StreamPort(StreamListener, tcp.Port):
     """A listening port for one :class:`~dsadapter.policy.ListenPolicy`.
 
     Everything but making the listening socket and accepting is ``tcp.Port``'s. Its transports are
@@ -68,39 +38,20 @@ class StreamPort(tcp.Port):
     which starts, stops and closes with the port.
     """
 
-    framework = "twisted"
-    _log = Logger()
-
     def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
         super().__init__(policy.port, factory, policy.backlog, policy.host, reactor)
         self.policy = policy
         self.mode: ListenMode = policy.mode
-        self._addresses: tuple[SocketAddress, ...] = ()
         self._second: _SecondSocket | None = None
-        self._opened = False
-
-    def addresses(self) -> tuple[SocketAddress, ...]:
-        """The canonical addresses of the listening sockets, as last bound; empty before that."""
-        return self._addresses
 
     def startListening(self) -> None:
         """Open the listening sockets and begin accepting; a stopped port can be started again.
 
         :raises CannotListenError: with the reason in its text; nothing stays open.
         """
-        policy = self.policy
-        try:
-            hooks = self._hooks = active_hooks()
-        except PluginError as error:
-            raise CannotListenError(policy.host, policy.port, error) from error
-        conflict = sharing_conflict(policy)
-        try:
-            listening = open_listening_sockets(policy, hooks.before_bind)
-        except OSError as error:
-            raise CannotListenError(policy.host, policy.port, error) from error
-        except PluginError as error:
-            self._refused("listen", (policy.host, policy.port), error.plugin, str(error))
-            raise CannotListenError(policy.host, policy.port, error) from error
+        self._listen(self._start)
+
+    def _start(self, listening: Listening) -> None:
         skt, *others = listening.sockets
         self._preexistingSocket = skt
         self._second = _SecondSocket(self, *others) if others else None
@@ -114,12 +65,6 @@ class StreamPort(tcp.Port):
         # tcp.Port leaves a socket that it was given without shutdown(); this one is its own.
         self._shouldShutdown = True
         self.addressFamily = skt.family
-        self.mode = listening.mode
-        self._addresses = tuple(opened.getsockname() for opened in listening.sockets)
-        warn_of_compromises(self._log, policy, listening, conflict)
-        self._opened = True
-        if hooks.listener_opened is not None:
-            hooks.listener_opened(self)
 
     def startReading(self) -> None:
         """Accept connections, of every family that is served."""
@@ -146,9 +91,7 @@ class StreamPort(tcp.Port):
         second, self._second = self._second, None
         if second is not None:
             second.close()
-        opened, self._opened = self._opened, False
-        if opened and self._hooks.listener_closed is not None:
-            self._hooks.listener_closed(self)
+        self._tellClosed()
 
     def doRead(self, listening: socket.socket | None = None) -> None:
         """Accept connections: ``tcp.Port.doRead`` without its costs.
@@ -201,7 +144,7 @@ class StreamPort(tcp.Port):
             raise
         if protocol is None:
             skt.close()
-            self._refused("accept", address, None, "the application's factory built no protocol")
+            self._tellUnbuilt(address)
             return
         session = self.sessionno
         self.sessionno = session + 1
@@ -235,16 +178,7 @@ class StreamPort(tcp.Port):
         if made is not None:
             made(connection)
 
-    def _refused(
-        self, operation: Operation, address: SocketAddress, plugin: str | None, reason: str
-    ) -> None:
-        if self._hooks.operation_refused is not None:
-            self._hooks.operation_refused(
-                Refusal(self.framework, operation, address, plugin, reason)
-            )
-
-    def _buildAddr(self, address: SocketAddress) -> IPv4Address | IPv6Address:
-        return (IPv4Address if len(address) == 2 else IPv6Address)("TCP", *address)
+    _buildAddr = staticmethod(stream_address)
 
 
 class _FailedListener:

@@ -16,10 +16,10 @@ from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.dispatch import Hooks
 from dsadapter.errors import PluginError
+from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.frameworks.twisted.attempts import (
     ClientConnection,
     ConnectingDescriptor,
-    stream_address,
 )
 from dsadapter.frameworks.twisted.failures import FailedAttempt, all_failed, timed_out
 from dsadapter.frameworks.twisted.resolving import AddressReceiver

@@ -134,6 +134,17 @@ def test_every_address_is_canonical(reactor: ForeignReactor, host: str) -> None:
     stop(reactor, port)
 
 
+def test_the_raw_handle_is_the_reactors_own_and_shows_what_the_kernel_says(
+    reactor: ForeignReactor,
+) -> None:
+    port = listen(reactor)
+    client = connect(reactor, port, "127.0.0.1")
+    handle = port.factory.made[0].transport.getHandle()
+    assert handle.getpeername()[0] == "::ffff:127.0.0.1"
+    close(reactor, port, client)
+    stop(reactor, port)
+
+
 @pytest.mark.parametrize("host", LOOPBACK)
 def test_the_reactors_own_log_prefix_is_canonical(reactor: ForeignReactor, host: str) -> None:
     class Talking(Recorder):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Self
 
+from benchmarks.processes import Worker, one_cpu_apart
 from benchmarks.rounds import RATIO, Samples, interleave
 from benchmarks.table import Table, Target
 
@@ -62,7 +59,7 @@ def _name(server: str, client: str) -> str:
 
 def _measure(way: Callable[[Server, str], float], rounds: int) -> Samples:
     samples = Samples()
-    with _apart() as server_cpus:
+    with one_cpu_apart() as server_cpus:
         while len(samples) < rounds:
             with ExitStack() as stack:
                 starting = [Server(name, server_cpus) for name in _SERVERS]
@@ -83,54 +80,30 @@ def _sample(
     return lambda: way(server, client)
 
 
-@contextmanager
-def _apart() -> Iterator[set[int] | None]:
-    """Keep this process, the client, off one processor, which is the servers' to have."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield None
-        return
-    everywhere = os.sched_getaffinity(0)
-    servers = {min(everywhere)}
-    os.sched_setaffinity(0, everywhere - servers or everywhere)
-    try:
-        yield servers
-    finally:
-        os.sched_setaffinity(0, everywhere)
-
-
 class Server:
     """A server process, and the clients that connect to it."""
 
     def __init__(self, name: str, cpus: set[int] | None) -> None:
         self.name = name
-        script = Path(__file__).with_name("accept_server.py")
-        # Isolated: what is installed is measured, not what lies in the current directory.
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(script), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        if cpus is not None:
-            os.sched_setaffinity(self._process.pid, cpus)
+        self._worker = Worker("accept_server.py", name, cpus=cpus)
         self._port = 0
 
     def __enter__(self) -> Self:
-        self._port = int(self._answer())
+        self._port = int(self._worker.answer())
         return self
 
-    def __exit__(self, *_exception: object) -> None:
-        self._process.communicate()
+    def __exit__(self, *exception: object) -> None:
+        self._worker.__exit__(*exception)
 
     def accept_waiting(self, client: str) -> float:
         self._hold(_WAITING)
         clients = [self._connect(client) for _ in range(_WAITING)]
-        self._say("resume")
+        self._worker.say("resume")
         return self._finish(clients)
 
     def accept_one_by_one(self, client: str) -> float:
         self._hold(_ONE_BY_ONE)
-        self._say("resume")
+        self._worker.say("resume")
         clients = []
         for _ in range(_ONE_BY_ONE):
             time.sleep(_PAUSE)
@@ -138,7 +111,7 @@ class Server:
         return self._finish(clients)
 
     def _finish(self, clients: list[socket.socket]) -> float:
-        elapsed = float(self._answer())
+        elapsed = float(self._worker.answer())
         for connected in clients:
             # A reset leaves no TIME_WAIT behind for the next round.
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -153,16 +126,4 @@ class Server:
         return connecting
 
     def _hold(self, connections: int) -> None:
-        self._say(f"hold {connections}")
-        self._answer()
-
-    def _say(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        if line := self._process.stdout.readline():
-            return line
-        raise RuntimeError(f"the server {self.name} has ended with {self._process.wait()}")
+        self._worker.ask(f"hold {connections}")

@@ -6,25 +6,29 @@ import argparse
 import json
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 
-from benchmarks import accept, addressing, datagrams, imports
+from benchmarks import accept, addressing, connect, datagrams, imports
 
 _PARTS = {
     "accept": accept.tables,
     "addressing": addressing.tables,
+    "connect": connect.tables,
     "datagrams": datagrams.tables,
     "imports": imports.tables,
 }
+_PACKAGES = ("Twisted", "dsadapter")
 
 
 def main() -> None:
     options = _options()
-    environment = _environment()
+    parts = options.parts or _PARTS
+    environment = _environment([*_PACKAGES, *(connect.PACKAGES if "connect" in parts else ())])
     if not options.json:
         print(", ".join(environment), flush=True)
     results = []
-    for part in options.parts or _PARTS:
+    for part in parts:
         for table in _PARTS[part](options.rounds):
             results.append(table.data())
             if not options.json:
@@ -58,12 +62,12 @@ def _positive(text: str) -> int:
     return number
 
 
-def _environment() -> list[str]:
+def _environment(packages: Iterable[str]) -> list[str]:
     return [
         f"{os.cpu_count()} CPUs",
         platform.system(),
         f"{platform.python_implementation()} {platform.python_version()}",
-        *(f"{name} {version(name)}" for name in ("Twisted", "dsadapter")),
+        *(f"{name} {version(name)}" for name in packages),
     ]
 
 

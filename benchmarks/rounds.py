@@ -35,6 +35,11 @@ class Samples:
     def add(self, figures: dict[str, float]) -> None:
         self._rounds.append(figures)
 
+    def derive(self, subject: str, of: Callable[[Mapping[str, float]], float]) -> None:
+        """Add to every round a figure that comes of the round's others."""
+        for figures in self._rounds:
+            figures[subject] = of(figures)
+
     def median(self, subject: str) -> float:
         return median(figures[subject] for figures in self._rounds)
 

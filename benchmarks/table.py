@@ -79,6 +79,8 @@ class Table:
     samples: Samples
     unit: str
     rows: list[Row] = field(default_factory=list)
+    skipped: str = ""
+    """Why there are no rows."""
 
     def compare(
         self, subject: str, peer: str, relation: Relation, target: Target | None = None
@@ -102,12 +104,18 @@ class Table:
         self.rows.append(Row(subject, number, "", target=target))
 
     def text(self) -> str:
+        if self.skipped:
+            return "\n".join([self.title, self.method, f"Skipped: {self.skipped}.", ""])
         lines = [_HEADER, *(row.cells() for row in self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         body = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
         return "\n".join([self._heading(), self.method, "", *body, ""])
 
     def markdown(self) -> str:
+        if self.skipped:
+            return "\n".join(
+                [f"## {self.title}", "", self.method, "", f"Skipped: {self.skipped}.", ""]
+            )
         lines: Sequence[tuple[str, ...]] = [
             _HEADER,
             ("---",) * len(_HEADER),
@@ -121,6 +129,7 @@ class Table:
             "title": self.title,
             "method": self.method,
             "rounds": len(self.samples),
+            "skipped": self.skipped or None,
             "rows": [row.data() for row in self.rows],
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from benchmarks import network
@@ -26,7 +27,8 @@ _CLIENTS = {"dualstack": _OURS, **_PEERS}
 _BEST = "the best peer"
 _DELAY = "the attempt delay"
 _ATTEMPT_DELAY = 250.0
-_NAME = "server.test"
+_NEW_NAME = "{}.server.test"
+_KNOWN_NAME = "server.test"
 _PORT = 80
 _NUMBERS = (1, 3, 8)
 _OTHER = {"ipv6": "ipv4", "ipv4": "ipv6"}
@@ -51,12 +53,12 @@ class _Client:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    def first_byte(self, addresses: list[str], host: str = _NAME) -> float:
+    def first_byte(self, addresses: list[str], host: str = _NEW_NAME) -> float:
         """Milliseconds to the first byte."""
         return float(self._ask(addresses, host, seconds=_SECONDS))
 
     def at_once(self, addresses: list[str]) -> dict[str, float]:
-        answer: dict[str, float] = self._ask(addresses, _NAME, at_once=_AT_ONCE)
+        answer: dict[str, float] = self._ask(addresses, _NEW_NAME, at_once=_AT_ONCE)
         return answer
 
     def _ask(self, addresses: list[str], host: str, **how: float) -> Any:
@@ -90,6 +92,7 @@ def _first_byte(rounds: int | None) -> Iterator[Table]:
             yield _refused(clients, dead, rounds or 8)
         for dead in _OTHER:
             yield _silent(clients, dead, rounds or 5)
+        yield _second(clients["dualstack"], rounds or 20)
         yield _at_once(clients, rounds or 5)
 
 
@@ -122,6 +125,34 @@ def _silent(clients: Mapping[str, _Client], dead: str, rounds: int) -> Table:
     for number in _NUMBERS:
         table.compare(_label(_OURS, number), _DELAY, RATIO, Target(1.2))
         _compare_with_peers(table, number)
+    return table
+
+
+def _second(client: _Client, rounds: int) -> Table:
+    samples = Samples()
+    subjects = {}
+    table = Table(
+        "Connecting again past addresses that are silent",
+        f"The same with names of {_NUMBERS[-1]} silent addresses that have been connected to once "
+        "before, against an endpoint for the live address itself.",
+        samples,
+        "ms",
+    )
+    pairs = []
+    for dead, family in _OTHER.items():
+        live = network.LIVE[family]
+        addresses = [*network.silent(dead, _NUMBERS[-1]), live]
+        name = f"{dead}.{_KNOWN_NAME}"
+        first = client.first_byte(addresses, name)
+        if first < _ATTEMPT_DELAY:
+            raise RuntimeError(f"silent addresses have cost {first} ms only")
+        known, direct = f"name, live {_FAMILIES[family]}", f"literal, {_FAMILIES[family]}"
+        subjects[known] = partial(client.first_byte, addresses, name)
+        subjects[direct] = partial(client.first_byte, addresses, live)
+        pairs.append((known, direct))
+    interleave(subjects, rounds, samples)
+    for known, direct in pairs:
+        table.compare(known, direct, RATIO, Target(1.2))
     return table
 
 

@@ -1,7 +1,8 @@
 """One client of the connect benchmark: ``python -I connect_client.py NAME``.
 
 Answers each line of its standard input, a JSON object with host, port and addresses. The host, if
-it is a name, is resolved to the addresses, in their order, without asking anybody.
+it is a name, is resolved to the addresses, in their order, without asking anybody; a ``{}`` in it
+makes it another name for every connection, of which nobody can remember anything.
 
 ``"seconds": S``
     the median of the milliseconds from the call to the first byte, over connections that are made
@@ -22,6 +23,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from itertools import count
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
@@ -36,6 +38,7 @@ DELAY = 0.25
 
 addresses: list[str] = []
 """What a name means now."""
+numbers = count()
 
 
 async def answer(subject: Subject, together: Together) -> None:
@@ -43,11 +46,15 @@ async def answer(subject: Subject, together: Together) -> None:
         asked = json.loads(line)
         addresses[:] = asked["addresses"]
         gc.collect()
-        connect = partial(subject, asked["host"], asked["port"])
+        connect = partial(connect_anew, subject, asked["host"], asked["port"])
         if "at_once" in asked:
             print(json.dumps(await at_once(connect, asked["at_once"], together)), flush=True)
         else:
             print(await one_by_one(connect, asked["seconds"]), flush=True)
+
+
+def connect_anew(subject: Subject, host: str, port: int) -> Awaitable[float]:
+    return subject(host.format(next(numbers)), port)
 
 
 async def one_by_one(connect: Connect, seconds: float) -> float:

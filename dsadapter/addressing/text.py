@@ -31,6 +31,8 @@ def unmap_text(text: str) -> str:
             pass
         else:
             return tail
+    elif text[-1:].isdigit() and ":" not in text and is_ipv4(text):
+        return text
     packed = parse_ipv6(text)
     if packed is None or not packed.startswith(MAPPED_PREFIX):
         return text

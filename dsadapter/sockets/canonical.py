@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
 
-# socket.socket's own properties make an enum member on each access; accept needs plain numbers.
-_family = _socket.socket.family.__get__
+# socket.socket's own properties make an enum member on each access, which takes a microsecond.
+family_number = _socket.socket.family.__get__
 _type = _socket.socket.type.__get__
 _proto = _socket.socket.proto.__get__
 
@@ -26,7 +26,7 @@ class CanonicalSocket(socket.socket):
     def accept(self) -> tuple[Self, SocketAddress]:
         """As ``socket.socket.accept``, with the canonical address of the peer."""
         fd, address = self._accept()  # type: ignore[attr-defined]
-        accepted = type(self)(_family(self), _type(self), _proto(self), fd)
+        accepted = type(self)(family_number(self), _type(self), _proto(self), fd)
         # What socket.socket does too: a BSD's accepted socket inherits non-blocking mode.
         if self.gettimeout() and socket.getdefaulttimeout() is None:
             accepted.setblocking(True)

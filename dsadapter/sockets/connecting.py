@@ -7,11 +7,11 @@ import os
 import socket
 from collections.abc import Callable
 
-from dsadapter.addressing.sockaddr import SocketAddress, map_sockaddr
+from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import BindAddressError, NotDualStackError
 from dsadapter.policy import socket_name
 from dsadapter.records import Attempt
-from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.capability import says_absent
 from dsadapter.sockets.options import (
     BIND_ADDRESS_NO_PORT,
@@ -76,8 +76,10 @@ def start_connecting(
             before_connect(sock, attempt)
         if bound is not None:
             _bind(sock, *bound)
-        dual = sock.family == socket.AF_INET6
-        destination = map_sockaddr(attempt.destination) if dual else attempt.destination
+        destination = attempt.destination
+        if len(destination) == 2 and family_number(sock) == socket.AF_INET6:
+            # What map_sockaddr gives, which would parse once more what is canonical.
+            destination = (f"::ffff:{destination[0]}", destination[1], 0, 0)
         error = sock.connect_ex(destination)
         if error not in _UNDER_WAY:
             raise OSError(error, os.strerror(error))
@@ -98,7 +100,8 @@ def has_connected(sock: socket.socket) -> bool:
     if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise OSError(error, os.strerror(error))
     try:
-        sock.getpeername()
+        # Not its canonical form, which nobody reads.
+        socket.socket.getpeername(sock)
     except OSError as unconnected:
         if unconnected.errno == errno.ENOTCONN:
             return False
@@ -161,7 +164,7 @@ def _bind(sock: CanonicalSocket, host: str, port: int) -> None:
             set_option(sock, REUSE_ADDRESS, 1)
         else:
             set_option(sock, BIND_ADDRESS_NO_PORT, 1)
-        if sock.family == socket.AF_INET:
+        if family_number(sock) == socket.AF_INET:
             sock.bind((host or "0.0.0.0", port))
         else:
             sock.bind((host or "::", port, 0, _scope_id(host) if "%" in host else 0))

@@ -234,16 +234,17 @@ def set_v6only(sock: socket.socket, v6only: bool) -> None:
     :raises NotDualStackError: if the option can't be cleared.
     :raises OSError: if it can't be set.
     """
-    assert V6ONLY.number is not None
+    level, number = V6ONLY.level, V6ONLY.number
+    assert number is not None
     try:
-        sock.setsockopt(V6ONLY.level, V6ONLY.number, int(v6only))
+        sock.setsockopt(level, number, int(v6only))
     except OSError as error:
         if v6only:
             raise
         raise NotDualStackError(
             f"IPV6_V6ONLY can't be cleared ({error.strerror})", error
         ) from error
-    if read_v6only(sock) != v6only:
+    if sock.getsockopt(level, number) != int(v6only):
         raise NotDualStackError(f"IPV6_V6ONLY was set to {int(v6only)} but reads back otherwise")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from twisted.internet import tcp
@@ -14,7 +15,7 @@ from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.twisted.addresses import stream_address
-from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.connecting import has_connected
 
 
@@ -92,8 +93,8 @@ class ClientConnection(tcp.Client):
         # tcp.Client's own makes a socket of its own choice.
         tcp.Connection.__init__(self, sock, None, reactor)  # type: ignore[arg-type]
         self.addr = self.realAddress = address
-        self.addressFamily = sock.family
-        self._addressType = type(stream_address(address))  # type: ignore[assignment]
+        self.addressFamily = AF_INET6 if family_number(sock) == AF_INET6 else AF_INET
+        self._addressType = IPv4Address if len(address) == 2 else IPv6Address  # type: ignore[assignment]
         self.connector = EstablishedConnector(self, factory)
 
     def makeConnection(self, protocol: IProtocol) -> None:

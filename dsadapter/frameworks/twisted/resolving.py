@@ -43,8 +43,9 @@ def checked_resolver(resolver: AnyResolver | None) -> AnyResolver | None:
 
     :raises ValueError: if it is none.
     """
-    provides_either = IHostnameResolver.providedBy(resolver) or IResolver.providedBy(resolver)
-    if resolver is None or provides_either:
+    if resolver is None:
+        return None
+    if IHostnameResolver.providedBy(resolver) or IResolver.providedBy(resolver):
         return resolver
     raise ValueError(
         f"resolver {resolver!r} provides neither IHostnameResolver nor IResolver; give one such as "

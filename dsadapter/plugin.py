@@ -245,6 +245,7 @@ class PluginManager:
 
 
 _manager: PluginManager | None = None
+_loaded: PluginManager | None = None
 _making = threading.RLock()
 
 
@@ -255,12 +256,13 @@ def get_plugin_manager(*, block: Iterable[str] = (), require: Iterable[str] = ()
     :param require: likewise.
     :raises RuntimeError: if names are given when the manager has been made already.
     """
-    global _manager
+    global _loaded, _manager
     # A thread that comes meanwhile waits; a plugin that asks while it is loaded gets it.
     with _making:
         if _manager is None:
             _manager = PluginManager(block=block, require=require)
             _manager.load()
+            _loaded = _manager
         elif block or require:
             raise RuntimeError(
                 "the plugin manager has been made already; call get_plugin_manager(block=..., "
@@ -274,7 +276,8 @@ def active_hooks() -> Hooks:
 
     :raises PluginError: if a required plugin is not registered.
     """
-    manager = get_plugin_manager()
+    # Without the lock: every connection asks.
+    manager = _loaded or get_plugin_manager()
     manager.check_required()
     return manager.hooks
 

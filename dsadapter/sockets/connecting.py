@@ -24,6 +24,9 @@ BeforeConnect = Callable[[socket.socket, Attempt], None]
 
 # After a signal connect goes on, as if it had said EINPROGRESS (POSIX).
 _UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR}
+# Saves a call where the system has the flag.
+_NON_BLOCKING_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
+_getpeername = socket.socket.getpeername
 _LITERAL = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
@@ -81,7 +84,10 @@ def start_connecting(
             # What map_sockaddr gives, which would parse once more what is canonical.
             destination = (f"::ffff:{destination[0]}", destination[1], 0, 0)
         error = sock.connect_ex(destination)
-        if error not in _UNDER_WAY:
+        if error in _UNDER_WAY:
+            # To an address of this machine it is over already.
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
             raise OSError(error, os.strerror(error))
     except BaseException:
         sock.close()
@@ -100,8 +106,8 @@ def has_connected(sock: socket.socket) -> bool:
     if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise OSError(error, os.strerror(error))
     try:
-        # Not its canonical form, which nobody reads.
-        socket.socket.getpeername(sock)
+        # Not the canonical one, which nobody reads.
+        _getpeername(sock)
     except OSError as unconnected:
         if unconnected.errno == errno.ENOTCONN:
             return False
@@ -152,8 +158,9 @@ def _create(attempt: Attempt) -> CanonicalSocket:
 
 
 def _socket(family: socket.AddressFamily) -> CanonicalSocket:
-    sock = CanonicalSocket(family, socket.SOCK_STREAM)
-    sock.setblocking(False)
+    sock = CanonicalSocket(family, _NON_BLOCKING_STREAM)
+    if _NON_BLOCKING_STREAM == socket.SOCK_STREAM:
+        sock.setblocking(False)
     return sock
 
 

@@ -97,11 +97,10 @@ class DualStackClientEndpoint:
         policy: ConnectPolicy,
         resolver: IHostnameResolver | IResolver | None,
     ) -> None:
-        host = target[0]
-        family = policy.bind_family
-        if is_literal(host) and family not in (None, "ipv6" if ":" in host else "ipv4"):
-            assert policy.bind_address is not None
-            raise ValueError(family_mismatch(host, policy.bind_address[0]).strerror)
+        bound, host = policy.bind_address, target[0]
+        family = "ipv6" if ":" in host else "ipv4"
+        if bound is not None and is_literal(host) and policy.bind_family not in (None, family):
+            raise ValueError(family_mismatch(host, bound[0]).strerror)
         self._reactor = reactor
         self._target = target
         self._policy = policy

@@ -66,7 +66,9 @@ def start_connecting(
 
     :param before_connect: called with the socket and the attempt when all options are set; what it
         raises comes out of this function, and nothing stays open.
-    :returns: a non-blocking, close-on-exec socket; :func:`has_connected` says how it went on.
+    :returns: a non-blocking, close-on-exec socket; :func:`is_connected` says whether it has
+        connected already, as it has to an address of this machine, :func:`has_connected` how it
+        went on.
     :raises BindAddressError: if the bind address can't be used, or not for this destination.
     :raises OSError: with the errno of the call that failed.
     """
@@ -105,6 +107,11 @@ def has_connected(sock: socket.socket) -> bool:
     """
     if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise OSError(error, os.strerror(error))
+    return is_connected(sock)
+
+
+def is_connected(sock: socket.socket) -> bool:
+    """Whether an attempt that is not known to have failed has succeeded."""
     try:
         # Not the canonical one, which nobody reads.
         _getpeername(sock)
@@ -135,7 +142,7 @@ def source_address(destination: SocketAddress) -> str | None:
 
 def _create(attempt: Attempt) -> CanonicalSocket:
     bound = attempt.bind_address
-    if attempt.family == "ipv4" and bound is not None and bound[0]:
+    if bound is not None and bound[0] and attempt.family == "ipv4":
         return _socket(socket.AF_INET)
     try:
         sock = _socket(socket.AF_INET6)

@@ -16,16 +16,18 @@ from zope.interface import implementer
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
-from dsadapter.sockets.connecting import has_connected
+from dsadapter.sockets.connecting import has_connected, is_connected
 
 
 @implementer(IWriteDescriptor)
 class ConnectingDescriptor:
     """A socket that connects. It knows nothing of protocols: most of its kind lose a race.
 
+    One that has connected already says so in the next turn, and costs the reactor no more.
+
     :param address: where it connects to, canonical.
-    :param finished: called once, with this and None if it has connected, else the error; never
-        after :meth:`close`.
+    :param finished: called once, with this and None if it has connected, else the error; never at
+        once, nor after :meth:`close`.
     :param abandoned: called once instead if the reactor gives up all its descriptors.
     """
 
@@ -44,7 +46,16 @@ class ConnectingDescriptor:
         self._finished = finished
         self._abandoned = abandoned
         self._open = True
-        reactor.addWriter(self)
+        self._soon: Any = None
+        if is_connected(sock):
+            self._soon = reactor.callLater(0, self._connected)
+        else:
+            reactor.addWriter(self)
+
+    def _connected(self) -> None:
+        self._soon = None
+        self._open = False
+        self._finished(self, None)
 
     def doWrite(self) -> None:
         """The socket is writable: it has connected or failed."""
@@ -80,7 +91,10 @@ class ConnectingDescriptor:
         """The socket, which the reactor no longer watches."""
         if self._open:
             self._open = False
-            self._reactor.removeWriter(self)
+            if self._soon is not None:
+                self._soon.cancel()
+            else:
+                self._reactor.removeWriter(self)
         return self._socket
 
 

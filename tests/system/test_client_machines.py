@@ -10,6 +10,14 @@ from typing import Any
 
 import pytest
 from support.listeners import RecordingFactory, stop
+from support.machines import (
+    NO_DUAL_STACK,
+    NO_IPV4,
+    NO_IPV6,
+    NO_IPV6_BY_A_SANDBOX,
+    NO_OPTION,
+    switch_off_ipv6,
+)
 from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
 from support.processes import running_command
 from support.reactors import Reactor
@@ -121,10 +129,6 @@ connecting = endpoint.connect(Factory.forProtocol(Protocol))
 connecting.addCallbacks(show, lambda failure: say(failed=str(failure.value)))
 reactor.run()
 """
-NO_IPV6 = f"--deny-family={int(socket.AF_INET6)}=EAFNOSUPPORT"
-NO_IPV6_BY_A_SANDBOX = f"--deny-family={int(socket.AF_INET6)}=EPERM"
-NO_OPTION = f"--deny-option={int(socket.IPPROTO_IPV6)},{socket.IPV6_V6ONLY}=EINVAL"
-NO_IPV4 = f"--deny-family={int(socket.AF_INET)}=EAFNOSUPPORT"
 
 
 def asked(host: str, port: int, *prefix: str) -> dict[str, Any]:
@@ -166,6 +170,16 @@ def test_IPv6_is_reached_where_IPv4_or_the_option_is_denied(denial: str) -> None
     assert told == {"family": socket.AF_INET6, "peer": "::1", "host": "::1"}
 
 
+@needs_root
+@pytest.mark.parametrize(
+    ("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)]
+)
+def test_each_family_is_reached_where_sockets_are_always_v6only(host: str, family: int) -> None:
+    with silent_server(host) as port:
+        told = asked(host, port, *without(NO_DUAL_STACK))
+    assert told == {"family": family, "peer": host, "host": host}
+
+
 def test_an_IPv6_address_without_IPv6_says_why() -> None:
     told = asked("::1", 80, *without(NO_IPV6))
     assert "::1" in told["failed"]
@@ -175,8 +189,7 @@ def test_an_IPv6_address_without_IPv6_says_why() -> None:
 @needs_root
 def test_IPv6_switched_off_by_sysctl_leaves_IPv4() -> None:
     with namespace() as place:
-        for scope in ("all", "default", "lo"):
-            place.run("sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1")
+        switch_off_ipv6(place)
         with place.entered():
             server = socket.create_server(("127.0.0.1", 0))
         with server:

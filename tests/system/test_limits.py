@@ -89,8 +89,9 @@ class TestListings:
     def test_ss_shows_mapped_addresses(self, machine: Machine) -> None:
         with machine.connected(4):
             for option in ("-tn", "-tn6"):
-                listing = machine.host.run("ss", "-H", option)
-                assert "[::ffff:192.0.2.1]:8080 [::ffff:192.0.2.2]:" in listing
+                local, remote = machine.host.run("ss", "-H", option).split()[3:5]
+                assert local == "[::ffff:192.0.2.1]:8080"
+                assert remote.startswith("[::ffff:192.0.2.2]:")
 
     def test_ss_4_shows_neither_the_listener_nor_its_IPv4_clients(self, machine: Machine) -> None:
         with machine.connected(4):

@@ -21,6 +21,12 @@ FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 
 Family = Literal["ipv4", "ipv6"]
 
+MappedAddresses = Literal["unmap", "refuse"]
+"""What to do with an IPv4-mapped address that a name resolves to: take it as the IPv4 address that
+it means, or leave it out."""
+
+MAPPED_ADDRESSES: tuple[MappedAddresses, ...] = get_args(MappedAddresses)
+
 MAX_PORT = 65535
 MAX_BACKLOG = 2**31 - 1
 MAX_PACKET_SIZE = 2**31 - 1
@@ -28,6 +34,7 @@ DEFAULT_PACKET_SIZE = 8192
 # RFC 8305, section 8: never below 10 ms, at most 2 s.
 MIN_ATTEMPT_DELAY = 0.01
 MAX_ATTEMPT_DELAY = 2.0
+MAX_FIRST_FAMILY_COUNT = 64
 
 _LOCALHOST = "localhost"
 _UNSPECIFIED_IPV6 = bytes(16)
@@ -202,6 +209,13 @@ class ConnectPolicy(NamedTuple):
     attempt_delay: float
     """Seconds between the starts of two attempts of which the first has not failed (RFC 8305,
     section 5)."""
+    first_address_family_count: int = 1
+    """How many addresses of the first family to try before one of the other (RFC 8305, section
+    8)."""
+    remember_outcomes: bool = True
+    """Begin with the address that won lately against one that was tried before it."""
+    mapped_addresses: MappedAddresses = "unmap"
+    """For IPv4-mapped addresses that a name resolves to."""
 
     @classmethod
     def checked(
@@ -209,6 +223,9 @@ class ConnectPolicy(NamedTuple):
         timeout: float | None = 30,
         bind_address: str | tuple[str, int] | None = None,
         attempt_delay: float = 0.25,
+        first_address_family_count: int = 1,
+        remember_outcomes: bool = True,
+        mapped_addresses: str = "unmap",
     ) -> ConnectPolicy:
         """The policy for values as users write them.
 
@@ -216,10 +233,20 @@ class ConnectPolicy(NamedTuple):
             ``""`` and ``"::"`` are any address.
         :raises ValueError: naming the offending value and the form to use.
         """
+        if mapped_addresses not in MAPPED_ADDRESSES:
+            raise ValueError(
+                f"mappedAddresses {mapped_addresses!r} is none of {', '.join(MAPPED_ADDRESSES)}; "
+                f"'unmap' is the default"
+            )
         return cls(
             None if timeout is None else _seconds("timeout", timeout, 0, None),
             None if bind_address is None else _bind_address(bind_address),
             _seconds("attemptDelay", attempt_delay, MIN_ATTEMPT_DELAY, MAX_ATTEMPT_DELAY),
+            _in_range(
+                "firstAddressFamilyCount", first_address_family_count, 1, MAX_FIRST_FAMILY_COUNT
+            ),
+            remember_outcomes,
+            mapped_addresses,
         )
 
     @property

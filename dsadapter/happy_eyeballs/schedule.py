@@ -55,9 +55,12 @@ class Schedule:
     :meth:`cancelled` nothing is under way.
 
     :param attempt_delay: seconds after which the next attempt starts beside one that is under way.
-    :param resolution_delay: seconds to wait for IPv6 addresses when only IPv4 ones are there.
+    :param resolution_delay: seconds to wait for IPv6 addresses when only IPv4 ones are there; for
+        those of the preferred address's family if there is one.
     :param first_family_count: how many addresses of the first family to try before one of the other
         (RFC 8305, section 8).
+    :param preferred: the address to begin with, whatever the resolver says is best; where the name
+        no longer has it, one of its family. It is not tried unless the name has it.
     """
 
     def __init__(
@@ -65,14 +68,15 @@ class Schedule:
         attempt_delay: float,
         resolution_delay: float = RESOLUTION_DELAY,
         first_family_count: int = 1,
+        preferred: SocketAddress | None = None,
     ) -> None:
         self._attempt_delay = attempt_delay
         self._resolution_delay = resolution_delay
         self._first_family_count = first_family_count
+        self._preferred = preferred
         self._waiting: list[SocketAddress] = []
         self._started: list[SocketAddress] = []
         self._running: list[SocketAddress] = []
-        self._ipv6_expected = True
         self._more_expected = True
         self._timer_runs = False
         self._finished = False
@@ -92,7 +96,6 @@ class Schedule:
         """
         if self._finished:
             return []
-        self._ipv6_expected = more_ipv6_expected
         self._more_expected = more_ipv4_expected or more_ipv6_expected
         known = without_duplicates([*addresses, *self._waiting])
         self._waiting = [address for address in known if address not in self._started]
@@ -101,7 +104,9 @@ class Schedule:
         if self._started:
             # Once the delay has passed, or all before have failed, a late address starts at once.
             return [] if self._timer_runs else self._start_next()
-        if self._ipv6_expected and not any(map(is_ipv6, self._waiting)):
+        ipv6_wanted = self._preferred is None or is_ipv6(self._preferred)
+        wanted_expected = more_ipv6_expected if ipv6_wanted else more_ipv4_expected
+        if wanted_expected and all(is_ipv6(a) != ipv6_wanted for a in self._waiting):
             return [] if self._timer_runs else self._start_timer(self._resolution_delay)
         return self._start_next()
 
@@ -140,7 +145,9 @@ class Schedule:
         return [*self._stop_timer(), *closing]
 
     def _start_next(self) -> list[Action]:
-        address = next_in_turn(self._waiting, self._started, self._first_family_count)
+        address = next_in_turn(
+            self._waiting, self._started, self._first_family_count, self._preferred
+        )
         self._waiting.remove(address)
         self._started.append(address)
         self._running.append(address)

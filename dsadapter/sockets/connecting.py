@@ -106,6 +106,24 @@ def has_connected(sock: socket.socket) -> bool:
     return True
 
 
+def source_address(destination: SocketAddress) -> str | None:
+    """The address of this machine from which the system would reach a destination now; None if it
+    has no way there.
+
+    A UDP socket's connect looks the route up and sends nothing.
+
+    :param destination: canonical.
+    """
+    family = socket.AF_INET6 if len(destination) > 2 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(destination)
+            source: str = probe.getsockname()[0]
+            return source
+    except OSError:
+        return None
+
+
 def _create(attempt: Attempt) -> CanonicalSocket:
     bound = attempt.bind_address
     if attempt.family == "ipv4" and bound is not None and bound[0]:

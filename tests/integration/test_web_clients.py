@@ -17,7 +17,7 @@ from support.certificates import Authority, Files, issue, older_pyopenssl_api
 from support.environments import clean_environment
 from support.processes import PATIENCE, running
 from support.reactors import Reactor, open_descriptors
-from support.resolvers import Resolver
+from support.resolvers import Hosts
 from treq.client import HTTPClient
 from twisted.internet import error, tcp
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -82,8 +82,8 @@ class Page(Resource):
 
 
 @pytest.fixture(autouse=True)
-def resolver(reactor: Reactor) -> Resolver:
-    made = Resolver(NAMES)
+def resolver(reactor: Reactor) -> Hosts:
+    made = Hosts(NAMES)
     reactor.installNameResolver(made)
     return made
 
@@ -323,7 +323,7 @@ class TestHTTPS:
     ],
 )
 def test_a_host_that_is_refused_fails_the_request(
-    reactor: Reactor, resolver: Resolver, url: str, message: str
+    reactor: Reactor, resolver: Hosts, url: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         reactor.result_of(agent(reactor).request(b"GET", url.encode()))

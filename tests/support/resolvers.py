@@ -1,4 +1,4 @@
-"""A resolver of a test's own."""
+"""Resolvers that answer as a test tells them to, and what became of their answers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
+from twisted.internet.interfaces import IHostnameResolver, IHostResolution
 from zope.interface import implementer
+
+from dsadapter import hookimpl
 
 
 @implementer(IHostResolution)
 class Resolution:
-    """One name, which is being looked up."""
-
     def __init__(self, name: str) -> None:
         self.name = name
         self.cancelled = False
@@ -23,29 +23,68 @@ class Resolution:
 
 
 @implementer(IHostnameResolver)
-class Resolver:
-    """Gives each name its addresses, in their order and without waiting."""
+class Scripted:
+    """Answers before it returns, and tells whether there is more to come.
 
-    def __init__(self, addresses: Mapping[str, Sequence[str]]) -> None:
-        self.addresses = addresses
-        self.asked: list[str] = []
+    :param answers: addresses by the types that are asked for.
+    """
+
+    def __init__(self, *answers: Any, complete: bool = True) -> None:
+        self.answers = answers
+        self.complete = complete
+        self.asked: list[Any] = []
+        self.resolutions: list[Resolution] = []
 
     def resolveHostName(
         self,
-        resolutionReceiver: IResolutionReceiver,
+        receiver: Any,
         hostName: str,
         portNumber: int = 0,
         addressTypes: Any = None,
         transportSemantics: str = "TCP",
-    ) -> Resolution:
+    ) -> Any:
+        self.asked.append((hostName, addressTypes))
         resolution = Resolution(hostName)
-        self.asked.append(hostName)
-        resolutionReceiver.resolutionBegan(resolution)
-        for address in self.addresses.get(hostName.removesuffix("."), ()):
-            kind = IPv6Address if ":" in address else IPv4Address
-            if addressTypes is None or kind in addressTypes:
-                resolutionReceiver.addressResolved(
-                    kind(transportSemantics, address, portNumber)  # type: ignore[arg-type]
-                )
-        resolutionReceiver.resolutionComplete()
+        self.resolutions.append(resolution)
+        receiver.resolutionBegan(resolution)
+        for answer in self.answers:
+            if addressTypes is None or isinstance(answer, tuple(addressTypes)):
+                receiver.addressResolved(answer)
+        if self.complete:
+            receiver.resolutionComplete()
         return resolution
+
+
+class Hosts(Scripted):
+    """Answers by name.
+
+    :param addresses: as text, in their order.
+    """
+
+    def __init__(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self.addresses = addresses
+
+    def resolveHostName(
+        self, receiver: Any, hostName: str, portNumber: int = 0, *args: Any, **kwargs: Any
+    ) -> Any:
+        self.answers = tuple(
+            (IPv6Address if ":" in address else IPv4Address)("TCP", address, portNumber)
+            for address in self.addresses.get(hostName.removesuffix("."), ())
+        )
+        return super().resolveHostName(receiver, hostName, portNumber, *args, **kwargs)
+
+
+class Tried:
+    """The addresses of all attempts, in the order of trying."""
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+
+    @hookimpl
+    def dsadapter_before_connect(self, attempt: Any) -> None:
+        self.addresses.append(attempt.destination[0])
+
+    def since(self) -> list[str]:
+        taken, self.addresses = self.addresses, []
+        return taken

@@ -68,6 +68,32 @@ def test_IPv4_starts_when_the_wait_for_IPv6_is_over() -> None:
     assert started(schedule.resolved([V6[0], V4[0]])) == [V6[0]]
 
 
+def order_of(schedule: Schedule, addresses: list[Any]) -> list[Any]:
+    """All addresses in the order in which they are tried when each fails."""
+    order = started(schedule.resolved(addresses))
+    while len(order) < len(addresses):
+        order += started(schedule.attempt_failed(order[-1]))
+    return order
+
+
+def test_the_preferred_address_comes_first_and_the_families_take_turns_from_there() -> None:
+    order = order_of(Schedule(0.25, preferred=V4[1]), [*V6[:3], *V4[:2]])
+    assert order == [V4[1], V6[0], V4[0], V6[1], V6[2]]
+
+
+def test_without_the_preferred_address_its_family_comes_first() -> None:
+    assert order_of(Schedule(0.25, preferred=V4[3]), [V6[0], V4[0]]) == [V4[0], V6[0]]
+    assert order_of(Schedule(0.25, preferred=V4[3]), [V6[0], V6[1]]) == [V6[0], V6[1]]
+
+
+def test_the_preferred_address_is_waited_for() -> None:
+    schedule = Schedule(0.25, preferred=V4[0])
+    assert schedule.resolved([V6[0]], more_ipv4_expected=True) == [StartTimer(0.05)]
+    assert started(schedule.resolved([V6[0], V4[0]])) == [V4[0]]
+    schedule = Schedule(0.25, preferred=V4[0])
+    assert started(schedule.resolved([V4[0]], more_ipv6_expected=True)) == [V4[0]]
+
+
 def test_no_address_fails_at_once() -> None:
     assert Schedule(0.25).resolved([]) == [Fail()]
 
@@ -84,9 +110,11 @@ EVENTS = st.lists(
 )
 
 
-@given(EVENTS)
-def test_whatever_happens_nothing_is_lost_tried_twice_or_left_open(events: list[Any]) -> None:
-    schedule = Schedule(0.25)
+@given(EVENTS, st.none() | st.sampled_from(V6 + V4), st.integers(1, 4))
+def test_whatever_happens_nothing_is_lost_tried_twice_or_left_open(
+    events: list[Any], preferred: Any, first_family_count: int
+) -> None:
+    schedule = Schedule(0.25, 0.05, first_family_count, preferred)
     known: dict[Any, None] = {}
     tried: list[Any] = []
     running: list[Any] = []

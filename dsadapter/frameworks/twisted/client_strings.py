@@ -8,11 +8,19 @@ from collections.abc import Mapping, Sequence
 from twisted.internet.endpoints import quoteStringArgument
 
 from dsadapter.addressing.text import parse_ipv6, unmap_text
-from dsadapter.policy import ConnectPolicy, canonical_target
+from dsadapter.frameworks.twisted.option_values import whole_number, yes_or_no
+from dsadapter.policy import MAX_FIRST_FAMILY_COUNT, ConnectPolicy, canonical_target
 
-# How the string spells an option: how the policy does.
-_SECONDS = {"timeout": "timeout", "attemptDelay": "attempt_delay"}
-_OPTIONS = ("host", "port", "timeout", "bindAddress", "attemptDelay")
+_OPTIONS = (
+    "host",
+    "port",
+    "timeout",
+    "bindAddress",
+    "attemptDelay",
+    "firstAddressFamilyCount",
+    "rememberOutcomes",
+    "mappedAddresses",
+)
 _FORM = "'dualstack:example.com:80' or 'dualstack:host=example.com:port=80'"
 
 
@@ -31,8 +39,17 @@ def client_options(
             )
     options = {**_positional(args, kwargs), **kwargs}
     policy = ConnectPolicy.checked(
+        timeout=_seconds("timeout", options.get("timeout", "30")),
         bind_address=options.get("bindAddress"),
-        **{key: _number(name, options[name]) for name, key in _SECONDS.items() if name in options},
+        attempt_delay=_seconds("attemptDelay", options.get("attemptDelay", "0.25")),
+        first_address_family_count=whole_number(
+            "firstAddressFamilyCount",
+            options.get("firstAddressFamilyCount", "1"),
+            MAX_FIRST_FAMILY_COUNT,
+            "dualstack:example.com:80:firstAddressFamilyCount=2",
+        ),
+        remember_outcomes=yes_or_no("rememberOutcomes", options.get("rememberOutcomes", "yes")),
+        mapped_addresses=options.get("mappedAddresses", "unmap"),
     )
     return canonical_target(options["host"], _port(options["port"])), policy
 
@@ -58,7 +75,7 @@ def _port(text: str) -> int:
     )
 
 
-def _number(name: str, text: str) -> float:
+def _seconds(name: str, text: str) -> float:
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
         return float(text)
     raise ValueError(f"dualstack: {name} {text!r} is not a number of seconds such as 10 or 0.25")

@@ -8,15 +8,22 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IProtocol,
+    IProtocolFactory,
+    IResolver,
+    IStreamClientEndpoint,
+)
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.twisted.racing import Race
+from dsadapter.frameworks.twisted.resolving import checked_resolver
 from dsadapter.plugin import active_hooks
-from dsadapter.policy import ConnectPolicy, canonical_target, socket_name
+from dsadapter.policy import ConnectPolicy, MappedAddresses, canonical_target, socket_name
 from dsadapter.sockets.connecting import family_mismatch
 
 
@@ -34,6 +41,18 @@ class DualStackClientEndpoint:
         reaches destinations of its own family only. ``("", port)`` is any address.
     :param attemptDelay: seconds after which the next address is tried beside one that has not
         answered, 0.01 to 2 (RFC 8305, section 8).
+    :param resolver: what to resolve names by: an ``IHostnameResolver``, or an ``IResolver`` as
+        ``twisted.names`` has them. It is asked for each address family on its own, and IPv4 waits
+        50 ms for IPv6 (RFC 8305, section 3). None is the reactor's, which is asked once, so that
+        its order of both families stands: the system's own is RFC 6724's with the administrator's
+        preferences.
+    :param firstAddressFamilyCount: how many addresses of the first family to try before one of the
+        other (RFC 8305, section 8).
+    :param rememberOutcomes: begin with the address that has won within the last ten minutes against
+        one that was tried before it, as long as this machine reaches both from the addresses that
+        it had then.
+    :param mappedAddresses: ``unmap`` takes an IPv4-mapped address that the name resolves to as the
+        IPv4 address that it means; ``refuse`` leaves it out.
     :raises ValueError: naming the offending value and the form to use.
     """
 
@@ -45,12 +64,21 @@ class DualStackClientEndpoint:
         timeout: float | None = 30,
         bindAddress: str | tuple[str, int] | None = None,
         attemptDelay: float = 0.25,
+        resolver: IHostnameResolver | IResolver | None = None,
+        *,
+        firstAddressFamilyCount: int = 1,
+        rememberOutcomes: bool = True,
+        mappedAddresses: MappedAddresses = "unmap",
     ) -> None:
-        self._set(
-            reactor,
-            canonical_target(host, port),
-            ConnectPolicy.checked(timeout, bindAddress, attemptDelay),
+        policy = ConnectPolicy.checked(
+            timeout,
+            bindAddress,
+            attemptDelay,
+            firstAddressFamilyCount,
+            rememberOutcomes,
+            mappedAddresses,
         )
+        self._set(reactor, canonical_target(host, port), policy, checked_resolver(resolver))
 
     @classmethod
     def withPolicy(cls, reactor: Any, target: tuple[str, int], policy: ConnectPolicy) -> Self:
@@ -59,10 +87,16 @@ class DualStackClientEndpoint:
         :raises ValueError: as the constructor.
         """
         self = cls.__new__(cls)
-        self._set(reactor, canonical_target(*target), policy)
+        self._set(reactor, canonical_target(*target), policy, None)
         return self
 
-    def _set(self, reactor: Any, target: tuple[str, int], policy: ConnectPolicy) -> None:
+    def _set(
+        self,
+        reactor: Any,
+        target: tuple[str, int],
+        policy: ConnectPolicy,
+        resolver: IHostnameResolver | IResolver | None,
+    ) -> None:
         host = target[0]
         family = policy.bind_family
         if is_literal(host) and family not in (None, "ipv6" if ":" in host else "ipv4"):
@@ -71,6 +105,7 @@ class DualStackClientEndpoint:
         self._reactor = reactor
         self._target = target
         self._policy = policy
+        self._resolver = resolver
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {socket_name(*self._target)}>"
@@ -89,7 +124,10 @@ class DualStackClientEndpoint:
                 hooks = active_hooks()
             except PluginError as error:
                 return fail(ConnectError(string=str(error)))
-            return Race(self._reactor, self._target, self._policy, protocolFactory, hooks).run()
+            race = Race(
+                self._reactor, self._target, self._policy, self._resolver, protocolFactory, hooks
+            )
+            return race.run()
         if isinstance(self._reactor, ReactorBase):
             return fail(
                 NotImplementedError(

@@ -18,13 +18,13 @@ from twisted.internet.interfaces import (
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from dsadapter.frameworks.twisted.option_values import spaces_hint, whole_number, yes_or_no
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TLS_OPTIONS = ("tls", "privateKey", "certKey", "extraCertChain", "dhParameters")
 _SERVER_OPTIONS = ("port", "interface", "backlog", "fallback", "reusePort", *_TLS_OPTIONS)
-_YES = ("yes", "true", "1")
-_NO = ("no", "false", "0")
 
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
@@ -96,7 +96,7 @@ def _server_options(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str,
     for name in kwargs:
         if name not in _SERVER_OPTIONS:
             raise ValueError(
-                f"dualstack: has no option {name!r}{_spaces_hint(name)}; "
+                f"dualstack: has no option {name!r}{spaces_hint(name)}; "
                 f"it has {', '.join(_SERVER_OPTIONS)}"
             )
     options: dict[str, Any] = dict(kwargs)
@@ -113,13 +113,13 @@ def _server_options(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str,
         options["port"] = args[0]
     if "port" not in options:
         raise ValueError("dualstack: needs a port, as in 'dualstack:8080' or 'dualstack:port=8080'")
-    options["port"] = _number("port", options["port"], 65535, "dualstack:8080")
+    options["port"] = whole_number("port", options["port"], 65535, "dualstack:8080")
     if "backlog" in options:
-        options["backlog"] = _number(
+        options["backlog"] = whole_number(
             "backlog", options["backlog"], 2**31 - 1, "dualstack:8080:backlog=128"
         )
     if "reusePort" in options:
-        options["reuse_port"] = _yes_or_no("reusePort", options.pop("reusePort"))
+        options["reuse_port"] = yes_or_no("reusePort", options.pop("reusePort"))
     return {"interface": "::", **options}
 
 
@@ -136,31 +136,6 @@ def _over_tls(
         raise ValueError(f"dualstack: {error}") from error
     # Without a clock TLS takes the global reactor's.
     return tls.wrapServerTLS(creator, endpoint, clock=IReactorTime(reactor, None))
-
-
-def _number(name: str, text: str, highest: int, example: str) -> int:
-    # int() would take spaces, underscores, signs and other scripts' digits.
-    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= highest:
-        return int(text)
-    raise ValueError(
-        f"dualstack: {name} {text!r} is not a whole number from 0 to {highest}"
-        f"{_spaces_hint(text)}; write it as in {example!r}"
-    )
-
-
-def _yes_or_no(name: str, text: str) -> bool:
-    if text.lower() in _YES:
-        return True
-    if text.lower() in _NO:
-        return False
-    raise ValueError(
-        f"dualstack: {name} {text!r} is neither yes nor no{_spaces_hint(text)}; "
-        f"write {name}=yes or {name}=no"
-    )
-
-
-def _spaces_hint(text: str) -> str:
-    return " (endpoint strings have no spaces)" if any(c.isspace() for c in text) else ""
 
 
 def _refuse_unescaped_literal(args: Sequence[str], kwargs: Mapping[str, str]) -> None:

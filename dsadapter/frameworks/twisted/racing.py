@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.address import HostnameAddress
+from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError, DNSLookupError, NoProtocol
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
@@ -22,8 +22,8 @@ from dsadapter.frameworks.twisted.attempts import (
     ConnectingDescriptor,
 )
 from dsadapter.frameworks.twisted.failures import FailedAttempt, all_failed, timed_out
-from dsadapter.frameworks.twisted.resolving import AddressReceiver
-from dsadapter.happy_eyeballs.ordering import is_ipv6
+from dsadapter.frameworks.twisted.remembering import Memory
+from dsadapter.frameworks.twisted.resolving import AnyResolver, Lookup
 from dsadapter.happy_eyeballs.schedule import (
     Action,
     CloseAttempt,
@@ -36,7 +36,7 @@ from dsadapter.happy_eyeballs.schedule import (
 )
 from dsadapter.policy import ConnectPolicy, socket_name
 from dsadapter.records import Attempt, Refusal
-from dsadapter.sockets.connecting import destination_sockaddr, family_mismatch, start_connecting
+from dsadapter.sockets.connecting import destination_sockaddr, start_connecting
 
 
 class Race:
@@ -50,23 +50,23 @@ class Race:
         reactor: Any,
         target: tuple[str, int],
         policy: ConnectPolicy,
+        resolver: AnyResolver | None,
         factory: IProtocolFactory,
         hooks: Hooks,
     ) -> None:
         self._reactor = reactor
         self._host, self._port = target
         self._policy = policy
+        self._resolver = resolver
         self._factory = factory
         self._hooks = hooks
-        self._schedule = Schedule(policy.attempt_delay)
         self._actions: deque[Action] = deque()
         self._acting = False
         self._started_at: dict[SocketAddress, float] = {}
         self._running: dict[SocketAddress, ConnectingDescriptor] = {}
         self._failed: dict[SocketAddress, FailedAttempt] = {}
-        self._addresses: list[SocketAddress] = []
-        self._unreachable: SocketAddress | None = None
-        self._receiver: AddressReceiver | None = None
+        self._lookup: Lookup | None = None
+        self._memory: Memory | None = None
         self._timer: Any = None
         self._time_limit: Any = None
         self._deferred: Deferred[IProtocol] = Deferred(self._cancelled)
@@ -79,28 +79,42 @@ class Race:
             self._time_limit = self._reactor.callLater(policy.timeout, self._timed_out)
         deferred = self._deferred
         if is_literal(self._host):
-            try:
-                address = destination_sockaddr(self._host, self._port)
-            except OSError as error:
-                self._fail(
-                    all_failed(self._target(), [FailedAttempt((self._host, self._port), 0, error)])
-                )
-            else:
-                self._act(self._schedule.resolved([address]))
+            self._connect_to_literal()
         else:
-            self._receiver = AddressReceiver(self._reactor, self._resolved)
-            self._reactor.nameResolver.resolveHostName(
-                self._receiver, self._host, self._port, transportSemantics="TCP"
-            )
+            self._connect_to_name()
         return deferred
 
-    def _resolved(self, addresses: list[SocketAddress], last: bool) -> None:
-        for address in addresses:
-            if self._policy.bind_family not in (None, "ipv6" if is_ipv6(address) else "ipv4"):
-                self._unreachable = address
-            else:
-                self._addresses.append(address)
-        self._act(self._schedule.resolved(self._addresses, not last, not last))
+    def _connect_to_literal(self) -> None:
+        self._schedule = Schedule(self._policy.attempt_delay)
+        try:
+            address = destination_sockaddr(self._host, self._port)
+        except OSError as error:
+            self._fail(
+                all_failed(self._target(), [FailedAttempt((self._host, self._port), 0, error)])
+            )
+        else:
+            self._act(self._schedule.resolved([address]))
+
+    def _connect_to_name(self) -> None:
+        policy, target = self._policy, (self._host, self._port)
+        if policy.remember_outcomes:
+            self._memory = Memory(self._reactor, target, policy)
+        self._schedule = Schedule(
+            policy.attempt_delay,
+            first_family_count=policy.first_address_family_count,
+            preferred=self._memory.preferred if self._memory is not None else None,
+        )
+        self._lookup = Lookup(self._reactor, target, policy, self._resolved)
+        self._lookup.start(self._resolver)
+
+    def _resolved(self) -> None:
+        lookup = self._lookup
+        assert lookup is not None
+        self._act(
+            self._schedule.resolved(
+                lookup.addresses, lookup.expects(IPv4Address), lookup.expects(IPv6Address)
+            )
+        )
 
     def _act(self, actions: Iterable[Action]) -> None:
         self._actions.extend(actions)
@@ -127,6 +141,7 @@ class Race:
             case Succeed(address):
                 self._succeed(self._running.pop(address))
             case Fail():
+                self._forget()
                 self._fail(self._story())
 
     def _start(self, address: SocketAddress) -> None:
@@ -167,6 +182,7 @@ class Race:
         self._time_limit = None
         attempts = self._attempts()
         self._act(self._schedule.cancelled())
+        self._forget()
         assert self._policy.timeout is not None
         self._fail(timed_out(self._target(), self._policy.timeout, attempts))
 
@@ -183,6 +199,8 @@ class Race:
 
     def _succeed(self, descriptor: ConnectingDescriptor) -> None:
         self._finish()
+        if self._memory is not None:
+            self._memory.connected(tuple(self._started_at), descriptor.address)
         sock = descriptor.release()
         deferred, factory = self._deferred, self._factory
         try:
@@ -213,8 +231,12 @@ class Race:
         if self._time_limit is not None:
             self._time_limit.cancel()
             self._time_limit = None
-        if self._receiver is not None:
-            self._receiver.cancel()
+        if self._lookup is not None:
+            self._lookup.cancel()
+
+    def _forget(self) -> None:
+        if self._memory is not None:
+            self._memory.failed()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -226,13 +248,14 @@ class Race:
         return [self._failed.get(a) or self._ended(a, None) for a in self._started_at]
 
     def _story(self) -> Exception:
-        if self._started_at:
-            return all_failed(self._target(), self._attempts())
-        if self._unreachable is not None:
-            assert self._policy.bind_address is not None
-            mismatch = family_mismatch(self._unreachable[0], self._policy.bind_address[0])
-            return all_failed(self._target(), [FailedAttempt(self._unreachable, 0, mismatch)])
-        return DNSLookupError(f"no address for the name {self._host!r}")
+        attempts = self._attempts()
+        if self._lookup is not None:
+            attempts += self._lookup.left_out
+        if attempts:
+            return all_failed(self._target(), attempts)
+        reasons = self._lookup.failures if self._lookup is not None else []
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        return DNSLookupError(f"no address for the name {self._host!r}{why}")
 
     def _target(self) -> str:
         return socket_name(self._host, self._port)

@@ -3,74 +3,145 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from socket import if_indextoname
+from collections.abc import Callable, Sequence
+from socket import AF_INET, AF_INET6, if_indextoname, inet_ntop
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IResolutionReceiver,
+    IResolver,
+)
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.addressing.text import unmap_text
-from dsadapter.sockets.connecting import destination_sockaddr
+from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
+from dsadapter.errors import AddressFamilyError
+from dsadapter.frameworks.twisted.failures import FailedAttempt
+from dsadapter.happy_eyeballs.ordering import is_ipv6
+from dsadapter.policy import ConnectPolicy
+from dsadapter.sockets.connecting import destination_sockaddr, family_mismatch
 
-Resolved = Callable[[list[SocketAddress], bool], None]
+AnyResolver = IHostnameResolver | IResolver
+_AddressType = type[IPv4Address] | type[IPv6Address]
+
+# RFC 1035 and RFC 3596: the types of records. RFC 1035, section 4.1.1: the codes of responses.
+_RECORD_TYPES = {IPv4Address: (1, AF_INET), IPv6Address: (28, AF_INET6)}
+_RESPONSES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+# Seconds for each try, as long as twisted.names waits of itself.
+_TIMEOUTS = (1, 3, 11, 45)
+_FAMILIES = {IPv4Address: "IPv4", IPv6Address: "IPv6"}
 
 
-@implementer(IResolutionReceiver)
-class AddressReceiver:
-    """Hands over the canonical addresses of one name as they come.
+def checked_resolver(resolver: AnyResolver | None) -> AnyResolver | None:
+    """The resolver itself.
 
-    Addresses that come in one reactor turn are handed over together, in the resolver's order.
+    :raises ValueError: if it is none.
+    """
+    provides_either = IHostnameResolver.providedBy(resolver) or IResolver.providedBy(resolver)
+    if resolver is None or provides_either:
+        return resolver
+    raise ValueError(
+        f"resolver {resolver!r} provides neither IHostnameResolver nor IResolver; give one such as "
+        f"twisted.names.client.createResolver(), or None for the reactor's"
+    )
 
-    :param resolved: called with the new addresses, and with whether they were the last.
+
+class Lookup:
+    """The addresses of one name, as they come.
+
+    Those that come in one reactor turn are handed over together, in the resolver's order.
+
+    :param changed: called without arguments when there are more addresses, or fewer to expect.
     """
 
-    def __init__(self, reactor: Any, resolved: Resolved) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        target: tuple[str, int],
+        policy: ConnectPolicy,
+        changed: Callable[[], None],
+    ) -> None:
+        self.left_out: list[FailedAttempt] = []
+        """Addresses that are not to be tried, and why."""
+        self.failures: list[str] = []
+        """Why the resolver has no answer, as far as it says."""
         self._reactor = reactor
-        self._resolved: Resolved | None = resolved
-        self._addresses: list[SocketAddress] = []
-        self._resolution: IHostResolution | None = None
+        self._host, self._port = target
+        self._policy = policy
+        self._changed: Callable[[], None] | None = changed
+        self._questions: list[Question] = []
         self._flushing: Any = None
 
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """The resolver has started."""
-        self._resolution = resolutionInProgress
+    def start(self, resolver: AnyResolver | None) -> None:
+        """Ask a resolver for each family on its own, or the reactor's for both at once."""
+        types: Sequence[tuple[_AddressType, ...]] = [(IPv6Address,), (IPv4Address,)]
+        if resolver is None:
+            types, resolver = [(IPv6Address, IPv4Address)], self._reactor.nameResolver
+        # All of them first: a resolver may answer before it returns.
+        self._questions = [Question(self, of) for of in types]
+        for question in self._questions:
+            question.ask(resolver, self._host, self._port)
 
-    def addressResolved(self, address: IAddress) -> None:
-        """The resolver has found an address."""
-        if self._resolved is None or not isinstance(address, (IPv4Address, IPv6Address)):
-            return
-        self._addresses.append(canonical_sockaddr(address))
-        if self._flushing is None:
-            self._flushing = self._reactor.callLater(0, self._flush)
+    @property
+    def addresses(self) -> list[SocketAddress]:
+        """Canonical; what has been asked for first comes first."""
+        return [address for question in self._questions for address in question.addresses]
 
-    def resolutionComplete(self) -> None:
-        """The resolver has found all addresses."""
-        self._hand_over(last=True)
+    def expects(self, addressType: _AddressType) -> bool:
+        """Whether addresses of a family may still come."""
+        return any(addressType in q.addressTypes for q in self._questions if not q.complete)
 
     def cancel(self) -> None:
         """Hand over nothing any more."""
+        self._changed = None
         self._stop_flushing()
-        self._resolved = None
-        # Twisted's own resolvers can't be stopped.
-        with contextlib.suppress(NotImplementedError):
-            if self._resolution is not None:
-                self._resolution.cancel()
+        for question in self._questions:
+            question.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether anybody still waits."""
+        return self._changed is None
+
+    def accepted(self, host: str, scope_id: int | str) -> SocketAddress | None:
+        """What a resolver has found, canonical; None if it is left out."""
+        try:
+            address = _canonical_sockaddr(host, self._port, scope_id)
+            self._check(host, address)
+        except (OSError, ValueError) as error:
+            self.left_out.append(FailedAttempt((host, self._port), 0, error))
+            return None
+        return address
+
+    def _check(self, host: str, address: SocketAddress) -> None:
+        policy, family = self._policy, "ipv6" if is_ipv6(address) else "ipv4"
+        if ":" in host and family == "ipv4" and policy.mapped_addresses == "refuse":
+            raise AddressFamilyError(
+                f"{host} is IPv4-mapped, which mappedAddresses='refuse' leaves out"
+            )
+        if policy.bind_address is not None and policy.bind_family not in (None, family):
+            raise family_mismatch(address[0], policy.bind_address[0])
+
+    def changed(self) -> None:
+        """A question has been answered."""
+        self._stop_flushing()
+        if self._changed is not None:
+            self._changed()
+
+    def changed_soon(self) -> None:
+        """A question has a part of its answer."""
+        if self._flushing is None:
+            self._flushing = self._reactor.callLater(0, self._flush)
 
     def _flush(self) -> None:
         self._flushing = None
-        self._hand_over(last=False)
-
-    def _hand_over(self, last: bool) -> None:
-        self._stop_flushing()
-        resolved, addresses = self._resolved, self._addresses
-        self._addresses = []
-        if last:
-            self._resolved = None
-        if resolved is not None:
-            resolved(addresses, last)
+        self.changed()
 
     def _stop_flushing(self) -> None:
         if self._flushing is not None:
@@ -78,18 +149,102 @@ class AddressReceiver:
             self._flushing = None
 
 
-def _interface(scope_id: int | str) -> int | str:
-    return if_indextoname(scope_id) if isinstance(scope_id, int) else scope_id
+@implementer(IResolutionReceiver)
+class Question:
+    """One question to a resolver."""
+
+    def __init__(self, lookup: Lookup, addressTypes: tuple[_AddressType, ...]) -> None:
+        self.addressTypes = addressTypes
+        self.addresses: list[SocketAddress] = []
+        self.complete = False
+        self._lookup = lookup
+        self._resolution: IHostResolution | Deferred[Any] | None = None
+
+    def ask(self, resolver: AnyResolver, host: str, port: int) -> None:
+        """Ask; the answer may be there already."""
+        if self._lookup.cancelled:
+            return
+        try:
+            if IHostnameResolver.providedBy(resolver):
+                both = len(self.addressTypes) == 2
+                resolver.resolveHostName(
+                    self, host, port, None if both else self.addressTypes, "TCP"
+                )
+            else:
+                self._ask_for_records(resolver, host)
+        except Exception:
+            self._failed(Failure())
+
+    def _ask_for_records(self, resolver: IResolver, host: str) -> None:
+        name = host.removesuffix(".")
+        ipv4 = self.addressTypes == (IPv4Address,)
+        ask = resolver.lookupAddress if ipv4 else resolver.lookupIPV6Address
+        deferred: Deferred[Any] = ask(name, _TIMEOUTS)
+        self._resolution = deferred
+        deferred.addCallback(self._records_found).addErrback(self._failed)
+
+    def _records_found(self, sections: Sequence[Sequence[Any]]) -> None:
+        record_type, family = _RECORD_TYPES[self.addressTypes[0]]
+        for record in sections[0]:
+            if record.type == record_type:
+                self._found(inet_ntop(family, record.payload.address), 0)
+        self.resolutionComplete()
+
+    def _failed(self, reason: Failure) -> None:
+        if self.complete or reason.check(CancelledError):
+            return
+        families = " and ".join(_FAMILIES[of] for of in self.addressTypes)
+        self._lookup.failures.append(f"{families}: {_description(reason.value)}")
+        self.resolutionComplete()
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """The resolver has started."""
+        self._resolution = resolutionInProgress
+
+    def addressResolved(self, address: IAddress) -> None:
+        """The resolver has found an address."""
+        if isinstance(address, (IPv4Address, IPv6Address)):
+            # Some put an IPv6 address into an IPv4Address.
+            self._found(address.host, getattr(address, "scopeID", 0))
+
+    def _found(self, host: str, scope_id: int | str) -> None:
+        if self.complete or self._lookup.cancelled:
+            return
+        address = self._lookup.accepted(host, scope_id)
+        if address is not None:
+            self.addresses.append(address)
+            self._lookup.changed_soon()
+
+    def resolutionComplete(self) -> None:
+        """The resolver has found all addresses."""
+        if not self.complete:
+            self.complete = True
+            self._lookup.changed()
+
+    def cancel(self) -> None:
+        """The answer is not wanted any more."""
+        if self.complete or self._resolution is None:
+            return
+        self.complete = True
+        # Twisted's own hostname resolvers can't be stopped.
+        with contextlib.suppress(NotImplementedError):
+            self._resolution.cancel()
 
 
-def canonical_sockaddr(address: IPv4Address | IPv6Address) -> SocketAddress:
-    """The canonical socket address for what a resolver has found.
+def _canonical_sockaddr(host: str, port: int, scope_id: int | str) -> SocketAddress:
+    """A scope id survives, in whichever of its places a resolver has put it."""
+    host = unmap_text(host)
+    if not is_ipv4(host) and parse_ipv6(host) is None:
+        raise ValueError(f"{host!r} is not an address")
+    if scope_id and ":" in host and "%" not in host:
+        zone = if_indextoname(scope_id) if isinstance(scope_id, int) else scope_id
+        host = f"{host}%{zone}"
+    return destination_sockaddr(host, port)
 
-    A scope id survives, in whichever of its places a resolver has put it.
 
-    :raises OSError: if there is no such interface.
-    """
-    host = unmap_text(address.host)
-    if isinstance(address, IPv6Address) and address.scopeID and "%" not in host:
-        host = f"{host}%{_interface(address.scopeID)}"
-    return destination_sockaddr(host, address.port)
+def _description(error: BaseException | None) -> str:
+    # The errors of twisted.names carry the whole response.
+    response = getattr(error.args[0] if error is not None and error.args else None, "rCode", None)
+    if response is not None:
+        return _RESPONSES.get(response, f"response code {response}")
+    return ": ".join(filter(None, (type(error).__name__, str(error))))

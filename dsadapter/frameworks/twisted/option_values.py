@@ -1,0 +1,40 @@
+"""The values of endpoint string options."""
+
+from __future__ import annotations
+
+_YES = ("yes", "true", "1")
+_NO = ("no", "false", "0")
+
+
+def whole_number(name: str, text: str, highest: int, example: str) -> int:
+    """The value of an option that is a number from 0.
+
+    :raises ValueError: naming the option, the value and the form to use.
+    """
+    # int() would take spaces, underscores, signs and other scripts' digits.
+    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= highest:
+        return int(text)
+    raise ValueError(
+        f"dualstack: {name} {text!r} is not a whole number from 0 to {highest}"
+        f"{spaces_hint(text)}; write it as in {example!r}"
+    )
+
+
+def yes_or_no(name: str, text: str) -> bool:
+    """The value of an option that is on or off.
+
+    :raises ValueError: naming the option, the value and the form to use.
+    """
+    if text.lower() in _YES:
+        return True
+    if text.lower() in _NO:
+        return False
+    raise ValueError(
+        f"dualstack: {name} {text!r} is neither yes nor no{spaces_hint(text)}; "
+        f"write {name}=yes or {name}=no"
+    )
+
+
+def spaces_hint(text: str) -> str:
+    """What to add to an error about a text with spaces."""
+    return " (endpoint strings have no spaces)" if any(c.isspace() for c in text) else ""

@@ -1,0 +1,75 @@
+"""What is remembered of a name holds for the state that the network was in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.listeners import RecordingFactory
+from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
+from support.reactors import Reactor
+from support.resolvers import Scripted, Tried
+from twisted.internet.address import IPv4Address, IPv6Address
+
+from dsadapter.frameworks.twisted import DualStackClientEndpoint, DualStackServerEndpoint
+from dsadapter.testing import registered
+
+pytestmark = needs_root
+
+PORT = 8080
+IPV4, IPV6 = "10.1.0.2", "fd00:1::2"
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    made = Reactor()
+    yield made
+    made.close()
+
+
+def add(place: Namespace, *addresses: str) -> None:
+    for address in addresses:
+        suffix, extra = ("/64", ["nodad"]) if ":" in address else ("/24", [])
+        place.run("ip", "address", "add", address + suffix, *extra, "dev", "wire")
+
+
+def test_another_source_address_is_another_network(reactor: Reactor) -> None:
+    reactor.installNameResolver(
+        Scripted(IPv6Address("TCP", IPV6, PORT), IPv4Address("TCP", IPV4, PORT))
+    )
+    tried = Tried()
+
+    def attempts() -> list[str]:
+        endpoint = DualStackClientEndpoint(reactor, "name.example", PORT)
+        protocol = reactor.result_of(endpoint.connect(RecordingFactory()))
+        protocol.transport.abortConnection()
+        reactor.until(lambda: protocol.factory.lost)
+        return tried.since()
+
+    with namespace() as near, namespace() as far, registered(tried, "tried"):
+        connect_namespaces(near, far)
+        add(far, IPV4, IPV6)
+        add(near, "10.1.0.1", "fd00:1::1")
+        with far.entered():
+            listening = DualStackServerEndpoint(reactor, PORT, IPV4).listen(RecordingFactory())
+            listener: Any = reactor.result_of(listening)
+        with near.entered():
+            assert attempts() == [IPV6, IPV4]
+            assert attempts() == [IPV4]
+            for removed, added in (
+                ("fd00:1::1/64", "fd00:1::11"),
+                ("10.1.0.1/24", "10.1.0.11"),
+            ):
+                near.run("ip", "address", "delete", removed, "dev", "wire")
+                add(near, added)
+                assert attempts() == [IPV6, IPV4]
+                assert attempts() == [IPV4]
+            # Without a way there it fails at once, and that is a state as well.
+            near.run("ip", "-6", "address", "flush", "dev", "wire", "scope", "global")
+            assert attempts() == [IPV6, IPV4]
+            assert attempts() == [IPV4]
+            # Back where it has been before.
+            add(near, "fd00:1::11")
+            assert attempts() == [IPV4]
+        reactor.result_of(listener.stopListening())

@@ -72,13 +72,13 @@ def _check_name(name: str, text: str) -> None:
     if not name or not all(labels):
         raise ValueError(f"host {text!r} has an empty part; give a name or an address literal")
     _refuse_numbers(name, labels, text)
+    if not all(c.isprintable() and c not in " /@%\\?#[]" for c in name):
+        raise ValueError(f"host {text!r} has characters that no name has; give the name alone")
     if ":" in name:
         raise ValueError(
             f"host {text!r} is neither a name nor an IPv6 address; the port is an argument of "
             f"its own"
         )
-    if not all(c.isprintable() and c not in " /@%\\?#[]" for c in name):
-        raise ValueError(f"host {text!r} has characters that no name has; give the name alone")
     if len(name.removesuffix(".")) > _MAX_NAME or max(map(len, labels)) > _MAX_LABEL:
         raise ValueError(
             f"host {text!r} is too long: a name has at most {_MAX_NAME} characters, and "

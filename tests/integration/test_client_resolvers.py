@@ -78,12 +78,13 @@ def test_the_reactors_resolver_is_asked_once_and_its_order_stands(
 
 @pytest.mark.parametrize("missing", [A, AAAA])
 def test_a_family_without_an_answer_does_not_stop_the_other(reactor: Reactor, missing: int) -> None:
-    answers = {A: ["127.0.0.1"], AAAA: ["::1"], missing: SILENCE}
-    before = open_descriptors()
-    with serving(reactor) as port, authority(reactor, Zone({NAME: answers})) as resolver:
-        found = peer(reactor, port, resolver)
-        assert found.host == ("127.0.0.1" if missing == AAAA else "::1")
-    reactor.until(lambda: open_descriptors() == before)
+    zone = Zone({NAME: {A: ["127.0.0.1"], AAAA: ["::1"], missing: SILENCE}})
+    with serving(reactor) as port:
+        before = open_descriptors()
+        with authority(reactor, zone) as resolver:
+            found = peer(reactor, port, resolver)
+            assert found.host == ("127.0.0.1" if missing == AAAA else "::1")
+        assert open_descriptors() == before
 
 
 def test_twisted_names_finds_both_families(reactor: Reactor, tried: Tried) -> None:
@@ -176,15 +177,16 @@ GARBAGE = [
 def test_what_is_no_address_is_left_out_and_told(
     reactor: Reactor, tried: Tried, address: Any
 ) -> None:
-    before = open_descriptors()
-    with pytest.raises(ConnectingError) as caught:
-        peer(reactor, 80, Scripted(address))
-    assert address.host in str(caught.value)
-    assert tried.addresses == []
     with serving(reactor) as port:
+        before = open_descriptors()
+        with pytest.raises(ConnectingError) as caught:
+            peer(reactor, port, Scripted(address))
+        assert address.host in str(caught.value)
+        assert tried.addresses == []
         good = IPv4Address("TCP", "127.0.0.1", 0)
         assert peer(reactor, port, Scripted(address, good)).host == "127.0.0.1"
-    reactor.until(lambda: open_descriptors() == before)
+        del caught
+        assert open_descriptors() == before
 
 
 def test_some_resolvers_give_an_IPv6_address_the_wrong_class(reactor: Reactor) -> None:

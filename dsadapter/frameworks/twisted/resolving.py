@@ -8,7 +8,7 @@ from socket import AF_INET, AF_INET6, if_indextoname, inet_ntop
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
@@ -191,7 +191,7 @@ class Question:
         self.resolutionComplete()
 
     def _failed(self, reason: Failure) -> None:
-        if self.complete or reason.check(CancelledError):
+        if self.complete:
             return
         families = " and ".join(_FAMILIES[of] for of in self.addressTypes)
         self._lookup.failures.append(f"{families}: {_description(reason.value)}")

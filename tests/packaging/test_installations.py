@@ -111,6 +111,13 @@ def test_drop_in_chooses_no_reactor_and_loads_no_plugin_manager(installation: In
     assert set(brought) & unwanted == set()
 
 
+def test_connecting_needs_no_web_client(installation: Installation) -> None:
+    connecting = "dsadapter.frameworks.twisted.connecting"
+    brought = installation.environment.query(SCRIPTS / "imports.py", connecting)
+    assert connecting in brought
+    assert [name for name in brought if name.startswith("twisted.web")] == []
+
+
 def test_parser_that_is_not_built_yet_says_so(installation: Installation) -> None:
     answer = installation.environment.query(SCRIPTS / "parse.py", "server", "canonical:tcp:0")
     assert answer["error"] == "NotImplementedError"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,12 @@ older_pyopenssl_api = pytest.mark.filterwarnings(
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
+_KEY_USES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+
 class Issued(NamedTuple):
     """A certificate with its private key."""
 
@@ -46,10 +53,9 @@ class Issued(NamedTuple):
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
-def issue(
-    name: str, issuer: Issued | None = None, *dns_names: str, key: Key | None = None
-) -> Issued:
-    """A certificate for DNS names, or without any for an authority; self-signed without issuer."""
+def issue(name: str, issuer: Issued | None = None, *hosts: str, key: Key | None = None) -> Issued:
+    """A certificate for DNS names and addresses, or without any for an authority; self-signed
+    without issuer."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -61,12 +67,30 @@ def issue(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(x509.BasicConstraints(not dns_names, None), critical=True)
+        .add_extension(x509.BasicConstraints(not hosts, None), critical=True)
+        # What CPython 3.13 and newer insist on (RFC 5280, section 4.2.1).
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                (issuer.key if issuer else key).public_key()
+            ),
+            critical=False,
+        )
     )
-    if dns_names:
-        names = x509.SubjectAlternativeName([x509.DNSName(each) for each in dns_names])
+    if not hosts:
+        uses = dict.fromkeys(_KEY_USES, False) | {"key_cert_sign": True, "crl_sign": True}
+        builder = builder.add_extension(x509.KeyUsage(**uses), critical=True)
+    else:
+        names = x509.SubjectAlternativeName([_general_name(each) for each in hosts])
         builder = builder.add_extension(names, critical=False)
     return Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 class Authority(NamedTuple):
@@ -81,8 +105,8 @@ class Authority(NamedTuple):
         root = issue("Root of the tests")
         return cls(root, issue("Intermediate of the tests", root))
 
-    def issue(self, *dns_names: str) -> Issued:
-        return issue(dns_names[0], self.intermediate, *dns_names)
+    def issue(self, *hosts: str) -> Issued:
+        return issue(hosts[0], self.intermediate, *hosts)
 
 
 class Files(NamedTuple):

@@ -6,8 +6,10 @@ import contextlib
 import ctypes
 import itertools
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,8 @@ needs_root = pytest.mark.skipif(
 _numbers = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
+# Where ``ip netns exec`` looks for what a namespace has instead of the files in /etc.
+_CONFIGURATION = Path("/etc/netns")
 
 
 class Namespace:
@@ -34,6 +38,12 @@ class Namespace:
         )
         assert done.returncode == 0, f"{argv}: {done.stderr}{done.stdout}"
         return done.stdout
+
+    def configure(self, file: str, text: str) -> None:
+        """What commands that run inside see as a file of /etc."""
+        folder = _CONFIGURATION / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text)
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -74,3 +84,7 @@ def namespace() -> Iterator[Namespace]:
         yield made
     finally:
         subprocess.run(["ip", "netns", "delete", name], check=True)
+        shutil.rmtree(_CONFIGURATION / name, ignore_errors=True)
+        # Other tests may have theirs in it.
+        with contextlib.suppress(OSError):
+            _CONFIGURATION.rmdir()

@@ -1,9 +1,11 @@
-"""A resolver that answers as a test tells it to, and what became of its answers."""
+"""Resolvers that answer as a test tells them to, and what became of their answers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution
 from zope.interface import implementer
 
@@ -51,6 +53,26 @@ class Scripted:
         if self.complete:
             receiver.resolutionComplete()
         return resolution
+
+
+class Hosts(Scripted):
+    """Answers by name.
+
+    :param addresses: as text, in their order.
+    """
+
+    def __init__(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self.addresses = addresses
+
+    def resolveHostName(
+        self, receiver: Any, hostName: str, portNumber: int = 0, *args: Any, **kwargs: Any
+    ) -> Any:
+        self.answers = tuple(
+            (IPv6Address if ":" in address else IPv4Address)("TCP", address, portNumber)
+            for address in self.addresses.get(hostName.removesuffix("."), ())
+        )
+        return super().resolveHostName(receiver, hostName, portNumber, *args, **kwargs)
 
 
 class Tried:

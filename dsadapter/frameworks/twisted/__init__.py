@@ -9,10 +9,17 @@ if TYPE_CHECKING:
     from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
     from dsadapter.frameworks.twisted.datagram import DualStackDatagramEndpoint
     from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
+    from dsadapter.frameworks.twisted.web import DualStackAgentEndpointFactory
 
-__all__ = ["DualStackClientEndpoint", "DualStackDatagramEndpoint", "DualStackServerEndpoint"]
+__all__ = [
+    "DualStackAgentEndpointFactory",
+    "DualStackClientEndpoint",
+    "DualStackDatagramEndpoint",
+    "DualStackServerEndpoint",
+]
 
 _MODULES = {
+    "DualStackAgentEndpointFactory": "web",
     "DualStackClientEndpoint": "connecting",
     "DualStackDatagramEndpoint": "datagram",
     "DualStackServerEndpoint": "endpoints",

@@ -1,5 +1,5 @@
-"""A web server on the endpoint string that is the argument: its page says who asks, and by which
-HTTP. One JSON line has the port.
+"""A web server on the endpoint strings that are the arguments: its page says who asks, and by which
+HTTP. One JSON line for each string has the port.
 """
 
 from __future__ import annotations
@@ -30,5 +30,6 @@ def listening(port: Any) -> None:
 
 
 log.startLogging(sys.stderr, setStdout=False)
-serverFromString(reactor, sys.argv[1]).listen(Site(Page())).addCallback(listening)
+for description in sys.argv[1:]:
+    serverFromString(reactor, description).listen(Site(Page())).addCallback(listening)
 reactor.run()

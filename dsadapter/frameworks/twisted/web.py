@@ -1,0 +1,96 @@
+"""HTTP clients: how ``twisted.web.client.Agent``, and what is built on it, connects.
+
+Imported when it is asked for, not before: twisted.web takes its time.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.web.client import URI, BrowserLikePolicyForHTTPS  # noqa: TID251
+from twisted.web.error import SchemeNotSupported  # noqa: TID251
+from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS  # noqa: TID251
+from zope.interface import implementer
+
+from dsadapter.addressing.hosts import canonical_host
+from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
+
+__all__ = ["DualStackAgentEndpointFactory"]
+
+_PLAIN = (b"http", b"ws")
+_TLS = (b"https", b"wss")
+# Older releases take the global reactor's.
+_TAKES_CLOCK = "clock" in inspect.signature(wrapClientTLS).parameters
+
+
+@implementer(IAgentEndpointFactory)
+class DualStackAgentEndpointFactory:
+    """Connects the requests of an ``Agent`` by :class:`DualStackClientEndpoint`, and those to
+    ``https`` by TLS over it, verified for the host of the URI: the name without a trailing dot
+    (RFC 6066, section 3), or the canonical address, so that a mapped literal is verified as IPv4.
+
+    ``Agent.usingEndpointFactory(reactor, DualStackAgentEndpointFactory(reactor))`` is the agent.
+
+    :param reactor: the reactor to connect with.
+    :param policyForHTTPS: an ``IPolicyForHTTPS``; by default a ``BrowserLikePolicyForHTTPS``, which
+        trusts whom the system trusts.
+    :param options: what :class:`DualStackClientEndpoint` takes beside the reactor, host and port.
+    :raises ValueError: naming the offending value and the form to use.
+    """
+
+    def __init__(
+        self, reactor: Any, policyForHTTPS: IPolicyForHTTPS | None = None, **options: Any
+    ) -> None:
+        policy = BrowserLikePolicyForHTTPS() if policyForHTTPS is None else policyForHTTPS
+        if not IPolicyForHTTPS.providedBy(policy):
+            raise ValueError(
+                f"policyForHTTPS {policyForHTTPS!r} is not an IPolicyForHTTPS, such as "
+                f"BrowserLikePolicyForHTTPS(trustRoot)"
+            )
+        # What is wrong with an option is told now, not at each request.
+        DualStackClientEndpoint(reactor, "localhost", 80, **options)
+        self._reactor = reactor
+        self._policyForHTTPS = policy
+        self._options = options
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """The endpoint for one request; called by the agent.
+
+        A host that is refused fails the connect, so that a request is always a Deferred: with a
+        ``ValueError`` that names it.
+
+        :raises SchemeNotSupported: for a scheme that is not one of HTTP or WebSocket.
+        """
+        if uri.scheme not in (*_PLAIN, *_TLS):
+            raise SchemeNotSupported(f"Unsupported scheme: {uri.scheme!r}")
+        try:
+            host = canonical_host(_host(uri))
+            endpoint = DualStackClientEndpoint(self._reactor, host, uri.port, **self._options)
+        except ValueError as error:
+            return _FailingEndpoint(error)
+        if uri.scheme in _PLAIN:
+            return endpoint
+        name = host.partition("%")[0].removesuffix(".")
+        creator = self._policyForHTTPS.creatorForNetloc(name.encode("ascii"), uri.port)
+        settings = {"clock": self._reactor} if _TAKES_CLOCK else {}
+        return wrapClientTLS(creator, endpoint, **settings)
+
+
+@implementer(IStreamClientEndpoint)
+class _FailingEndpoint:
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        return fail(self._error)
+
+
+def _host(uri: URI) -> str:
+    host = uri.host.decode("ascii")
+    # In a URI the percent sign before a zone id is encoded (RFC 6874, section 2).
+    address, _, zone = host.partition("%25")
+    return f"{address}%{zone}" if zone else host

@@ -235,7 +235,8 @@ class Question:
 def _canonical_sockaddr(host: str, port: int, scope_id: int | str) -> SocketAddress:
     """A scope id survives, in whichever of its places a resolver has put it."""
     host = unmap_text(host)
-    if not is_ipv4(host) and parse_ipv6(host) is None:
+    valid = parse_ipv6(host) is not None if ":" in host else is_ipv4(host)
+    if not valid:
         raise ValueError(f"{host!r} is not an address")
     if scope_id and ":" in host and "%" not in host:
         zone = if_indextoname(scope_id) if isinstance(scope_id, int) else scope_id

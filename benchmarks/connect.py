@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import network
 from benchmarks.processes import Worker, one_cpu_apart
-from benchmarks.rounds import BEYOND, RATIO, SPEEDUP, Samples, interleave
+from benchmarks.rounds import RATIO, SPEEDUP, Samples, interleave
 from benchmarks.table import Table, Target
 
 PACKAGES = ("trio", "aiohappyeyeballs")
@@ -29,8 +29,12 @@ _DELAY = "the attempt delay"
 _ATTEMPT_DELAY = 250.0
 _NEW_NAME = "{}.server.test"
 _KNOWN_NAME = "server.test"
-_AGAIN = "again, live {}"
-_DIRECT = ("name of one {} address", "{} address")
+_AGAIN = "again, {}"
+_BY_NAME = "a name of one address, {}"
+_BY_ADDRESS = "the address, {}"
+_FAR = "far away"
+_PLACES = {_FAR: network.FAR, "on this machine": network.LIVE}
+_ONE_WAY = 0.0025
 _PORT = 80
 _NUMBERS = (1, 3, 8)
 _OTHER = {"ipv6": "ipv4", "ipv4": "ipv6"}
@@ -69,21 +73,26 @@ class _Client:
 
 
 def _first_byte(rounds: int | None) -> Iterator[Table]:
-    if reason := network.why_not():
-        yield Table(
-            "First byte past dead addresses",
-            "Milliseconds from the call to the first byte.",
-            Samples(),
-            "ms",
-            skipped=reason,
-        )
-        return
     with ExitStack() as stack:
-        prefix = stack.enter_context(network.network())
+        try:
+            prefix = stack.enter_context(network.network())
+        except network.UnavailableError as reason:
+            yield Table(
+                "First byte past dead addresses, connecting again, many connections at once",
+                "Time from the call to the first byte.",
+                Samples(),
+                "ms",
+                skipped=str(reason),
+            )
+            return
         cpus = stack.enter_context(one_cpu_apart())
-        live = network.LIVE.values()
-        server = Worker("connect_server.py", str(_PORT), "!", *live, prefix=prefix)
+        served = (*network.LIVE.values(), *network.NEAR.values())
+        server = Worker("connect_server.py", str(_PORT), "!", *served, prefix=prefix)
         stack.enter_context(server).answer()
+        wire = Worker(
+            "connect_wire.py", network.WIRE, str(_ONE_WAY), *network.FAR.values(), prefix=prefix
+        )
+        stack.enter_context(wire).answer()
         clients = {
             name: _Client(
                 stack.enter_context(Worker("connect_client.py", name, cpus=cpus, prefix=prefix))
@@ -133,30 +142,34 @@ def _silent(clients: Mapping[str, _Client], dead: str, rounds: int) -> Table:
 def _second(client: _Client, rounds: int) -> Table:
     samples = Samples()
     subjects: dict[str, Callable[[], float]] = {}
-    for dead, family in _OTHER.items():
-        live = network.LIVE[family]
-        addresses = [*network.silent(dead, _NUMBERS[-1]), live]
-        name = f"{dead}.{_KNOWN_NAME}"
-        first = client.first_byte(addresses, name)
-        if first < _ATTEMPT_DELAY:
-            raise RuntimeError(f"silent addresses have cost {first} ms only")
-        again, *direct = (label.format(_FAMILIES[family]) for label in (_AGAIN, *_DIRECT))
-        subjects[again] = partial(client.first_byte, addresses, name)
-        subjects[direct[0]] = partial(client.first_byte, [live], f"direct.{name}")
-        subjects[direct[1]] = partial(client.first_byte, [live], live)
+    for place, hosts in _PLACES.items():
+        for dead, family in _OTHER.items():
+            live = hosts[family]
+            addresses = [*network.silent(dead, _NUMBERS[-1]), live]
+            name = f"{live}.{_KNOWN_NAME}".replace(":", "-")
+            first = client.first_byte(addresses, name)
+            if first < _ATTEMPT_DELAY:
+                raise RuntimeError(f"silent addresses have cost {first} ms only")
+            where = f"{_FAMILIES[family]} {place}"
+            subjects[_AGAIN.format(where)] = partial(client.first_byte, addresses, name)
+            subjects[_BY_NAME.format(where)] = partial(client.first_byte, [live], f"one.{name}")
+            subjects[_BY_ADDRESS.format(where)] = partial(client.first_byte, [live], live)
     interleave(subjects, rounds, samples)
     table = Table(
         "Connecting again past addresses that are silent",
         f"The same with names of {_NUMBERS[-1]} silent addresses that have been connected to once "
         "before, against direct connections to the live address, by a name of nothing else and by "
-        "the address itself.",
+        f"the address itself; {_FAR} is a round trip of {2e3 * _ONE_WAY:g} ms away.",
         samples,
         "ms",
     )
-    for family in _FAMILIES.values():
-        for direct in _DIRECT:
-            table.compare(_AGAIN.format(family), direct.format(family), RATIO, Target(1.2))
-            table.compare(_AGAIN.format(family), direct.format(family), BEYOND)
+    for place in _PLACES:
+        # Where nothing is far, all time is the processor's.
+        target = Target(1.2) if place == _FAR else None
+        for family in _FAMILIES.values():
+            for direct in (_BY_NAME, _BY_ADDRESS):
+                subject, peer = (each.format(f"{family} {place}") for each in (_AGAIN, direct))
+                table.compare(subject, peer, RATIO, target)
     return table
 
 

@@ -7,10 +7,17 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 # The prefixes of documentation (RFC 5737, RFC 3849): here they lead nowhere else.
 LIVE = {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1"}
 """Addresses to serve on."""
+NEAR = {"ipv4": "203.0.113.1", "ipv6": "2001:db8:2::1"}
+"""Addresses to serve on at the end of the long wire."""
+FAR = {"ipv4": "203.0.113.2", "ipv6": "2001:db8:2::2"}
+"""Where these are seen at its other end."""
+WIRE = "wire"
+"""The TUN device of the long wire."""
 _REFUSING = {"ipv4": "192.0.2.{}", "ipv6": "2001:db8::{}"}
 _SILENT = {"ipv4": "198.51.100.{}", "ipv6": "2001:db8:1::{}"}
 _COMMANDS = """
@@ -24,16 +31,15 @@ link set hole arp off up
 link set bottom up
 address add 198.51.100.1/24 dev hole
 address add 2001:db8:1::1/64 dev hole nodad
+tuntap add dev wire mode tun
+link set wire up
+address add 203.0.113.1/24 dev wire
+address add 2001:db8:2::1/64 dev wire nodad
 """
 
 
-def why_not() -> str | None:
-    """Why there can't be such a network; None if there can."""
-    if not hasattr(os, "geteuid") or os.geteuid():
-        return "network namespaces, where addresses may be silent, need root"
-    if shutil.which("ip") is None:
-        return "network namespaces, where addresses may be silent, need the command ip (iproute2)"
-    return None
+class UnavailableError(Exception):
+    """There can't be such a network here; says why."""
 
 
 def refusing(family: str, number: int) -> list[str]:
@@ -50,14 +56,30 @@ def silent(family: str, number: int) -> list[str]:
 def network() -> Iterator[list[str]]:
     """A network namespace while it lasts: the words to put before a command to run inside it.
 
-    :raises subprocess.CalledProcessError: if this machine refuses to make one.
+    :raises UnavailableError: if this machine or this user can't have one.
     """
+    if reason := _missing():
+        raise UnavailableError(f"a network of the benchmark's own, in a namespace, needs {reason}")
     name = f"dsadapter-benchmark-{os.getpid()}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
+    _ip("netns", "add", name)
     try:
-        subprocess.run(
-            ["ip", "-n", name, "-batch", "-"], check=True, input=_COMMANDS.strip(), text=True
-        )
+        _ip("-n", name, "-batch", "-", given=_COMMANDS.strip())
         yield ["ip", "netns", "exec", name]
     finally:
-        subprocess.run(["ip", "netns", "delete", name], check=True)
+        _ip("netns", "delete", name)
+
+
+def _missing() -> str | None:
+    if not hasattr(os, "geteuid") or os.geteuid():
+        return "root"
+    if shutil.which("ip") is None:
+        return "the command ip (iproute2)"
+    if not Path("/dev/net/tun").exists():
+        return "/dev/net/tun"
+    return None
+
+
+def _ip(*words: str, given: str = "") -> None:
+    done = subprocess.run(["ip", *words], check=False, input=given, capture_output=True, text=True)
+    if done.returncode:
+        raise UnavailableError(f"ip {' '.join(words)}: {' '.join(done.stderr.split())}")

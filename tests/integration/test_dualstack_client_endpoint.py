@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -172,14 +172,22 @@ def test_a_name_without_an_address_is_a_lookup_error(reactor: Reactor) -> None:
         connect(reactor, "nowhere.invalid", 80)
 
 
-def test_cancelling_closes_what_is_under_way(reactor: Reactor) -> None:
-    # A full backlog does not answer.
+@contextmanager
+def not_answering() -> Iterator[socket.socket]:
+    """A listener whose backlog is full, and which answers no more."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
-        number = silent.getsockname()[1]
         filling = [socket.socket() for _ in range(4)]
         for filler in filling:
             filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", number))
+            filler.connect_ex(silent.getsockname())
+        yield silent
+        for filler in filling:
+            filler.close()
+
+
+def test_cancelling_closes_what_is_under_way(reactor: Reactor) -> None:
+    with not_answering() as silent:
+        number = silent.getsockname()[1]
         before = open_descriptors()
         connecting = DualStackClientEndpoint(reactor, "127.0.0.1", number).connect(ClientFactory())
         reactor.iterate(0)
@@ -192,8 +200,48 @@ def test_cancelling_closes_what_is_under_way(reactor: Reactor) -> None:
         with pytest.raises(error.TimeoutError, match="no answer"):
             connect(reactor, "127.0.0.1", number, timeout=0.05)
         assert open_descriptors() == before
-        for filler in filling:
-            filler.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_what_has_connected_at_once_is_not_told_at_once_and_can_be_cancelled(
+    reactor: Reactor, server: Any, host: str
+) -> None:
+    before = open_descriptors()
+    endpoint = DualStackClientEndpoint(reactor, host, server.getHost().port)
+    connecting = endpoint.connect(ClientFactory())
+    assert not connecting.called
+    assert len(open_descriptors() - before) == 1
+    connecting.cancel()
+    with pytest.raises(error.ConnectingCancelledError):
+        reactor.result_of(connecting)
+    # The server still has to notice.
+    reactor.until(lambda: open_descriptors() == before)
+
+
+def test_late_answers_are_answers(reactor: Reactor) -> None:
+    with not_answering() as accepting, not_answering() as refusing:
+        accepted, refused = (
+            DualStackClientEndpoint(reactor, *silent.getsockname()).connect(ClientFactory())
+            for silent in (accepting, refusing)
+        )
+        reactor.iterate(0)
+        assert not accepted.called
+        assert not refused.called
+        refusing.close()
+        accepting.setblocking(False)
+        waiting = []
+        # The kernel asks again after a second.
+        while not accepted.called:
+            reactor.iterate(0.05)
+            with suppress(BlockingIOError):
+                waiting.append(accepting.accept()[0])
+        client = reactor.result_of(accepted)
+        assert client.transport.getPeer().port == accepting.getsockname()[1]
+        with pytest.raises(error.ConnectionRefusedError):
+            reactor.result_of(refused)
+        close(reactor, client)
+        for each in waiting:
+            each.close()
 
 
 def test_one_endpoint_connects_many_times(reactor: Reactor, server: Any) -> None:

@@ -159,7 +159,7 @@ def _second(client: _Client, rounds: int) -> Table:
         "Connecting again past addresses that are silent",
         f"The same with names of {_NUMBERS[-1]} silent addresses that have been connected to once "
         "before, against direct connections to the live address, by a name of nothing else and by "
-        f"the address itself; {_FAR} is a round trip of {2e3 * _ONE_WAY:g} ms away.",
+        f"the address itself; {_FAR} means a round trip of {2e3 * _ONE_WAY:g} ms.",
         samples,
         "ms",
     )
@@ -227,8 +227,8 @@ def _at_once(clients: Mapping[str, _Client], rounds: int) -> Table:
     interleave({_CLIENTS[name]: sampled(name) for name in _CLIENTS}, rounds, samples)
     table = Table(
         f"{_AT_ONCE:,} connections at once",
-        f"CPU time a connection of {_AT_ONCE:,} that are begun in one turn of the event loop, to a "
-        "name of one IPv6 address that is silent and a live IPv4 one, until all have got their "
+        f"CPU time per connection of {_AT_ONCE:,} that are begun in one turn of the event loop, to "
+        "names of one IPv6 address that is silent and a live IPv4 one, until all have got their "
         "byte and are closed; the connections that failed, and the descriptors that are left.",
         samples,
         "µs",

@@ -97,6 +97,16 @@ def start_connecting(
     return sock
 
 
+def is_connected(sock: socket.socket) -> bool:
+    """Whether an attempt has succeeded already; False if it is under way or has just failed."""
+    try:
+        # Not the canonical one, which nobody reads.
+        _getpeername(sock)
+    except OSError:
+        return False
+    return True
+
+
 def has_connected(sock: socket.socket) -> bool:
     """Whether an attempt has succeeded; False while it is under way.
 
@@ -107,13 +117,7 @@ def has_connected(sock: socket.socket) -> bool:
     """
     if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise OSError(error, os.strerror(error))
-    return is_connected(sock)
-
-
-def is_connected(sock: socket.socket) -> bool:
-    """Whether an attempt that is not known to have failed has succeeded."""
     try:
-        # Not the canonical one, which nobody reads.
         _getpeername(sock)
     except OSError as unconnected:
         if unconnected.errno == errno.ENOTCONN:

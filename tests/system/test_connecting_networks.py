@@ -183,8 +183,10 @@ class Client:
 
 
 @contextlib.contextmanager
-def client(network: Network, way: str, reactor: str = "epoll") -> Iterator[Client]:
-    prefix = (*network.near.prefix, "prlimit", f"--nofile={DESCRIPTORS}")
+def client(
+    network: Network, way: str, reactor: str = "epoll", descriptors: int = DESCRIPTORS
+) -> Iterator[Client]:
+    prefix = (*network.near.prefix, "prlimit", f"--nofile={descriptors}")
     with running(CLIENT, reactor, way, prefix=prefix) as program:
         yield Client(program)
 
@@ -327,6 +329,16 @@ def test_a_thousand_connections_at_once(
         assert "failures" not in answer
         assert answer["attempts"] >= 1000 * (2 if port in IPV4_ONLY else 1)
         assert 1000 <= answer["descriptors"] < 1050
+
+
+@pytest.mark.parametrize("host", ["both.example", FAR4])
+def test_more_connections_than_descriptors(network: Network, host: str) -> None:
+    # Twisted's hostname resolver never answers when getaddrinfo runs out of descriptors.
+    with client(network, "argument", descriptors=100) as connecting:
+        answer = connecting.ask(host=host, port=BOTH.nginx, count=200)
+        assert 100 < answer["failures"] < 200
+        assert "Too many open files" in answer["text"]
+        assert connecting.ask(host=host, port=BOTH.nginx)["pages"]
 
 
 @pytest.mark.parametrize("way", WAYS)

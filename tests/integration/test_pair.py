@@ -30,7 +30,8 @@ V6ONLY = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 def without_dual_stack() -> Iterator[None]:
     """As on a system whose IPv6 sockets are always v6-only, such as OpenBSD.
 
-    Linux can't be made one: a seccomp filter does not see the value of an option.
+    Only a process can really be made one, for good; ``tests/system/test_fallback_machines.py`` has
+    such ones.
     """
     set_v6only = listening.set_v6only
 

@@ -30,6 +30,12 @@ older_pyopenssl_api = pytest.mark.filterwarnings(
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
+_KEY_USES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+
 class Issued(NamedTuple):
     """A certificate with its private key."""
 
@@ -62,8 +68,19 @@ def issue(name: str, issuer: Issued | None = None, *hosts: str, key: Key | None 
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=30))
         .add_extension(x509.BasicConstraints(not hosts, None), critical=True)
+        # What CPython 3.13 and newer insist on (RFC 5280, section 4.2.1).
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                (issuer.key if issuer else key).public_key()
+            ),
+            critical=False,
+        )
     )
-    if hosts:
+    if not hosts:
+        uses = dict.fromkeys(_KEY_USES, False) | {"key_cert_sign": True, "crl_sign": True}
+        builder = builder.add_extension(x509.KeyUsage(**uses), critical=True)
+    else:
         names = x509.SubjectAlternativeName([_general_name(each) for each in hosts])
         builder = builder.add_extension(names, critical=False)
     return Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)

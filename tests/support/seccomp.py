@@ -2,9 +2,11 @@
 filter.
 
     python seccomp.py [--deny-family FAMILY=ERRNO] [--deny-option LEVEL,OPTION=ERRNO]
-        [--deny-call NAME=ERRNO] -- COMMAND...
+        [--deny-clearing LEVEL,OPTION=ERRNO] [--deny-call NAME=ERRNO] -- COMMAND...
 
-The filter is set with ``prctl(2)`` and inherited; it needs no privileges.
+The filter is inherited; it needs no privileges. A filter can't see the value that an option is set
+to, so ``--deny-clearing`` has the kernel ask a process beside the command, which reads its memory
+(``seccomp_unotify(2)``): that takes root.
 """
 
 from __future__ import annotations
@@ -12,25 +14,33 @@ from __future__ import annotations
 import argparse
 import ctypes
 import errno
+import fcntl
 import os
 import platform
+import signal
 import struct
 import sys
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
-PR_SET_SECCOMP = 22
-SECCOMP_MODE_FILTER = 2
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
 SECCOMP_RET_ERRNO = 0x00050000
+SECCOMP_RET_USER_NOTIF = 0x7FC00000
 SECCOMP_RET_ALLOW = 0x7FFF0000
 BPF_LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 BPF_JUMP_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 BPF_RETURN = 0x06  # BPF_RET | BPF_K
+# ioctl(2) of a listener: with a struct seccomp_notif, and with a struct seccomp_notif_resp.
+NOTIFICATION, RECEIVE = struct.Struct("=QIIiIQ6Q"), 0xC0502100
+RESPONSE, SEND = struct.Struct("=QqiI"), 0xC0182101
+SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
 # Offsets in struct seccomp_data; the low halves of the arguments on a little-endian machine.
 NUMBER = 0
 ARGUMENT = 16
-# socket, setsockopt
-SYSCALLS = {"x86_64": (41, 54), "aarch64": (198, 208)}
+# socket, setsockopt, seccomp
+SYSCALLS = {"x86_64": (41, 54, 317), "aarch64": (198, 208, 277)}
 CALLS = {"x86_64": {"recvmmsg": 299}, "aarch64": {"recvmmsg": 243}}
 
 
@@ -42,9 +52,10 @@ def without(*denials: str) -> tuple[str, ...]:
 def _program(
     families: list[tuple[int, int]],
     options: list[tuple[int, int, int]],
+    clearings: list[tuple[int, int, int]],
     calls: list[tuple[str, int]],
 ) -> list[bytes]:
-    socket_number, setsockopt_number = SYSCALLS[platform.machine()]
+    socket_number, setsockopt_number, _ = SYSCALLS[platform.machine()]
     code: list[tuple[int, int, int, int]] = []
     for family, error in families:
         code += [
@@ -54,7 +65,9 @@ def _program(
             (BPF_JUMP_EQUAL, 0, 1, family),
             (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | error),
         ]
-    for level, option, error in options:
+    refused = [(level, option, SECCOMP_RET_ERRNO | error) for level, option, error in options]
+    asked = [(level, option, SECCOMP_RET_USER_NOTIF) for level, option, _ in clearings]
+    for level, option, action in (*refused, *asked):
         code += [
             (BPF_LOAD, 0, 0, NUMBER),
             (BPF_JUMP_EQUAL, 0, 5, setsockopt_number),
@@ -62,7 +75,7 @@ def _program(
             (BPF_JUMP_EQUAL, 0, 3, level),
             (BPF_LOAD, 0, 0, ARGUMENT + 16),
             (BPF_JUMP_EQUAL, 0, 1, option),
-            (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | error),
+            (BPF_RETURN, 0, 0, action),
         ]
     for call, error in calls:
         code += [
@@ -74,24 +87,59 @@ def _program(
     return [struct.pack("=HBBI", *instruction) for instruction in code]
 
 
-def _install(program: list[bytes]) -> None:
+def _install(program: list[bytes], flags: int) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     instructions = ctypes.create_string_buffer(b"".join(program))
     descriptor = struct.pack("@HP", len(program), ctypes.addressof(instructions))
     filter_ = ctypes.create_string_buffer(descriptor)
-    for arguments in (
-        (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-        (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(filter_), 0, 0),
-    ):
-        if libc.prctl(*arguments):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+    if not libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        seccomp = SYSCALLS[platform.machine()][2]
+        done: int = libc.syscall(seccomp, SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(filter_))
+        if done >= 0:
+            return done
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number))
+
+
+def _supervise(listener: int, clearings: list[tuple[int, int, int]]) -> None:
+    """Decide, in a process of its own that ends with this one, what the kernel asks."""
+    parent = os.getpid()
+    if os.fork():
+        os.close(listener)
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+    # Whoever reads what the command writes waits for the end of all its writers.
+    for descriptor in (0, 1, 2):
+        os.close(descriptor)
+    errors = {(level, option): error for level, option, error in clearings}
+    while True:
+        notification = bytearray(NOTIFICATION.size)
+        try:
+            fcntl.ioctl(listener, RECEIVE, notification)
+            call, process, *_, level, option, value, length, _ = NOTIFICATION.unpack(notification)
+            with open(f"/proc/{process}/mem", "rb") as memory:
+                memory.seek(value)
+                cleared = not any(memory.read(length))
+            answer = (0, -errors[level, option], 0)
+            fcntl.ioctl(
+                listener,
+                SEND,
+                RESPONSE.pack(
+                    call, *(answer if cleared else (0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE))
+                ),
+            )
+        except FileNotFoundError:
+            # The process has gone.
+            continue
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--deny-family", action="append", default=[])
     parser.add_argument("--deny-option", action="append", default=[])
+    parser.add_argument("--deny-clearing", action="append", default=[])
     parser.add_argument("--deny-call", action="append", default=[])
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
@@ -99,17 +147,24 @@ def main() -> None:
     for denial in arguments.deny_family:
         family, _, name = denial.partition("=")
         families.append((int(family), getattr(errno, name)))
-    options = []
-    for denial in arguments.deny_option:
-        option, _, name = denial.partition("=")
-        level, _, number = option.partition(",")
-        options.append((int(level), int(number), getattr(errno, name)))
+    options = [_option(denial) for denial in arguments.deny_option]
+    clearings = [_option(denial) for denial in arguments.deny_clearing]
     calls = []
     for denial in arguments.deny_call:
         call, _, name = denial.partition("=")
         calls.append((call, getattr(errno, name)))
-    _install(_program(families, options, calls))
+    program = _program(families, options, clearings, calls)
+    if clearings:
+        _supervise(_install(program, SECCOMP_FILTER_FLAG_NEW_LISTENER), clearings)
+    else:
+        _install(program, 0)
     os.execvp(arguments.command[0], arguments.command)
+
+
+def _option(denial: str) -> tuple[int, int, int]:
+    option, _, name = denial.partition("=")
+    level, _, number = option.partition(",")
+    return int(level), int(number), getattr(errno, name)
 
 
 if __name__ == "__main__":

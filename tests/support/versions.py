@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 import pytest
@@ -13,6 +14,7 @@ from twisted.protocols.ftp import FTP
 _INSTALLED = f"Twisted {twisted.__version__}"
 CONCH_LOGS_USERS_IN = twisted.version >= Version("Twisted", 23, 8, 0)
 SERVES_DIRECTORIES = hasattr(endpoints, "wrapServerTLS")
+TESTS_IPV6_MULTICAST = importlib.util.find_spec("twisted.internet._multicast") is not None
 FTP_SPEAKS_IPV6 = hasattr(FTP, "ftp_EPSV")
 
 

@@ -2,61 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.machines import (
+    NO_IPV4,
+    NO_IPV6,
+    NO_IPV6_BY_A_SANDBOX,
+    NO_OPTION,
+    WITNESS,
+    first,
+    listeners,
+    reported,
+    switch_off_ipv6,
+)
 from support.namespaces import Namespace, namespace, needs_root
-from support.processes import Server, running, running_command
+from support.processes import running, running_command
 from support.seccomp import without
 
 from dsadapter.policy import FALLBACKS
 
-WITNESS = Path(__file__).parents[1] / "integration" / "servers" / "witness.py"
 NOBODY = 65534
 AF_INET = int(socket.AF_INET)
 AF_INET6 = int(socket.AF_INET6)
-ASK = """
-import socket, sys
-family, kind, proto, _, address = socket.getaddrinfo(sys.argv[1], int(sys.argv[2]))[0]
-with socket.socket(family, socket.SOCK_STREAM) as client:
-    client.connect(address)
-    client.sendall(b"report")
-    sys.stdin.readline()
-"""
-
-
-def first(server: Server, key: str) -> dict[str, Any]:
-    while True:
-        event = server.event()
-        if key in event:
-            return event
-
-
-@contextlib.contextmanager
-def asked(host: str, port: int, prefix: tuple[str, ...] = ()) -> Iterator[None]:
-    """A client that asks the witness for its report and stays."""
-    with running_command([*prefix, sys.executable, "-c", ASK, host, str(port)]) as client:
-        yield
-        client.say("done")
-
-
-def reported(server: Server, host: str, port: int, prefix: tuple[str, ...] = ()) -> dict[str, Any]:
-    with asked(host, port, prefix):
-        return first(server, "built_with")
-
-
-def listeners(place: Namespace | None, port: int) -> list[str]:
-    command = ["ss", "-H", "-ltn", f"sport = :{port}"]
-    prefix = place.prefix if place else ()
-    with running_command([*prefix, *command]) as ss:
-        ss.process.wait(timeout=60)
-        return ss.stop().splitlines()
 
 
 @needs_root
@@ -97,8 +68,7 @@ def test_a_refused_privileged_port_is_named() -> None:
 @needs_root
 def test_IPv6_switched_off_by_sysctl_still_serves_IPv4_through_one_socket() -> None:
     with namespace() as place:
-        for scope in ("all", "default", "lo"):
-            place.run("sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1")
+        switch_off_ipv6(place)
         with running(WITNESS, "epoll", "dualstack:0", "0", prefix=place.prefix) as server:
             port = first(server, "port")["port"]
             assert len(listeners(place, port)) == 1
@@ -205,10 +175,6 @@ def test_where_neither_family_can_be_had_the_error_says_so(interface: str, fallb
         assert f"fallback={fallback} can't be had either" in said
 
 
-NO_IPV6 = f"--deny-family={AF_INET6}=EAFNOSUPPORT"
-NO_IPV6_BY_A_SANDBOX = f"--deny-family={AF_INET6}=EPERM"
-NO_IPV4 = f"--deny-family={AF_INET}=EAFNOSUPPORT"
-NO_OPTION = f"--deny-option={int(socket.IPPROTO_IPV6)},{socket.IPV6_V6ONLY}=EINVAL"
 SERVED = {"ipv4": ["127.0.0.1"], "ipv6": ["::1"], "pair": ["127.0.0.1", "::1"]}
 UNREACHABLE = {"ipv4": "::1", "ipv6": "127.0.0.1"}
 
@@ -292,8 +258,7 @@ def test_a_held_port_is_an_error_whatever_the_fallback(fallback: str) -> None:
 @needs_root
 def test_IPv6_switched_off_leaves_localhost_its_IPv4_half() -> None:
     with namespace() as place:
-        for scope in ("all", "default", "lo"):
-            place.run("sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1")
+        switch_off_ipv6(place)
         description = "dualstack:0:interface=localhost"
         with running(WITNESS, "epoll", description, "0", prefix=place.prefix) as server:
             announced = first(server, "port")

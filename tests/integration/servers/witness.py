@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
-from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
+from twisted.internet import asyncioreactor, epollreactor, main, pollreactor, selectreactor
 
 
 def install_on_uvloop() -> None:
@@ -20,9 +21,28 @@ def install_on_uvloop() -> None:
     asyncioreactor.install(uvloop.new_event_loop())
 
 
+def install_foreign() -> None:
+    """One with port and transport classes of its own."""
+    sys.path.append(str(Path(__file__).parents[2]))
+    from support.foreign_reactor import ForeignReactor
+
+    class Running(ForeignReactor):
+        def run(self) -> None:
+            self.serving = True
+            while self.serving:
+                self.iterate(1)
+
+        def stop(self) -> None:
+            self.serving = False
+
+    reactor = Running()
+    main.installReactor(reactor)
+
+
 INSTALLERS = {
     "asyncio": asyncioreactor.install,
     "epoll": epollreactor.install,
+    "foreign": install_foreign,
     "poll": pollreactor.install,
     "select": selectreactor.install,
     "uvloop": install_on_uvloop,
@@ -57,6 +77,8 @@ class Witness(protocol.Protocol):
     def report(self) -> None:
         transport = self.transport
         handle = transport.getHandle()
+        # Twisted's own transports know theirs.
+        listener = getattr(transport, "server", port)
         say(
             built_with=shown(self.built_with),
             client=list(transport.client),
@@ -70,7 +92,7 @@ class Witness(protocol.Protocol):
             repr=repr(transport),
             tls=bool(transport.TLS),
             transport=[c.__module__ + "." + c.__qualname__ for c in type(transport).__mro__],
-            listened=shown(transport.server.getHost()),
+            listened=shown(listener.getHost()),
         )
 
 
@@ -92,13 +114,15 @@ def logged(event: dict[str, Any]) -> None:
         say(log=text)
 
 
-def listening(port: Any) -> None:
+def listening(opened: Any) -> None:
+    global port
+    port = opened
     if limit := int(sys.argv[3]):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     say(
         port=port.getHost().port,
         host=shown(port.getHost()),
-        interface=port.interface,
+        interface=getattr(port, "interface", None),
         mode=getattr(port, "mode", None),
     )
 
@@ -109,6 +133,7 @@ def refused(failure: Any) -> None:
     reactor.stop()
 
 
+port: Any = None
 factory = Factory()
 factory.noisy = False
 factory.tls = certificate()

@@ -1,0 +1,148 @@
+"""Families that are really missing: on reactors with port classes of their own as on Twisted's, and
+dual-stack sockets that can't be had where both families can."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from support.machines import (
+    NO_DUAL_STACK,
+    NO_IPV4,
+    NO_IPV6,
+    NO_IPV6_BY_A_SANDBOX,
+    NO_OPTION,
+    WITNESS,
+    first,
+    listeners,
+    reported,
+    switch_off_ipv6,
+)
+from support.namespaces import namespace, needs_root
+from support.processes import Server, running
+from support.seccomp import without
+
+HOSTS = {"IPv4Address": "127.0.0.1", "IPv6Address": "::1"}
+MODES = {"ipv4": ["IPv4Address"], "ipv6": ["IPv6Address"], "pair": [*HOSTS], "dual-stack": [*HOSTS]}
+REACTORS = pytest.mark.parametrize("reactor", ["epoll", "foreign"])
+
+
+def announced(server: Server) -> tuple[dict[str, Any], list[str]]:
+    """What the witness says of its port, and the warnings before that."""
+    warnings = []
+    while "port" not in (event := server.event()):
+        assert "refused" not in event, event
+        if "is served by" in event.get("log", ""):
+            warnings.append(event["log"])
+    return event, warnings
+
+
+def serves(server: Server, port: int, mode: str) -> None:
+    """The mode's families are served, with canonical addresses, and no other."""
+    for kind, host in HOSTS.items():
+        if kind in MODES[mode]:
+            report = reported(server, host, port)
+            for name in ("built_with", "peer", "host"):
+                assert report[name] == [kind, host]
+            assert report["client"][0] == report["hostname"] == host
+        else:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((host, port))
+
+
+@pytest.mark.parametrize(
+    ("options", "denial", "mode"),
+    [
+        ("", NO_IPV6, "ipv4"),
+        ("", NO_IPV6_BY_A_SANDBOX, "ipv4"),
+        ("", NO_OPTION, "ipv4"),
+        ("", NO_IPV4, "dual-stack"),
+        (":interface=localhost", NO_IPV6, "ipv4"),
+        (":interface=localhost", NO_IPV4, "ipv6"),
+    ],
+)
+def test_a_reactor_with_its_own_port_classes_falls_back_too(
+    options: str, denial: str, mode: str
+) -> None:
+    description = f"dualstack:0{options}"
+    with running(WITNESS, "foreign", description, "0", prefix=without(denial)) as server:
+        port, warnings = announced(server)
+        assert port["mode"] == mode
+        serves(server, port["port"], mode)
+    if mode == "dual-stack":
+        assert warnings == []
+    else:
+        [warning] = warnings
+        kind = {"ipv4": "IPv4", "ipv6": "IPv6"}[mode]
+        assert f"is served by {kind} only, because no more can be had here (" in warning
+
+
+@pytest.mark.parametrize(
+    ("options", "denial", "text"),
+    [
+        (":fallback=fail", NO_IPV6, "Address family not supported by protocol"),
+        (":fallback=pair", NO_IPV6, "fallback=pair can't be had either: no IPv6 socket"),
+        (":interface=127.0.0.1", NO_IPV4, "no IPv4 socket can be had"),
+    ],
+)
+def test_it_fails_with_the_reason_too(options: str, denial: str, text: str) -> None:
+    description = f"dualstack:0{options}"
+    with running(WITNESS, "foreign", description, "0", prefix=without(denial)) as server:
+        assert text in first(server, "refused")["refused"]
+
+
+@needs_root
+def test_IPv6_switched_off_leaves_it_one_socket_for_IPv4() -> None:
+    with namespace() as place:
+        switch_off_ipv6(place)
+        with running(WITNESS, "foreign", "dualstack:0", "0", prefix=place.prefix) as server:
+            port, warnings = announced(server)
+            assert (port["mode"], warnings) == ("dual-stack", [])
+            assert len(listeners(place, port["port"])) == 1
+            report = reported(server, "127.0.0.1", port["port"], place.prefix)
+            assert report["peer"] == report["host"] == ["IPv4Address", "127.0.0.1"]
+
+
+@needs_root
+class TestWithoutDualStackSockets:
+    """Both families are there, and ``IPV6_V6ONLY`` can be set but not cleared."""
+
+    @REACTORS
+    @pytest.mark.parametrize("fallback", ["auto", "pair"])
+    def test_two_sockets_take_the_place_of_one(self, reactor: str, fallback: str) -> None:
+        description = f"dualstack:0:fallback={fallback}"
+        prefix = without(NO_DUAL_STACK)
+        with running(WITNESS, reactor, description, "0", prefix=prefix) as server:
+            port, [warning] = announced(server)
+            assert port["mode"] == "pair"
+            listening = {line.split()[3] for line in listeners(None, port["port"])}
+            assert listening == {f"0.0.0.0:{port['port']}", f"[::]:{port['port']}"}
+            serves(server, port["port"], "pair")
+        assert (
+            "[::]:0 is served by two sockets, one for each address family, because no more can be "
+            "had here (IPV6_V6ONLY can't be cleared (Invalid argument)); choose with fallback="
+        ) in warning
+
+    @pytest.mark.parametrize("mode", ["ipv4", "ipv6"])
+    def test_one_family_if_that_was_chosen(self, mode: str) -> None:
+        description = f"dualstack:0:fallback={mode}"
+        prefix = without(NO_DUAL_STACK)
+        with running(WITNESS, "epoll", description, "0", prefix=prefix) as server:
+            port, _ = announced(server)
+            assert port["mode"] == mode
+            serves(server, port["port"], mode)
+
+    def test_an_error_if_that_was_chosen(self) -> None:
+        prefix = without(NO_DUAL_STACK)
+        with running(WITNESS, "epoll", "dualstack:0:fallback=fail", "0", prefix=prefix) as server:
+            refusal = first(server, "refused")["refused"]
+        assert "IPV6_V6ONLY can't be cleared (Invalid argument)" in refusal
+
+    def test_a_datagram_port_is_refused_with_the_remedy(self) -> None:
+        script = WITNESS.with_name("datagram_witness.py")
+        with running(script, "::", "epoll", prefix=without(NO_DUAL_STACK)) as server:
+            event = first(server, "refused")
+        assert event["error"] == "NotDualStackError"
+        assert "IPV6_V6ONLY can't be cleared (Invalid argument)" in event["refused"]
+        assert event["left_open"] == []

@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
 from support.builds import CHECKOUT
 from support.certificates import Authority, Files, issue, older_pyopenssl_api
 from support.environments import clean_environment
@@ -22,6 +24,7 @@ from treq.client import HTTPClient
 from twisted.internet import error, tcp
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import Certificate
 from twisted.internet.testing import MemoryReactor
 from twisted.web.client import (
@@ -41,6 +44,7 @@ from zope.interface.verify import verifyObject
 from dsadapter import hookimpl
 from dsadapter.frameworks.twisted import (
     DualStackAgentEndpointFactory,
+    DualStackClientEndpoint,
     DualStackServerEndpoint,
 )
 from dsadapter.frameworks.twisted.failures import ConnectingError
@@ -320,6 +324,7 @@ class TestHTTPS:
         ("http://both.example:0/", "port 0"),
         ("http://both.example:99999/", "port 99999"),
         ("http:///", "host ''"),
+        ("https://-.example/", "host '-.example'"),
     ],
 )
 def test_a_host_that_is_refused_fails_the_request(
@@ -355,6 +360,35 @@ def test_zone_ids_in_both_spellings(host: bytes, shown: str) -> None:
     factory = DualStackAgentEndpointFactory(MemoryReactor())
     endpoint = factory.endpointForURI(URI.fromBytes(b"ws://" + host + b":8080/"))
     assert repr(endpoint) == f"<DualStackClientEndpoint {shown}:8080>"
+
+
+PRINTABLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="/?#")
+
+
+@given(
+    scheme=st.sampled_from(["http", "https", "ws", "wss"]),
+    host=st.text(PRINTABLE) | st.ip_addresses(v=6).map(lambda address: f"[{address}]"),
+    port=st.just("") | st.integers(0, 99999).map(lambda number: f":{number}"),
+)
+def test_whatever_the_host_is_a_request_has_an_endpoint(scheme: str, host: str, port: str) -> None:
+    factory = DualStackAgentEndpointFactory(MemoryReactor())
+    try:
+        uri = URI.fromBytes(f"{scheme}://{host}{port}/".encode())
+    except ValueError:
+        reject()  # Python takes some brackets for a mistake.
+    assert verifyObject(IStreamClientEndpoint, factory.endpointForURI(uri))
+
+
+@given(
+    address=st.ip_addresses(v=6, network="fe80::/64"),
+    zone=st.from_regex(r"[a-z][a-z0-9.-]{0,14}", fullmatch=True),
+)
+def test_zone_ids_in_any_spelling(address: Any, zone: str) -> None:
+    factory = DualStackAgentEndpointFactory(MemoryReactor())
+    wanted = repr(DualStackClientEndpoint(MemoryReactor(), f"{address}%{zone}", 80))
+    for percent in ("%25", "%"):
+        uri = URI.fromBytes(f"http://[{address}{percent}{zone}]/".encode())
+        assert repr(factory.endpointForURI(uri)) == wanted
 
 
 def test_what_is_wrong_with_an_option_is_told_at_once() -> None:

@@ -85,6 +85,3 @@ def namespace() -> Iterator[Namespace]:
     finally:
         subprocess.run(["ip", "netns", "delete", name], check=True)
         shutil.rmtree(_CONFIGURATION / name, ignore_errors=True)
-        # Other tests may have theirs in it.
-        with contextlib.suppress(OSError):
-            _CONFIGURATION.rmdir()

@@ -1,14 +1,15 @@
-"""A reactor that a test drives turn by turn."""
+"""Reactors that a test drives turn by turn."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
 from twisted.internet.defer import Deferred
-from twisted.internet.epollreactor import EPollReactor
 from twisted.python.failure import Failure
 
 from support.processes import PATIENCE
@@ -39,22 +40,54 @@ class Driven:
         return results[0]  # type: ignore[no-any-return]
 
 
-class Reactor(Driven, EPollReactor):
-    """An epoll reactor that is not the process's and leaves no descriptor behind."""
+class _OwnReactor(Driven):
+    """A reactor that is not the process's and leaves no descriptor behind."""
 
-    def resolve_names(self) -> None:
+    def resolve_names(self: Any) -> None:
         """Start what a running reactor has for its resolver: a pool of threads."""
         self.getThreadPool().start()
 
-    def close(self) -> None:
+    def close(self: Any) -> None:
         self.removeAll()
         for reader in list(self._internalReaders):
             reader.connectionLost(None)
         self._internalReaders.clear()
         for call in self.getDelayedCalls():
             call.cancel()
-        self._poller.close()
         self.getThreadPool().stop() if self.threadpool is not None else None
+
+
+class Reactor(_OwnReactor, epollreactor.EPollReactor):
+    """The one for tests that need no other."""
+
+    def close(self) -> None:
+        super().close()
+        self._poller.close()
+
+
+class PollReactor(_OwnReactor, pollreactor.PollReactor):
+    pass
+
+
+class SelectReactor(_OwnReactor, selectreactor.SelectReactor):
+    pass
+
+
+class AsyncioReactor(_OwnReactor, asyncioreactor.AsyncioSelectorReactor):
+    def __init__(self) -> None:
+        super().__init__(asyncio.new_event_loop())
+
+    def close(self) -> None:
+        super().close()
+        self._asyncioEventloop.close()
+
+
+REACTORS: dict[str, type[_OwnReactor]] = {
+    "epoll": Reactor,
+    "poll": PollReactor,
+    "select": SelectReactor,
+    "asyncio": AsyncioReactor,
+}
 
 
 def open_descriptors() -> set[str]:

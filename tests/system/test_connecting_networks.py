@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from support.certificates import Authority
+from support.environments import clean_environment
 from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
 from support.processes import Server, running, running_command
 from support.programs import until
@@ -63,7 +65,7 @@ class Family(NamedTuple):
 IPV4_ONLY = Family((FAR4,), 8004, 9004)
 IPV6_ONLY = Family((FAR6,), 8006, 9006)
 BOTH = Family((FAR6, FAR4), 8010, 9010)
-NOBODY = 7777
+TLS = 9443
 TWISTED = {
     IPV4_ONLY: f"tcp:{IPV4_ONLY.twisted}:backlog={BACKLOG}",
     IPV6_ONLY: rf"dualstack:{IPV6_ONLY.twisted}:interface=fd00\:1\:\:2:backlog={BACKLOG}",
@@ -90,6 +92,19 @@ http {{{{
         listen [::]:{BOTH.nginx} ipv6only=off backlog={BACKLOG};
         location / {{{{ return 200 "$remote_addr $server_addr nginx"; }}}}
     }}}}
+    server {{{{
+        listen [::]:{TLS} ssl ipv6only=off;
+        server_name both.example;
+        ssl_certificate {{folder}}/name.pem;
+        ssl_certificate_key {{folder}}/name.pem;
+        location / {{{{ return 200 "$remote_addr $server_addr name"; }}}}
+    }}}}
+    server {{{{
+        listen [::]:{TLS} ssl default_server;
+        ssl_certificate {{folder}}/addresses.pem;
+        ssl_certificate_key {{folder}}/addresses.pem;
+        location / {{{{ return 200 "$remote_addr $server_addr address"; }}}}
+    }}}}
 }}}}
 """
 
@@ -102,6 +117,8 @@ pytestmark = [
 class Network(NamedTuple):
     near: Namespace
     far: Namespace
+    root: Path
+    """The certificate of an authority that the client trusts."""
 
 
 def add(place: Namespace, *addresses: str) -> None:
@@ -110,8 +127,7 @@ def add(place: Namespace, *addresses: str) -> None:
         place.run("ip", "address", "add", address + suffix, *extra, "dev", "wire")
 
 
-def add_faults(network: Network) -> None:
-    near, far = network
+def add_faults(near: Namespace, far: Namespace) -> None:
     for faults, via in ((FAULTY4, FAR4), (FAULTY6, FAR6)):
         # Frames to nobody: there is a way, and no answer.
         gone = via.removesuffix("2") + "99"
@@ -140,13 +156,20 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         for address in addresses
     ]
     zone.write_text("\n".join([ZONE, *lines, "]\n"]))
+    authority = Authority.made()
+    for name, hosts in {"name": ["both.example"], "addresses": [FAR4, FAR6]}.items():
+        issued = authority.issue(*hosts)
+        own = issued.pem + authority.intermediate.pem + issued.key_pem()
+        (folder / f"{name}.pem").write_bytes(own)
+    root = folder / "root.pem"
+    root.write_bytes(authority.root.pem)
     configuration = folder / "nginx.conf"
     configuration.write_text(NGINX.format(folder=folder))
     with namespace() as near, namespace() as far, contextlib.ExitStack() as stack:
         connect_namespaces(near, far)
         add(near, OWN4, OWN6, "fe80::1")
         add(far, FAR4, FAR6, LINK_LOCAL)
-        add_faults(Network(near, far))
+        add_faults(near, far)
         near.configure("resolv.conf", f"nameserver {FAR4}\n")
         near.configure("nsswitch.conf", "hosts: files dns\n")
         near.configure("gai.conf", "")
@@ -161,7 +184,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         )
         ports = [family.nginx for family in TWISTED]
         until(lambda: all(str(port) in listening(far) for port in ports), nginx)
-        yield Network(near, far)
+        yield Network(near, far, root)
 
 
 def listening(place: Namespace) -> str:
@@ -183,9 +206,12 @@ class Client:
 
 
 @contextlib.contextmanager
-def client(network: Network, way: str, reactor: str = "epoll") -> Iterator[Client]:
-    prefix = (*network.near.prefix, "prlimit", f"--nofile={DESCRIPTORS}")
-    with running(CLIENT, reactor, way, prefix=prefix) as program:
+def client(
+    network: Network, way: str, reactor: str = "epoll", descriptors: int = DESCRIPTORS
+) -> Iterator[Client]:
+    prefix = (*network.near.prefix, "prlimit", f"--nofile={descriptors}")
+    environment = clean_environment(SSL_CERT_FILE=str(network.root))
+    with running(CLIENT, reactor, way, prefix=prefix, env=environment) as program:
         yield Client(program)
 
 
@@ -329,6 +355,16 @@ def test_a_thousand_connections_at_once(
         assert 1000 <= answer["descriptors"] < 1050
 
 
+@pytest.mark.parametrize("host", ["both.example", FAR4])
+def test_more_connections_than_descriptors(network: Network, host: str) -> None:
+    # Twisted's hostname resolver never answers when getaddrinfo runs out of descriptors.
+    with client(network, "argument", descriptors=100) as connecting:
+        answer = connecting.ask(host=host, port=BOTH.nginx, count=200)
+        assert 100 < answer["failures"] < 200
+        assert "Too many open files" in answer["text"]
+        assert connecting.ask(host=host, port=BOTH.nginx)["pages"]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_an_HTTP_agent(clients: dict[str, Client], way: str) -> None:
     connecting = clients[way]
@@ -341,3 +377,20 @@ def test_an_HTTP_agent(clients: dict[str, Client], way: str) -> None:
     ):
         [said] = connecting.ask(url=f"http://{host}:{port}/")["pages"]
         assert said.split()[1].removeprefix("::ffff:") == peer
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nginx_shows_the_certificate_for_the_name_or_address(
+    clients: dict[str, Client], way: str
+) -> None:
+    connecting = clients[way]
+    for host, said in {
+        "both.example": f"{OWN6} {FAR6} name",
+        "both.example.": f"{OWN6} {FAR6} name",
+        FAR4: f"::ffff:{OWN4} ::ffff:{FAR4} address",
+        f"[::ffff:{FAR4}]": f"::ffff:{OWN4} ::ffff:{FAR4} address",
+        f"[{FAR6}]": f"{OWN6} {FAR6} address",
+    }.items():
+        assert connecting.ask(url=f"https://{host}:{TLS}/")["pages"] == [said]
+    for host in ("a.example", "alias.example", f"[{LINK_LOCAL}%wire]"):
+        assert "VerificationError" in connecting.ask(url=f"https://{host}:{TLS}/")["text"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +99,70 @@ def test_no_address_fails_at_once() -> None:
     assert Schedule(0.25).resolved([]) == [Fail()]
 
 
+class Machine:
+    """A schedule, and what its actions have set going; checks that none contradicts another."""
+
+    def __init__(self, *options: Any) -> None:
+        self.schedule = Schedule(0.25, 0.05, *options)
+        self.known: dict[Any, None] = {}
+        self.tried: list[Any] = []
+        self.running: list[Any] = []
+        self.timer: float | None = None
+        self.winner: Any = None
+        self.over = False
+        self.more = (True, True)
+
+    def resolve(self, addresses: list[Any], more_ipv4: bool, more_ipv6: bool) -> None:
+        self.known |= dict.fromkeys(addresses)
+        self.more = (more_ipv4, more_ipv6)
+        self.act(self.schedule.resolved(list(self.known), more_ipv4, more_ipv6))
+
+    def end(self, address: Any, connected: bool) -> None:
+        self.running.remove(address)
+        if connected:
+            self.act(self.schedule.attempt_connected(address))
+            assert self.winner == address
+        else:
+            self.act(self.schedule.attempt_failed(address))
+
+    def fire(self) -> None:
+        self.timer = None
+        self.act(self.schedule.timer_fired())
+
+    def cancel(self) -> None:
+        self.act(self.schedule.cancelled())
+        self.over = True
+
+    def act(self, actions: list[Any]) -> None:
+        for action in actions:
+            assert not self.over
+            match action:
+                case StartAttempt(address):
+                    assert address not in self.tried
+                    self.tried.append(address)
+                    self.running.append(address)
+                case CloseAttempt(address):
+                    self.running.remove(address)
+                case StartTimer(seconds):
+                    self.timer = seconds
+                case StopTimer():
+                    assert self.timer is not None
+                    self.timer = None
+                case Succeed(address):
+                    self.winner, self.over = address, True
+                case Fail():
+                    assert set(self.tried) == set(self.known)
+                    self.over = True
+
+    def check(self) -> None:
+        if self.over:
+            assert self.running == []
+            assert self.timer is None
+        else:
+            # There is something that can still happen.
+            assert self.running or self.timer is not None or any(self.more)
+
+
 EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just("resolved"), st.lists(st.sampled_from(V6 + V4)), st.booleans()),
@@ -110,60 +175,125 @@ EVENTS = st.lists(
 )
 
 
-@given(EVENTS, st.none() | st.sampled_from(V6 + V4), st.integers(1, 4))
+@given(EVENTS, st.integers(1, 4), st.none() | st.sampled_from(V6 + V4))
 def test_whatever_happens_nothing_is_lost_tried_twice_or_left_open(
-    events: list[Any], preferred: Any, first_family_count: int
+    events: list[Any], first_family_count: int, preferred: Any
 ) -> None:
-    schedule = Schedule(0.25, 0.05, first_family_count, preferred)
-    known: dict[Any, None] = {}
-    tried: list[Any] = []
-    running: list[Any] = []
-    timer = over = more = False
-    winner = None
+    machine = Machine(first_family_count, preferred)
     for kind, *details in [*events, ("resolved", [], False)]:
-        if kind == "resolved":
-            if over or (not more and known):
-                # The resolver has been done before.
-                continue
-            known |= dict.fromkeys(details[0])
-            more = details[1]
-            actions = schedule.resolved(list(known), more, more)
-        elif kind == "timer":
-            if not timer:
-                continue
-            timer = False
-            actions = schedule.timer_fired()
+        if machine.over:
+            break
+        if kind == "resolved" and any(machine.more):
+            machine.resolve(details[0], details[1], details[1])
+        elif kind == "timer" and machine.timer is not None:
+            machine.fire()
         elif kind == "cancelled":
-            actions = schedule.cancelled()
-            over = True
-        elif running:
-            address = running[details[0] % len(running)]
-            running.remove(address)
-            method = "attempt_failed" if kind == "failed" else "attempt_connected"
-            actions = getattr(schedule, method)(address)
-        else:
-            continue
-        for action in actions:
-            if isinstance(action, StartAttempt):
-                assert not over
-                assert action.address not in tried
-                tried.append(action.address)
-                running.append(action.address)
-            elif isinstance(action, CloseAttempt):
-                running.remove(action.address)
-            elif isinstance(action, StartTimer):
-                timer = True
-            elif isinstance(action, StopTimer):
-                assert timer
-                timer = False
-            elif isinstance(action, Succeed):
-                assert winner is None
-                winner, over = action.address, True
+            machine.cancel()
+        elif kind in ("failed", "connected") and machine.running:
+            address = machine.running[details[0] % len(machine.running)]
+            machine.end(address, kind == "connected")
+        machine.check()
+
+
+@pytest.mark.parametrize("preferred", [None, V4[0], V6[1]])
+@pytest.mark.parametrize("first_family_count", [1, 2])
+def test_every_order_of_events_for_three_addresses(first_family_count: int, preferred: Any) -> None:
+    """Each family's answer comes on its own, and giving up is tried after every step."""
+    answers = {"ipv4": V4[:1], "ipv6": V6[:2]}
+    ends = set()
+
+    def replay(steps: tuple[Any, ...]) -> Machine:
+        machine = Machine(first_family_count, preferred)
+        answered: set[str] = set()
+        for kind, detail in steps:
+            if kind == "answer":
+                answered.add(detail)
+                machine.resolve(answers[detail], "ipv4" not in answered, "ipv6" not in answered)
+            elif kind == "timer":
+                machine.fire()
             else:
-                assert set(tried) == set(known)
-                over = True
-        if over:
-            assert running == []
-            assert not timer
-    # Without an end there is something that can still happen.
-    assert over or running or timer or more
+                machine.end(detail, kind == "connected")
+        machine.check()
+        return machine
+
+    def explore(steps: tuple[Any, ...]) -> None:
+        machine = replay(steps)
+        given_up = replay(steps)
+        given_up.cancel()
+        given_up.check()
+        for address in machine.tried:
+            # Too late: the caller has its socket still, and is told to close it.
+            late = given_up.schedule.attempt_connected(address)
+            assert late == [CloseAttempt(address)]
+        if machine.over:
+            ends.add(machine.winner)
+            return
+        following = [("answer", family) for family in answers if ("answer", family) not in steps]
+        if machine.timer is not None:
+            following.append(("timer", ""))
+        for address in machine.running:
+            following += [("failed", address), ("connected", address)]
+        assert following
+        for step in following:
+            explore((*steps, step))
+
+    explore(())
+    assert ends == {None, *V4[:1], *V6[:2]}
+
+
+FATES = st.lists(
+    st.tuples(
+        st.sampled_from(["refuses", "connects", "is silent"]), st.floats(0, 1, allow_nan=False)
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(FATES, st.permutations(V6 + V4), st.integers(1, 4), st.none() | st.sampled_from(V6 + V4))
+def test_the_time_that_passes_is_bounded(
+    fates: list[Any], addresses: list[Any], first_family_count: int, preferred: Any
+) -> None:
+    fate_of = dict(zip(addresses, fates, strict=False))
+    machine = Machine(first_family_count, preferred)
+    now = 0.0
+    ends: dict[Any, float] = {}
+    machine.resolve(list(fate_of), False, False)
+    fires = now + machine.timer if machine.timer is not None else None
+    started_at: dict[Any, float] = {}
+    while not machine.over:
+        for address in machine.running:
+            if address not in started_at:
+                started_at[address] = now
+                fate, seconds = fate_of[address]
+                ends[address] = now + seconds if fate != "is silent" else float("inf")
+        soonest = min(machine.running, key=ends.__getitem__, default=None)
+        end = ends[soonest] if soonest is not None else float("inf")
+        if fires is not None and fires <= end:
+            now = fires
+            machine.fire()
+        elif end < float("inf"):
+            now = end
+            machine.end(soonest, fate_of[soonest][0] == "connects")
+        else:
+            break
+        fires = now + machine.timer if machine.timer is not None else None
+    # No address waits longer than one delay for each that was started before it.
+    for position, address in enumerate(machine.tried):
+        at = started_at.get(address, now)
+        assert at <= position * 0.25 + 1e-9
+    live = [address for address, (fate, _) in fate_of.items() if fate == "connects"]
+    if live:
+        latest = min(
+            machine.tried.index(address) * 0.25 + fate_of[address][1]
+            for address in live
+            if address in machine.tried
+        )
+        assert machine.winner in live
+        assert now <= latest + 1e-9
+    elif all(fate == "refuses" for fate, _ in fates):
+        assert machine.over
+        assert machine.winner is None
+    else:
+        # All are being tried, and only the caller's own limit ends it.
+        assert set(machine.tried) == set(fate_of)

@@ -68,14 +68,22 @@ class DualStackAgentEndpointFactory:
         if uri.scheme not in (*_PLAIN, *_TLS):
             raise SchemeNotSupported(f"Unsupported scheme: {uri.scheme!r}")
         try:
-            host = canonical_host(_host(uri))
-            endpoint = DualStackClientEndpoint(self._reactor, host, uri.port, **self._options)
+            return self._endpoint(uri)
         except ValueError as error:
             return _FailingEndpoint(error)
+
+    def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
+        host = canonical_host(_host(uri))
+        endpoint = DualStackClientEndpoint(self._reactor, host, uri.port, **self._options)
         if uri.scheme in _PLAIN:
             return endpoint
         name = host.partition("%")[0].removesuffix(".")
-        creator = self._policyForHTTPS.creatorForNetloc(name.encode("ascii"), uri.port)
+        try:
+            creator = self._policyForHTTPS.creatorForNetloc(name.encode("ascii"), uri.port)
+        except ValueError as error:
+            raise ValueError(
+                f"host {host!r} is no name that a certificate can have ({error}); give one that is"
+            ) from error
         settings = {"clock": self._reactor} if _TAKES_CLOCK else {}
         return wrapClientTLS(creator, endpoint, **settings)
 

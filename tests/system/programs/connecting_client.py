@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import sys
 from typing import Any
 
@@ -79,7 +80,11 @@ class Commands(LineReceiver):
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    try:
+        # All but the one for the listing.
+        return len(os.listdir("/proc/self/fd")) - 1
+    except OSError:
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def failed(failure: Failure) -> dict[str, Any]:

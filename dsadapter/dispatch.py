@@ -162,7 +162,7 @@ class _Observer:
         if unsaid is None:
             return
         logger.error(
-            "plugin %r %s in %s%s; nothing else was affected. %s",
+            "plugin %r %s in %s%s; nothing else was affected; %s",
             self._plugin,
             what,
             self._hook,
@@ -174,7 +174,7 @@ class _Observer:
 
 def remedy(plugin: str) -> str:
     """What an operator can do about a broken plugin."""
-    return f"Update or mend it, or keep it out with {BLOCK_VARIABLE}={plugin}"
+    return f"update or mend it, or keep it out with {BLOCK_VARIABLE}={plugin}"
 
 
 def _check(
@@ -207,7 +207,9 @@ def _check(
 
 def _refused(plugin: str, hook: str, what: str) -> PluginError:
     return PluginError(
-        f"plugin {plugin!r} {what} in {hook}, which refuses the operation. {remedy(plugin)}", plugin
+        f"plugin {plugin!r} {what} in {hook}, which refuses the operation. If that is "
+        f"not wanted: {remedy(plugin)}",
+        plugin,
     )
 
 

@@ -283,7 +283,7 @@ def active_hooks() -> Hooks:
 
 
 def _broken(name: str, source: str, what: str) -> PluginError:
-    return PluginError(f"plugin {name!r} ({source}) is skipped: {what}. {remedy(name)}", name)
+    return PluginError(f"plugin {name!r} ({source}) is skipped: {what}; {remedy(name)}", name)
 
 
 def _explained(error: BaseException) -> str:

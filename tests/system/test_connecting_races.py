@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.listeners import RecordingFactory
+from support.listeners import Recorder, RecordingFactory
 from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
 from support.processes import PATIENCE
 from support.reactors import REACTORS, open_descriptors
@@ -268,6 +268,42 @@ def test_cancelling_when_all_have_connected_already(scene: Scene) -> None:
     connecting.cancel()
     scene.failed_with(error.ConnectingCancelledError)
     scene.reactor.iterate(0)
+
+
+class Impatient(Recorder):
+    """Cancels the connect that it is made for."""
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.factory.cancel("made")
+
+
+class ImpatientFactory(RecordingFactory):
+    protocol = Impatient
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self.stage = stage
+
+    def buildProtocol(self, addr: Any) -> Any:
+        self.cancel("build")
+        return super().buildProtocol(addr)
+
+    def cancel(self, stage: str) -> None:
+        if stage == self.stage:
+            self.connecting.cancel()
+
+
+@pytest.mark.parametrize("stage", ["build", "made"])
+def test_cancelling_while_the_winner_is_told(scene: Scene, stage: str) -> None:
+    scene.factory = ImpatientFactory(stage)
+    scene.factory.connecting = scene.connect(LIVE)
+    scene.network.let_go(*LIVE)
+    outcome, *_ = scene.end()
+    assert outcome.check(error.ConnectingCancelledError)
+    scene.reactor.until(lambda: scene.more() == 0)
+    assert len(scene.factory.lost) == len(scene.factory.made) == (stage == "made")
+    assert scene.factory.started == 0
 
 
 def test_time_is_up_beside_silent_attempts(scene: Scene) -> None:

@@ -166,7 +166,7 @@ def test_a_failing_observer_is_named_and_the_others_are_called(
     [record] = caplog.records
     assert record.getMessage() == (
         "plugin 'failing' raised ZeroDivisionError: division by zero in "
-        "dsadapter_connection_made; nothing else was affected. Update or mend it, or keep it out "
+        "dsadapter_connection_made; nothing else was affected; update or mend it, or keep it out "
         "with DSADAPTER_BLOCK_PLUGINS=failing"
     )
     assert record.exc_info

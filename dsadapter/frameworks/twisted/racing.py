@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -23,7 +23,7 @@ from dsadapter.frameworks.twisted.attempts import (
 )
 from dsadapter.frameworks.twisted.failures import FailedAttempt, all_failed, timed_out
 from dsadapter.frameworks.twisted.remembering import Memory
-from dsadapter.frameworks.twisted.resolving import AnyResolver, Lookup
+from dsadapter.frameworks.twisted.resolving import Lookup
 from dsadapter.happy_eyeballs.schedule import (
     Action,
     CloseAttempt,
@@ -36,7 +36,11 @@ from dsadapter.happy_eyeballs.schedule import (
 )
 from dsadapter.policy import ConnectPolicy, socket_name
 from dsadapter.records import Attempt, Refusal
+from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.connecting import destination_sockaddr, start_connecting
+
+if TYPE_CHECKING:
+    from dsadapter.frameworks.twisted.resolving import AnyResolver
 
 
 class Race:
@@ -69,6 +73,7 @@ class Race:
         self._memory: Memory | None = None
         self._timer: Any = None
         self._time_limit: Any = None
+        self._connected = False
         self._deferred: Deferred[IProtocol] = Deferred(self._cancelled)
 
     def run(self) -> Deferred[IProtocol]:
@@ -194,32 +199,49 @@ class Race:
         self._fail(failed)
 
     def _cancelled(self, deferred: Deferred[IProtocol]) -> None:
+        error = ConnectingCancelledError(self._address())
+        if self._connected:
+            # By the factory or the protocol, while it is told: what is connected ends with that.
+            deferred.errback(error)
+            return
         self._act(self._schedule.cancelled())
-        self._fail(ConnectingCancelledError(self._address()))
+        self._fail(error)
 
     def _succeed(self, descriptor: ConnectingDescriptor) -> None:
         self._finish()
         if self._memory is not None:
             self._memory.connected(tuple(self._started_at), descriptor.address)
         sock = descriptor.release()
+        self._connected = True
         deferred, factory = self._deferred, self._factory
         try:
             protocol = factory.buildProtocol(stream_address(descriptor.address))
             if protocol is None:
                 raise NoProtocol
         except Exception:
-            sock.close()
-            factory.doStop()
-            deferred.errback(Failure())
+            self._give_up(sock, Failure())
+            return
+        if deferred.called:
+            self._give_up(sock)
             return
         transport = ClientConnection(sock, descriptor.address, factory, self._reactor)
         try:
             transport.makeConnection(protocol)
         except Exception:
             transport.abortConnection()  # type: ignore[no-untyped-call]
-            deferred.errback(Failure())
+            if not deferred.called:
+                deferred.errback(Failure())
+            return
+        if deferred.called:
+            transport.abortConnection()
         else:
             deferred.callback(protocol)
+
+    def _give_up(self, sock: CanonicalSocket, reason: Failure | None = None) -> None:
+        sock.close()
+        self._factory.doStop()
+        if reason is not None and not self._deferred.called:
+            self._deferred.errback(reason)
 
     def _fail(self, error: Exception) -> None:
         self._finish()

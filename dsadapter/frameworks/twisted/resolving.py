@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from socket import AF_INET, AF_INET6, if_indextoname, inet_ntop
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -27,7 +27,9 @@ from dsadapter.happy_eyeballs.ordering import is_ipv6
 from dsadapter.policy import ConnectPolicy
 from dsadapter.sockets.connecting import destination_sockaddr, family_mismatch
 
-AnyResolver = IHostnameResolver | IResolver
+if TYPE_CHECKING:
+    # zope.interface 5 has no such operator.
+    AnyResolver = IHostnameResolver | IResolver
 _AddressType = type[IPv4Address] | type[IPv6Address]
 
 # RFC 1035 and RFC 3596: the types of records. RFC 1035, section 4.1.1: the codes of responses.

@@ -8,13 +8,14 @@ import os
 import platform
 from importlib.metadata import version
 
-from benchmarks import accept, addressing, datagrams, imports
+from benchmarks import accept, addressing, datagrams, imports, streams
 
 _PARTS = {
     "accept": accept.tables,
     "addressing": addressing.tables,
     "datagrams": datagrams.tables,
     "imports": imports.tables,
+    "streams": streams.tables,
 }
 
 

@@ -1,0 +1,184 @@
+"""What live connections cost a Twisted server, against Twisted's own endpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from benchmarks.processes import CLIENTS, Cpus, Server, Subjects, measure, named, server_name
+from benchmarks.rounds import RATIO, Samples
+from benchmarks.table import Table, Target
+
+_PEERS = {"IPv4": "tcp", "IPv6": "tcp6"}
+"""What serves the same clients in Twisted's own way."""
+_ECHO_ROUNDS_PER_PROCESS = 12
+_CHUNK = 64 << 10
+_CHUNKS = 100
+_CHUNKS_ON_THE_WAY = 4
+_MESSAGE = 100
+_TALKERS = 50
+_TURNS = 10
+_MEMORY_ROUNDS = {1_000: 15, 10_000: 7}
+_FEW = 100
+_MANY = 10_000
+_WAITING = 400
+_LIVE_ROUNDS_PER_PROCESS = 20
+
+
+def tables(rounds: int | None) -> Iterator[Table]:
+    yield _echo_table(
+        "Echo of a stream",
+        f"Bytes that come back each second to one client that keeps {_CHUNKS_ON_THE_WAY} times "
+        f"{_CHUNK >> 10} KiB on the way.",
+        _stream,
+        1,
+        rounds or 144,
+    )
+    yield _echo_table(
+        "Echo of messages",
+        f"Bytes that come back each second to {_TALKERS} clients that send {_MESSAGE} bytes each "
+        f"and wait for them all.",
+        _messages,
+        _TALKERS,
+        rounds or 144,
+    )
+    for number, default in _MEMORY_ROUNDS.items():
+        yield _memory_table(number, rounds or default)
+    yield _descriptors_table()
+    yield _live_table(rounds or 100)
+
+
+def _echo_table(
+    title: str,
+    method: str,
+    echo: Callable[..., float],
+    connections: int,
+    rounds: int,
+) -> Table:
+    def start(stack: ExitStack, cpus: Cpus) -> Subjects:
+        starting = [Server(name, cpus) for name in ("dualstack", *_PEERS.values())]
+        subjects: Subjects = {}
+        for server in [stack.enter_context(server) for server in starting]:
+            for client in CLIENTS:
+                if server.name in ("dualstack", _PEERS[client]):
+                    connected = [
+                        stack.enter_context(server.connect(client)) for _ in range(connections)
+                    ]
+                    subjects[named(server.name, client)] = partial(echo, *connected)
+        return subjects
+
+    samples = measure(start, rounds, _ECHO_ROUNDS_PER_PROCESS)
+    table = Table(title, method, samples, "MB/s")
+    for client, peer in _PEERS.items():
+        target = Target(0.98, at_least=True)
+        table.compare(named("dualstack", client), named(peer, client), RATIO, target)
+    return table
+
+
+def _stream(connected: Any) -> float:
+    chunk = bytes(_CHUNK)
+    received = memoryview(bytearray(_CHUNK))
+    send, receive = connected.sendall, connected.recv_into
+    start = time.perf_counter()
+    for _ in range(_CHUNKS_ON_THE_WAY):
+        send(chunk)
+    for number in range(_CHUNKS_ON_THE_WAY, _CHUNKS + _CHUNKS_ON_THE_WAY):
+        missing = _CHUNK
+        while missing:
+            missing -= receive(received, missing)
+        if number < _CHUNKS:
+            send(chunk)
+    return _CHUNKS * _CHUNK / (time.perf_counter() - start) / 1e6
+
+
+def _messages(*connected: Any) -> float:
+    message = bytes(_MESSAGE)
+    sends = [each.send for each in connected]
+    receives = [each.recv for each in connected]
+    start = time.perf_counter()
+    for _ in range(_TURNS):
+        for send in sends:
+            send(message)
+        for receive in receives:
+            receive(_MESSAGE)
+    return _TURNS * len(connected) * _MESSAGE / (time.perf_counter() - start) / 1e6
+
+
+def _memory_table(number: int, rounds: int) -> Table:
+    pairs = [
+        *((server, client) for client, peer in _PEERS.items() for server in ("dualstack", peer)),
+        *((server, "IPv4") for server in ("observed",)),
+    ]
+
+    def start(_stack: ExitStack, cpus: Cpus) -> Subjects:
+        return {named(*pair): partial(_resident, *pair, number, cpus) for pair in pairs}
+
+    table = Table(
+        f"Memory of {number:,} idle connections",
+        "Growth of the resident memory of a fresh server process, per connection.",
+        measure(start, rounds, rounds),
+        "bytes",
+    )
+    for client, peer in _PEERS.items():
+        table.compare(named("dualstack", client), named(peer, client), RATIO, Target(1.02))
+    table.compare(named("observed", "IPv4"), named("dualstack", "IPv4"), RATIO)
+    return table
+
+
+def _resident(name: str, client: str, number: int, cpus: Cpus) -> float:
+    with Server(name, cpus) as server, server.kept(client, 0):
+        before = server.resident()
+        with server.kept(client, number):
+            return (server.resident() - before) / number
+
+
+def _descriptors_table() -> Table:
+    table = Table(
+        "Descriptors",
+        "File descriptors that a server process has more when it has one listener more, or one "
+        f"connection more, of {_FEW}.",
+        Samples(),
+        "",
+    )
+    for name in ("dualstack", "tcp", "two-sockets"):
+        with Server(name, None) as server:
+            before = server.descriptors()
+            server.ask("listen")
+            listening = server.descriptors() - before
+            with server.kept("IPv4", _FEW):
+                connected = server.descriptors() - before - listening
+        subject = server_name(name)
+        target = Target(1) if name == "dualstack" else None
+        table.count(f"{subject}, listener", listening, target)
+        table.count(f"{subject}, connection", connected / _FEW, target)
+    return table
+
+
+def _live_table(rounds: int) -> Table:
+    def start(stack: ExitStack, cpus: Cpus) -> Subjects:
+        subjects: Subjects = {}
+        for name in ("dualstack", "tcp"):
+            for live in (_FEW, _MANY):
+                server = stack.enter_context(Server(name, cpus))
+                stack.enter_context(server.kept("IPv4", live))
+                subjects[_live(name, live)] = partial(server.accept_waiting, "IPv4", _WAITING)
+        return subjects
+
+    table = Table(
+        "Accepting beside live connections",
+        f"CPU time of a server process that has idle connections, from where it resumes accepting, "
+        f"with {_WAITING} connections in its backlog, to its last connectionMade, per connection.",
+        measure(start, rounds, _LIVE_ROUNDS_PER_PROCESS),
+        "µs",
+    )
+    table.compare(_live("dualstack", _MANY), _live("dualstack", _FEW), RATIO, Target(1.15))
+    table.compare(_live("tcp", _MANY), _live("tcp", _FEW), RATIO)
+    table.compare(_live("dualstack", _MANY), _live("tcp", _MANY), RATIO)
+    return table
+
+
+def _live(name: str, number: int) -> str:
+    return f"{server_name(name)} beside {number:,} connections"

@@ -8,7 +8,7 @@ import os
 import platform
 from importlib.metadata import version
 
-from benchmarks import accept, addressing, datagrams, imports, streams
+from benchmarks import accept, addressing, datagrams, imports, streams, tls
 
 _PARTS = {
     "accept": accept.tables,
@@ -16,6 +16,7 @@ _PARTS = {
     "datagrams": datagrams.tables,
     "imports": imports.tables,
     "streams": streams.tables,
+    "tls": tls.tables,
 }
 
 

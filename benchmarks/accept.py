@@ -30,9 +30,7 @@ def tables(rounds: int | None) -> Iterator[Table]:
         "Accepting one by one",
         f"CPU time of a server process, event loop included, while {_ONE_BY_ONE} connections "
         f"arrive {_PAUSE * 1e3:g} ms apart, per connection.",
-        _measure(
-            partial(Server.accept_one_by_one, number=_ONE_BY_ONE, pause=_PAUSE), rounds or 20
-        ),
+        _measure(partial(Server.accept_one_by_one, number=_ONE_BY_ONE, pause=_PAUSE), rounds or 20),
         {},
     )
 

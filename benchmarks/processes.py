@@ -8,9 +8,10 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from benchmarks.crowd import connect
@@ -71,7 +72,13 @@ def _apart() -> Iterator[Cpus]:
 class Process:
     """A script of this directory, which answers lines with lines and ends with its input."""
 
-    def __init__(self, script: str, *arguments: object, cpus: Cpus = None) -> None:
+    def __init__(
+        self,
+        script: str,
+        *arguments: object,
+        cpus: Cpus = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         # Isolated: what is installed is measured, not what lies in the current directory.
         self._process = subprocess.Popen(
             [
@@ -83,6 +90,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
         )
         if cpus is not None:
             os.sched_setaffinity(self._process.pid, cpus)
@@ -118,9 +126,14 @@ class Server(Process):
     """
 
     def __init__(
-        self, name: str, cpus: Cpus, options: str = "", tls: ssl.SSLContext | None = None
+        self,
+        name: str,
+        cpus: Cpus,
+        options: str = "",
+        tls: ssl.SSLContext | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        super().__init__("stream_server.py", name, options, cpus=cpus)
+        super().__init__("stream_server.py", name, options, cpus=cpus, environment=environment)
         self.name = name
         self.port = 0
         self._tls = tls

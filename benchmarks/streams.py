@@ -12,6 +12,7 @@ from benchmarks.processes import CLIENTS, Cpus, Server, Subjects, measure, named
 from benchmarks.rounds import RATIO, Samples
 from benchmarks.table import Table, Target
 
+_OURS = "dualstack"
 _PEERS = {"IPv4": "tcp", "IPv6": "tcp6"}
 """What serves the same clients in Twisted's own way."""
 _ECHO_ROUNDS_PER_PROCESS = 12
@@ -21,7 +22,9 @@ _CHUNKS_ON_THE_WAY = 4
 _MESSAGE = 100
 _TALKERS = 50
 _TURNS = 10
-_MEMORY_ROUNDS = {1_000: 15, 10_000: 7}
+_MEMORY_ROUNDS = 5
+_LARGE_BLOCK = 128 << 10
+"""What the C library counts as large when a process starts."""
 _FEW = 100
 _MANY = 10_000
 _WAITING = 400
@@ -45,8 +48,10 @@ def tables(rounds: int | None) -> Iterator[Table]:
         _TALKERS,
         rounds or 144,
     )
-    for number, default in _MEMORY_ROUNDS.items():
-        yield _memory_table(number, rounds or default)
+    for number in (1_000, _MANY):
+        yield _memory_table(number, True, Target(1.02), rounds or _MEMORY_ROUNDS)
+    for number, target in ((_MANY, Target(1.02)), (12_000, None)):
+        yield _memory_table(number, False, target, rounds or _MEMORY_ROUNDS)
     yield _descriptors_table()
     yield _live_table(rounds or 100)
 
@@ -59,11 +64,11 @@ def _echo_table(
     rounds: int,
 ) -> Table:
     def start(stack: ExitStack, cpus: Cpus) -> Subjects:
-        starting = [Server(name, cpus) for name in ("dualstack", *_PEERS.values())]
+        starting = [Server(name, cpus) for name in (_OURS, *_PEERS.values())]
         subjects: Subjects = {}
         for server in [stack.enter_context(server) for server in starting]:
             for client in CLIENTS:
-                if server.name in ("dualstack", _PEERS[client]):
+                if server.name in (_OURS, _PEERS[client]):
                     connected = [
                         stack.enter_context(server.connect(client)) for _ in range(connections)
                     ]
@@ -74,7 +79,7 @@ def _echo_table(
     table = Table(title, method, samples, "MB/s")
     for client, peer in _PEERS.items():
         target = Target(0.98, at_least=True)
-        table.compare(named("dualstack", client), named(peer, client), RATIO, target)
+        table.compare(named(_OURS, client), named(peer, client), RATIO, target)
     return table
 
 
@@ -107,29 +112,38 @@ def _messages(*connected: Any) -> float:
     return _TURNS * len(connected) * _MESSAGE / (time.perf_counter() - start) / 1e6
 
 
-def _memory_table(number: int, rounds: int) -> Table:
-    pairs = [
-        *((server, client) for client, peer in _PEERS.items() for server in ("dualstack", peer)),
-        *((server, "IPv4") for server in ("observed",)),
-    ]
+def _memory_table(number: int, even: bool, target: Target | None, rounds: int) -> Table:
+    """
+    :param even: whether large blocks of memory always come from the system, and go back to it.
+    """
+    environment = {"MALLOC_MMAP_THRESHOLD_": str(_LARGE_BLOCK)} if even else {}
+    families = [(server, client) for client, peer in _PEERS.items() for server in (_OURS, peer)]
 
     def start(_stack: ExitStack, cpus: Cpus) -> Subjects:
-        return {named(*pair): partial(_resident, *pair, number, cpus) for pair in pairs}
+        return {
+            named(*pair): partial(_resident, *pair, number, cpus, environment)
+            for pair in [*families, ("observed", "IPv4")]
+        }
 
+    method = "Growth of the resident memory of a fresh server process, per connection"
+    if even:
+        method += f", with MALLOC_MMAP_THRESHOLD_={_LARGE_BLOCK}"
     table = Table(
-        f"Memory of {number:,} idle connections",
-        "Growth of the resident memory of a fresh server process, per connection.",
+        f"Memory of {number:,} idle connections" + ("" if even else ", by default"),
+        f"{method}.",
         measure(start, rounds, rounds),
         "bytes",
     )
     for client, peer in _PEERS.items():
-        table.compare(named("dualstack", client), named(peer, client), RATIO, Target(1.02))
-    table.compare(named("observed", "IPv4"), named("dualstack", "IPv4"), RATIO)
+        table.compare(named(_OURS, client), named(peer, client), RATIO, target)
+    table.compare(named("observed", "IPv4"), named(_OURS, "IPv4"), RATIO)
     return table
 
 
-def _resident(name: str, client: str, number: int, cpus: Cpus) -> float:
-    with Server(name, cpus) as server, server.kept(client, 0):
+def _resident(
+    name: str, client: str, number: int, cpus: Cpus, environment: dict[str, str]
+) -> float:
+    with Server(name, cpus, environment=environment) as server, server.kept(client, 0):
         before = server.resident()
         with server.kept(client, number):
             return (server.resident() - before) / number
@@ -143,7 +157,7 @@ def _descriptors_table() -> Table:
         Samples(),
         "",
     )
-    for name in ("dualstack", "tcp", "two-sockets"):
+    for name in (_OURS, "tcp", "two-sockets"):
         with Server(name, None) as server:
             before = server.descriptors()
             server.ask("listen")
@@ -151,7 +165,7 @@ def _descriptors_table() -> Table:
             with server.kept("IPv4", _FEW):
                 connected = server.descriptors() - before - listening
         subject = server_name(name)
-        target = Target(1) if name == "dualstack" else None
+        target = Target(1) if name == _OURS else None
         table.count(f"{subject}, listener", listening, target)
         table.count(f"{subject}, connection", connected / _FEW, target)
     return table
@@ -160,7 +174,7 @@ def _descriptors_table() -> Table:
 def _live_table(rounds: int) -> Table:
     def start(stack: ExitStack, cpus: Cpus) -> Subjects:
         subjects: Subjects = {}
-        for name in ("dualstack", "tcp"):
+        for name in (_OURS, "tcp"):
             for live in (_FEW, _MANY):
                 server = stack.enter_context(Server(name, cpus))
                 stack.enter_context(server.kept("IPv4", live))
@@ -174,9 +188,9 @@ def _live_table(rounds: int) -> Table:
         measure(start, rounds, _LIVE_ROUNDS_PER_PROCESS),
         "µs",
     )
-    table.compare(_live("dualstack", _MANY), _live("dualstack", _FEW), RATIO, Target(1.15))
+    table.compare(_live(_OURS, _MANY), _live(_OURS, _FEW), RATIO, Target(1.15))
     table.compare(_live("tcp", _MANY), _live("tcp", _FEW), RATIO)
-    table.compare(_live("dualstack", _MANY), _live("tcp", _MANY), RATIO)
+    table.compare(_live(_OURS, _MANY), _live("tcp", _MANY), RATIO)
     return table
 
 

@@ -20,8 +20,8 @@ from benchmarks.rounds import RATIO
 from benchmarks.table import Table, Target
 
 _SERVERS = ("ssl", "dualstack")
-_ROUNDS_PER_PROCESS = 10
-_HANDSHAKES = 40
+_ROUNDS_PER_PROCESS = 12
+_HANDSHAKES = 20
 
 
 def tables(rounds: int | None) -> Iterator[Table]:
@@ -45,7 +45,7 @@ def tables(rounds: int | None) -> Iterator[Table]:
             f"CPU time of a server process, event loop included, while {_HANDSHAKES} connections "
             "come one after another, each with a full handshake of TLS 1.3 and an ECDSA key "
             "(P-256), per connection.",
-            measure(start, rounds or 200, _ROUNDS_PER_PROCESS),
+            measure(start, rounds or 120, _ROUNDS_PER_PROCESS),
             "µs",
         )
         table.compare(named("dualstack", "IPv4"), named("ssl", "IPv4"), RATIO, Target(1))

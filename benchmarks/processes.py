@@ -80,13 +80,10 @@ class Process:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         # Isolated: what is installed is measured, not what lies in the current directory.
+        path = Path(__file__).with_name(script)
+        self._command = [sys.executable, "-I", str(path), *map(str, arguments)]
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-I",
-                str(Path(__file__).with_name(script)),
-                *map(str, arguments),
-            ],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -114,8 +111,7 @@ class Process:
         assert self._process.stdout is not None
         if line := self._process.stdout.readline():
             return line
-        command = " ".join(self._process.args[2:])  # type: ignore[index]
-        raise RuntimeError(f"{command} has ended with {self._process.wait()}")
+        raise RuntimeError(f"{self._command} has ended with {self._process.wait()}")
 
 
 class Server(Process):
@@ -182,6 +178,10 @@ class Server(Process):
             crowd.answer()
             self.ask(f"keep {number}")
             yield
+
+    def cpu_time(self) -> float:
+        """Seconds of CPU time since the process began."""
+        return float(self.ask("cpu"))
 
     def resident(self) -> int:
         """The resident memory in bytes, without the slack of the cheaper counters."""

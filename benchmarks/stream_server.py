@@ -10,6 +10,8 @@ its standard input, and ends with them:
 ``resume``
     accept again, and print the CPU seconds from here to the Nth connection, or with TLS to the
     end of the Nth handshake
+``cpu``
+    print the CPU seconds since the process began
 ``listen``
     open another listener, and say so
 """
@@ -88,13 +90,11 @@ class SecureConnection(Connection):
 
 
 class Connections(Factory):
+    protocol = Connection
     noisy = False
     live = 0
     awaited: int | None = None
     _then: Callable[[], None]
-
-    def __init__(self, protocol: type[Connection]) -> None:
-        self.protocol = protocol
 
     def when(self, live: int, then: Callable[[], None]) -> None:
         """Call back once so many connections are live."""
@@ -157,6 +157,9 @@ class Control(LineReceiver):
         gc.enable()
         self._say(elapsed)
 
+    def do_cpu(self) -> None:
+        self._say(time.process_time())
+
     def do_listen(self) -> None:
         listen(self._name, "", Factory.forProtocol(Protocol))
         self._say("listening")
@@ -194,7 +197,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if name == "observed":
         get_plugin_manager().register(Observer())
-    factory = Connections(SecureConnection if "privateKey=" in options else Connection)
+    factory = Connections()
+    if "privateKey=" in options:
+        factory.protocol = SecureConnection
     stdio.StandardIO(Control(name, factory, listen(name, options, factory)))
     reactor.run()
 

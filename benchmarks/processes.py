@@ -170,9 +170,9 @@ class Server(Process):
 
     @contextmanager
     def kept(self, client: str, number: int) -> Iterator[None]:
-        """Have so many idle connections, which no figure counts.
+        """Have so many idle connections for the rest of the server's life; no figure counts them.
 
-        They are another process's: the limit of descriptors is met only once.
+        They are another process's, so that this one needs no more descriptors for them.
         """
         with Process("crowd.py", CLIENTS[client], self.port, number) as crowd:
             crowd.answer()

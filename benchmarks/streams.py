@@ -117,7 +117,8 @@ def _memory_table(number: int, even: bool, target: Target | None, rounds: int) -
 def _resident(
     name: str, client: str, number: int, cpus: Cpus, environment: dict[str, str]
 ) -> float:
-    with Server(name, cpus, environment=environment) as server, server.kept(client, 0):
+    with Server(name, cpus, environment=environment) as server:
+        server.ask("keep 0")
         before = server.resident()
         with server.kept(client, number):
             return (server.resident() - before) / number

@@ -7,6 +7,7 @@ same machine, so that figures are compared round by round before the median is t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from random import shuffle
 from statistics import median
 from typing import NamedTuple
 
@@ -53,5 +54,5 @@ def interleave(subjects: Mapping[str, Callable[[], float]], rounds: int, into: S
         figures = {subject: subjects[subject]() for subject in order}
         if number:
             into.add(figures)
-        # Nobody always runs after the same neighbour, nor always late.
-        order.reverse()
+        # By chance, or whoever comes last and then first would meet a tired machine more often.
+        shuffle(order)

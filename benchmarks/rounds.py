@@ -54,5 +54,5 @@ def interleave(subjects: Mapping[str, Callable[[], float]], rounds: int, into: S
         figures = {subject: subjects[subject]() for subject in order}
         if number:
             into.add(figures)
-        # By chance, or whoever comes last and then first would meet a tired machine more often.
+        # By chance, so that nobody has a neighbour or a place of its own.
         shuffle(order)

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from benchmarks import accept, addressing, connect, datagrams, imports
+from benchmarks import accept, addressing, connect, datagrams, imports, streams, tls
 
 _PARTS = {
     "accept": accept.tables,
@@ -17,6 +17,8 @@ _PARTS = {
     "connect": connect.tables,
     "datagrams": datagrams.tables,
     "imports": imports.tables,
+    "streams": streams.tables,
+    "tls": tls.tables,
 }
 _PACKAGES = ("Twisted", "dsadapter")
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import network
-from benchmarks.processes import Worker, one_cpu_apart
+from benchmarks.processes import Process, one_cpu_apart
 from benchmarks.rounds import RATIO, SPEEDUP, Samples, interleave
 from benchmarks.table import Table, Target
 
@@ -56,8 +56,8 @@ def tables(rounds: int | None) -> Iterator[Table]:
 class _Client:
     """A process that connects to names which mean what it is told."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, process: Process) -> None:
+        self._process = process
 
     def first_byte(self, addresses: list[str], host: str = _NEW_NAME) -> float:
         """Milliseconds to the first byte."""
@@ -69,7 +69,7 @@ class _Client:
 
     def _ask(self, addresses: list[str], host: str, **how: float) -> Any:
         asked = {"host": host, "port": _PORT, "addresses": addresses, **how}
-        return json.loads(self._worker.ask(json.dumps(asked)))
+        return json.loads(self._process.ask(json.dumps(asked)))
 
 
 def _first_byte(rounds: int | None) -> Iterator[Table]:
@@ -87,15 +87,15 @@ def _first_byte(rounds: int | None) -> Iterator[Table]:
             return
         cpus = stack.enter_context(one_cpu_apart())
         served = (*network.LIVE.values(), *network.NEAR.values())
-        server = Worker("connect_server.py", str(_PORT), "!", *served, prefix=prefix)
+        server = Process("connect_server.py", str(_PORT), "!", *served, prefix=prefix)
         stack.enter_context(server).answer()
-        wire = Worker(
+        wire = Process(
             "connect_wire.py", network.WIRE, str(_ONE_WAY), *network.FAR.values(), prefix=prefix
         )
         stack.enter_context(wire).answer()
         clients = {
             name: _Client(
-                stack.enter_context(Worker("connect_client.py", name, cpus=cpus, prefix=prefix))
+                stack.enter_context(Process("connect_client.py", name, cpus=cpus, prefix=prefix))
             )
             for name in _CLIENTS
         }
@@ -242,12 +242,12 @@ def _at_once(clients: Mapping[str, _Client], rounds: int) -> Table:
 
 def _literals(rounds: int) -> Table:
     samples = Samples()
-    with one_cpu_apart() as cpus, Worker("connect_server.py", "0", "", *_LITERALS) as server:
+    with one_cpu_apart() as cpus, Process("connect_server.py", "0", "", *_LITERALS) as server:
         ports = dict(zip(_LITERALS, server.answer().split(), strict=True))
         while len(samples) < rounds:
             with ExitStack() as stack:
                 workers = {
-                    name: stack.enter_context(Worker("connect_cost.py", name, cpus=cpus))
+                    name: stack.enter_context(Process("connect_cost.py", name, cpus=cpus))
                     for name in ("tcp4", "dualstack", "tcp6")
                 }
                 subjects = {
@@ -268,5 +268,5 @@ def _literals(rounds: int) -> Table:
     return table
 
 
-def _cost(worker: Worker, host: str, port: str) -> Callable[[], float]:
-    return lambda: float(worker.ask(f"{host} {port} {_ONE_BY_ONE}")) / _ONE_BY_ONE * 1e6
+def _cost(process: Process, host: str, port: str) -> Callable[[], float]:
+    return lambda: float(process.ask(f"{host} {port} {_ONE_BY_ONE}")) / _ONE_BY_ONE * 1e6

@@ -7,6 +7,7 @@ same machine, so that figures are compared round by round before the median is t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from random import shuffle
 from statistics import median
 from typing import NamedTuple
 
@@ -58,5 +59,5 @@ def interleave(subjects: Mapping[str, Callable[[], float]], rounds: int, into: S
         figures = {subject: subjects[subject]() for subject in order}
         if number:
             into.add(figures)
-        # Nobody always runs after the same neighbour, nor always late.
-        order.reverse()
+        # By chance, so that nobody has a neighbour or a place of its own.
+        shuffle(order)

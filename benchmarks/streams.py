@@ -14,7 +14,7 @@ from benchmarks.table import Table, Target
 _OURS = "dualstack"
 _PEERS = {"IPv4": "tcp", "IPv6": "tcp6"}
 """What serves the same clients in Twisted's own way."""
-_ECHO_ROUNDS_PER_PROCESS = 12
+_ECHO_ROUNDS_PER_PROCESS = 5
 _ECHO_SIZES = (16384, 100)
 _ECHO_CONNECTIONS = 50
 _ECHO_TURNS = 10

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.builds import CHECKOUT, Distributions, build
-from support.environments import Environment, clean_environment, create_environment
+from support.builds import CHECKOUT, Distributions, environment_with
+from support.environments import Environment, clean_environment
 from support.namespaces import Namespace, namespace, needs_root
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -65,12 +65,9 @@ PUBLIC = {
 def environment(
     distributions: Distributions, tmp_path_factory: pytest.TempPathFactory
 ) -> Environment:
-    folder = tmp_path_factory.mktemp("egress")
-    build(distributions.source / "examples" / "plugin_egress", folder, "--wheel")
-    (wheel,) = folder.glob("*.whl")
-    made = create_environment(folder / "environment", "uv")
-    made.install(distributions.wheel, wheel)
-    return made
+    return environment_with(
+        "examples/plugin_egress", distributions, tmp_path_factory.mktemp("egress")
+    )
 
 
 @pytest.fixture(scope="module")

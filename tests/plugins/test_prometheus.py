@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support.builds import Distributions, build
-from support.environments import Environment, clean_environment, create_environment
+from support.builds import Distributions, environment_with
+from support.environments import Environment, clean_environment
 from support.processes import PATIENCE, Server, running_command
 from support.programs import free_port, until
 
@@ -25,12 +25,9 @@ Metrics = dict[tuple[str, frozenset[tuple[str, str]]], float]
 def environment(
     distributions: Distributions, tmp_path_factory: pytest.TempPathFactory
 ) -> Environment:
-    folder = tmp_path_factory.mktemp("prometheus")
-    build(distributions.source / "plugins" / "dsadapter-prometheus", folder, "--wheel")
-    (wheel,) = folder.glob("*.whl")
-    made = create_environment(folder / "environment", "uv")
-    made.install(distributions.wheel, wheel)
-    return made
+    return environment_with(
+        "plugins/dsadapter-prometheus", distributions, tmp_path_factory.mktemp("prometheus")
+    )
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.environments import clean_environment
+from support.environments import Environment, clean_environment, create_environment
 
 CHECKOUT = Path(__file__).parents[2]
 DROP_IN = "plugins/twisted/plugins/dsadapter_endpoints.py"
@@ -86,3 +86,15 @@ def build_distributions(folder: Path) -> Distributions:
     (sdist,) = (folder / "dist").glob("*.tar.gz")
     (wheel,) = (folder / "dist").glob("*.whl")
     return Distributions(source, files, sdist, wheel)
+
+
+def environment_with(plugin: str, distributions: Distributions, folder: Path) -> Environment:
+    """An environment with the project and what one of its folders builds.
+
+    :param plugin: the folder, below the source.
+    """
+    build(distributions.source / plugin, folder, "--wheel")
+    (wheel,) = folder.glob("*.whl")
+    made = create_environment(folder / "environment", "uv")
+    made.install(distributions.wheel, wheel)
+    return made

@@ -45,6 +45,14 @@ class Namespace:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(text)
 
+    def add_addresses(self, interface: str, *addresses: str) -> None:
+        """Give an interface addresses that can be used at once; a prefix that an address is given
+        without is ``/64`` or ``/24``."""
+        for address in addresses:
+            prefix = "" if "/" in address else "/64" if ":" in address else "/24"
+            options = ["nodad"] if ":" in address else []
+            self.run("ip", "address", "add", address + prefix, *options, "dev", interface)
+
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """Open sockets inside: this thread's sockets are the namespace's, for good."""

@@ -54,7 +54,7 @@ def wired() -> Iterator[tuple[Namespace, Namespace]]:
     with namespace() as server, namespace() as client:
         connect_namespaces(server, client)
         for place, address in ((server, SERVER), (client, CLIENT)):
-            place.run("ip", "address", "add", f"{address}/64", "dev", "wire", "nodad")
+            place.add_addresses("wire", address)
         yield server, client
 
 

@@ -121,12 +121,6 @@ class Network(NamedTuple):
     """The certificate of an authority that the client trusts."""
 
 
-def add(place: Namespace, *addresses: str) -> None:
-    for address in addresses:
-        suffix, extra = ("/64", ["nodad"]) if ":" in address else ("/24", [])
-        place.run("ip", "address", "add", address + suffix, *extra, "dev", "wire")
-
-
 def add_faults(near: Namespace, far: Namespace) -> None:
     for faults, via in ((FAULTY4, FAR4), (FAULTY6, FAR6)):
         # Frames to nobody: there is a way, and no answer.
@@ -167,8 +161,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     configuration.write_text(NGINX.format(folder=folder))
     with namespace() as near, namespace() as far, contextlib.ExitStack() as stack:
         connect_namespaces(near, far)
-        add(near, OWN4, OWN6, "fe80::1")
-        add(far, FAR4, FAR6, LINK_LOCAL)
+        near.add_addresses("wire", OWN4, OWN6, "fe80::1")
+        far.add_addresses("wire", FAR4, FAR6, LINK_LOCAL)
         add_faults(near, far)
         near.configure("resolv.conf", f"nameserver {FAR4}\n")
         near.configure("nsswitch.conf", "hosts: files dns\n")

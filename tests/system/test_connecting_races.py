@@ -48,9 +48,7 @@ class Network:
         self.near, self.far = near, far
         self._batch = folder / "batch"
         connect_namespaces(near, far)
-        for address in OWN:
-            suffix, extra = ("/64", ["nodad"]) if ":" in address else ("/24", [])
-            near.run("ip", "address", "add", address + suffix, *extra, "dev", "wire")
+        near.add_addresses("wire", *OWN)
         far.run("sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1")
         for address in (*LIVE, *REFUSED):
             far.run("ip", "address", "add", address, "dev", "lo")

@@ -38,9 +38,7 @@ def network() -> Iterator[Network]:
     with namespace() as host, namespace() as asker:
         connect_namespaces(host, asker)
         for place, addresses in ((host, OWN), (asker, ASKER)):
-            for address in addresses:
-                suffix, extra = ("/64", ["nodad"]) if ":" in address else ("/24", [])
-                place.run("ip", "address", "add", address + suffix, *extra, "dev", "wire")
+            place.add_addresses("wire", *addresses)
         yield Network(host, asker)
 
 

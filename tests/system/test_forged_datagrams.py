@@ -51,8 +51,7 @@ class Wire(NamedTuple):
 def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
     with namespace() as host, namespace() as other:
         connect_namespaces(host, other)
-        host.run("ip", "address", "add", "fd00:1::1/64", "dev", "wire", "nodad")
-        host.run("ip", "address", "add", "10.1.0.1/24", "dev", "wire")
+        host.add_addresses("wire", "fd00:1::1", "10.1.0.1")
         if request.param == "lo":
             yield Wire(host, host, "lo", bytes(6))
             return

@@ -67,11 +67,8 @@ def machine() -> Iterator[Machine]:
     reactor = Reactor()
     with namespace() as host, namespace() as client:
         connect_namespaces(host, client)
-        for family, length in ((4, 24), (6, 64)):
-            extra = ["nodad"] if family == 6 else []
-            for place, addresses in ((host, HOST), (client, CLIENT)):
-                address = f"{addresses[family]}/{length}"
-                place.run("ip", "address", "add", address, *extra, "dev", "wire")
+        for place, addresses in ((host, HOST), (client, CLIENT)):
+            place.add_addresses("wire", *addresses.values())
         machine = Machine(host, client, reactor)
         yield machine
         if machine.port.connected:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.listeners import RecordingFactory
-from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
+from support.namespaces import connect_namespaces, namespace, needs_root
 from support.reactors import Reactor
 from support.resolvers import Scripted, Tried
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -28,12 +28,6 @@ def reactor() -> Iterator[Reactor]:
     made.close()
 
 
-def add(place: Namespace, *addresses: str) -> None:
-    for address in addresses:
-        suffix, extra = ("/64", ["nodad"]) if ":" in address else ("/24", [])
-        place.run("ip", "address", "add", address + suffix, *extra, "dev", "wire")
-
-
 def test_another_source_address_is_another_network(reactor: Reactor) -> None:
     reactor.installNameResolver(
         Scripted(IPv6Address("TCP", IPV6, PORT), IPv4Address("TCP", IPV4, PORT))
@@ -49,8 +43,8 @@ def test_another_source_address_is_another_network(reactor: Reactor) -> None:
 
     with namespace() as near, namespace() as far, registered(tried, "tried"):
         connect_namespaces(near, far)
-        add(far, IPV4, IPV6)
-        add(near, "10.1.0.1", "fd00:1::1")
+        far.add_addresses("wire", IPV4, IPV6)
+        near.add_addresses("wire", "10.1.0.1", "fd00:1::1")
         with far.entered():
             listening = DualStackServerEndpoint(reactor, PORT, IPV4).listen(RecordingFactory())
             listener: Any = reactor.result_of(listening)
@@ -62,7 +56,7 @@ def test_another_source_address_is_another_network(reactor: Reactor) -> None:
                 ("10.1.0.1/24", "10.1.0.11"),
             ):
                 near.run("ip", "address", "delete", removed, "dev", "wire")
-                add(near, added)
+                near.add_addresses("wire", added)
                 assert attempts() == [IPV6, IPV4]
                 assert attempts() == [IPV4]
             # Without a way there it fails at once, and that is a state as well.
@@ -70,6 +64,6 @@ def test_another_source_address_is_another_network(reactor: Reactor) -> None:
             assert attempts() == [IPV6, IPV4]
             assert attempts() == [IPV4]
             # Back where it has been before.
-            add(near, "fd00:1::11")
+            near.add_addresses("wire", "fd00:1::11")
             assert attempts() == [IPV4]
         reactor.result_of(listener.stopListening())

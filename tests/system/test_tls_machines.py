@@ -134,8 +134,7 @@ def test_localhost_without_IPv4(files: Files, place: Namespace, tmp_path: Path) 
 @pytest.mark.parametrize("options", [by_directory, by_files])
 def test_localhost_alone(options: Options, files: Files, place: Namespace, tmp_path: Path) -> None:
     elsewhere = {"-4": "192.0.2.7", "-6": "2001:db8::7"}
-    place.run("ip", "address", "add", "192.0.2.7/32", "dev", "lo")
-    place.run("ip", "address", "add", "2001:db8::7/128", "dev", "lo")
+    place.add_addresses("lo", "192.0.2.7/32", "2001:db8::7/128")
     description = f"dualstack:{PORT}:interface=localhost:{options(files)}"
     with serving(place, description, tmp_path) as server:
         served(place, server, "-4", "-6")

@@ -91,7 +91,7 @@ def add_link_local(place: Namespace) -> None:
     place.run("ip", "link", "add", "wire0", "type", "veth", "peer", "name", "wire1")
     for end in ("wire0", "wire1"):
         place.run("ip", "link", "set", end, "up")
-    place.run("ip", "address", "add", "fe80::7/64", "dev", "wire0", "nodad")
+    place.add_addresses("wire0", "fe80::7")
 
 
 @needs_root
@@ -271,8 +271,7 @@ def test_IPv6_switched_off_leaves_localhost_its_IPv4_half() -> None:
 @needs_root
 def test_localhost_is_not_reachable_on_another_address() -> None:
     with namespace() as place:
-        place.run("ip", "address", "add", "192.0.2.7/32", "dev", "lo")
-        place.run("ip", "address", "add", "2001:db8::7/128", "dev", "lo")
+        place.add_addresses("lo", "192.0.2.7/32", "2001:db8::7/128")
         connect = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])))"
         description = "dualstack:0:interface=localhost"
         with running(WITNESS, "epoll", description, "0", prefix=place.prefix) as server:

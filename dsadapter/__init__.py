@@ -6,11 +6,11 @@ The pure part is :mod:`dsadapter.addressing`; a framework's part is imported by 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
-
+# Typing alone takes longer to import than a package that imports nothing should.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import Any, TypeVar, overload
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,17 +19,19 @@ __all__ = ["__version__", "hookimpl"]
 __version__ = "0.1.0.dev0"
 
 
-@overload
-def hookimpl(function: F) -> F: ...
-@overload
-def hookimpl(
-    function: None = None,
-    *,
-    optionalhook: bool = False,
-    tryfirst: bool = False,
-    trylast: bool = False,
-    specname: str | None = None,
-) -> Callable[[F], F]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def hookimpl(function: F) -> F: ...
+    @overload
+    def hookimpl(
+        function: None = None,
+        *,
+        optionalhook: bool = False,
+        tryfirst: bool = False,
+        trylast: bool = False,
+        specname: str | None = None,
+    ) -> Callable[[F], F]: ...
 
 
 def hookimpl(function: Any = None, **options: Any) -> Any:

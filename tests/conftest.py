@@ -1,15 +1,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from support.builds import Distributions, build_distributions
+from support.reactors import Reactor
 from support.versions import is_excused
 
 
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     return build_distributions(tmp_path_factory.mktemp("build"))
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    """The test's own, so that no test shares one."""
+    made = Reactor()
+    yield made
+    made.close()
 
 
 @pytest.hookimpl(wrapper=True)

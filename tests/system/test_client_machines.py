@@ -30,13 +30,6 @@ from dsadapter.frameworks.twisted import DualStackClientEndpoint, DualStackServe
 SERVER, CLIENT = "fe80::7", "fe80::8"
 
 
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = Reactor()
-    yield made
-    made.close()
-
-
 @contextlib.contextmanager
 def listening(reactor: Reactor, place: Namespace, interface: str = "::") -> Iterator[Any]:
     with place.entered():

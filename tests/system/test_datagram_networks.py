@@ -61,13 +61,6 @@ def network() -> Iterator[Network]:
         yield Network(host, neighbours)
 
 
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = Reactor()
-    yield made
-    made.close()
-
-
 def family_of(address: str) -> int:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 

@@ -27,13 +27,6 @@ VICTIM = 5353
 INTERFACES = ["::", "fd00:1::1", "::1"]
 
 
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = Reactor()
-    yield made
-    made.close()
-
-
 class Wire(NamedTuple):
     """Where frames are written, and which host they reach."""
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from support.listeners import RecordingFactory
 from support.namespaces import connect_namespaces, namespace, needs_root
 from support.reactors import Reactor
@@ -19,13 +17,6 @@ pytestmark = needs_root
 
 PORT = 8080
 IPV4, IPV6 = "10.1.0.2", "fd00:1::2"
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = Reactor()
-    yield made
-    made.close()
 
 
 def test_another_source_address_is_another_network(reactor: Reactor) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from support.builds import Distributions
 from support.environments import Environment, create_environment
+from support.versions import runs_twisted_22
+
+pytestmark = runs_twisted_22
 
 SCRIPTS = Path(__file__).parent / "scripts"
 

@@ -249,14 +249,6 @@ class ConnectPolicy(NamedTuple):
             mapped_addresses,
         )
 
-    @property
-    def bind_family(self) -> Family | None:
-        """The only address family that the bind address can reach; None for both."""
-        host = self.bind_address[0] if self.bind_address else ""
-        if not host:
-            return None
-        return "ipv6" if ":" in host else "ipv4"
-
 
 def canonical_target(host: str, port: int) -> tuple[str, int]:
     """Host and port to connect to, checked and canonical.

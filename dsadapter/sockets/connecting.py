@@ -73,8 +73,7 @@ def start_connecting(
     :raises OSError: with the errno of the call that failed.
     """
     bound = attempt.bind_address
-    if bound is not None and bound[0] and (":" in bound[0]) != (attempt.family == "ipv6"):
-        raise family_mismatch(attempt.destination[0], bound[0])
+    check_bind_address(attempt.destination[0], bound)
     sock = _create(attempt)
     try:
         if before_connect is not None:
@@ -193,11 +192,21 @@ def _bind(sock: CanonicalSocket, host: str, port: int) -> None:
         ) from error
 
 
-def family_mismatch(destination: str, bind_host: str) -> BindAddressError:
-    """The error for a destination that the address to connect from can't reach."""
+def check_bind_address(destination: str, bind_address: tuple[str, int] | None) -> None:
+    """Check that a destination can be reached from the address to connect from.
+
+    :param destination: a canonical address.
+    :param bind_address: as :class:`~dsadapter.policy.ConnectPolicy` has it.
+    :raises BindAddressError: if they are of two families.
+    """
+    if bind_address is None or not bind_address[0]:
+        return
+    host = bind_address[0]
+    if (":" in host) == (":" in destination):
+        return
     wanted = "an IPv6" if ":" in destination else "an IPv4"
-    return BindAddressError(
+    raise BindAddressError(
         errno.EAFNOSUPPORT,
-        f"bindAddress {bind_host} can't reach {destination}: a socket bound to an address reaches "
+        f"bindAddress {host} can't reach {destination}: a socket bound to an address reaches "
         f"that address's family only; give {wanted} bindAddress, or none",
     )

@@ -128,8 +128,10 @@ def test_a_mapped_answer_can_be_refused(reactor: Reactor, tried: Tried) -> None:
         assert found == IPv4Address("TCP", "127.0.0.1", port)
         assert tried.addresses == ["127.0.0.1"]
         zone.names = {NAME: {AAAA: ["::ffff:127.0.0.2"]}}
-        with pytest.raises(ConnectingError, match=r"mappedAddresses='refuse' leaves out"):
+        with pytest.raises(ConnectingError, match=r"mappedAddresses='refuse' leaves out") as caught:
             peer(reactor, port, resolver, mappedAddresses="refuse")
+    assert caught.value.attempts[0].address == ("127.0.0.2", port)
+    assert "::ffff" not in str(caught.value)
     assert tried.addresses == ["127.0.0.1"]
 
 
@@ -201,6 +203,11 @@ def test_addresses_that_the_bindAddress_cannot_reach_are_told(
     only_ipv6 = Scripted(IPv6Address("TCP", "::1", 0))
     with pytest.raises(ConnectingError, match=r"bindAddress 127\.0\.0\.1 can't reach ::1"):
         peer(reactor, 80, only_ipv6, bindAddress="127.0.0.1")
+    only_mapped = Scripted(IPv6Address("TCP", "::ffff:127.0.0.1", 0))
+    with pytest.raises(ConnectingError, match=r"bindAddress ::1 can't reach 127") as caught:
+        peer(reactor, 80, only_mapped, bindAddress="::1")
+    assert caught.value.attempts[0].address == ("127.0.0.1", 80)
+    assert "::ffff" not in str(caught.value)
     assert tried.addresses == []
 
 

@@ -19,12 +19,12 @@ from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
 from dsadapter.addressing.hosts import is_literal
-from dsadapter.errors import PluginError
+from dsadapter.errors import BindAddressError, PluginError
 from dsadapter.frameworks.twisted.racing import Race
 from dsadapter.frameworks.twisted.resolving import checked_resolver
 from dsadapter.plugin import active_hooks
 from dsadapter.policy import ConnectPolicy, MappedAddresses, canonical_target, socket_name
-from dsadapter.sockets.connecting import family_mismatch
+from dsadapter.sockets.connecting import check_bind_address
 
 
 @implementer(IStreamClientEndpoint)
@@ -97,10 +97,11 @@ class DualStackClientEndpoint:
         policy: ConnectPolicy,
         resolver: IHostnameResolver | IResolver | None,
     ) -> None:
-        bound, host = policy.bind_address, target[0]
-        family = "ipv6" if ":" in host else "ipv4"
-        if bound is not None and is_literal(host) and policy.bind_family not in (None, family):
-            raise ValueError(family_mismatch(host, bound[0]).strerror)
+        if policy.bind_address is not None and is_literal(target[0]):
+            try:
+                check_bind_address(target[0], policy.bind_address)
+            except BindAddressError as error:
+                raise ValueError(error.strerror) from error
         self._reactor = reactor
         self._target = target
         self._policy = policy

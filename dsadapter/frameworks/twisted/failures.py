@@ -16,7 +16,7 @@ class FailedAttempt(NamedTuple):
     """How one attempt ended."""
 
     address: SocketAddress
-    """Canonical."""
+    """Canonical; as it was given if it is no address."""
     seconds: float
     """How long it was tried."""
     error: Exception | None

@@ -17,10 +17,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.dispatch import Hooks
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.twisted.addresses import stream_address
-from dsadapter.frameworks.twisted.attempts import (
-    ClientConnection,
-    ConnectingDescriptor,
-)
+from dsadapter.frameworks.twisted.attempts import ClientConnection, ConnectingDescriptor
 from dsadapter.frameworks.twisted.failures import FailedAttempt, all_failed, timed_out
 from dsadapter.frameworks.twisted.remembering import Memory
 from dsadapter.frameworks.twisted.resolving import Lookup
@@ -82,12 +79,11 @@ class Race:
         policy = self._policy
         if policy.timeout is not None:
             self._time_limit = self._reactor.callLater(policy.timeout, self._timed_out)
-        deferred = self._deferred
         if is_literal(self._host):
             self._connect_to_literal()
         else:
             self._connect_to_name()
-        return deferred
+        return self._deferred
 
     def _connect_to_literal(self) -> None:
         self._schedule = Schedule(self._policy.attempt_delay)

@@ -25,7 +25,7 @@ from dsadapter.errors import AddressFamilyError
 from dsadapter.frameworks.twisted.failures import FailedAttempt
 from dsadapter.happy_eyeballs.ordering import is_ipv6
 from dsadapter.policy import ConnectPolicy
-from dsadapter.sockets.connecting import destination_sockaddr, family_mismatch
+from dsadapter.sockets.connecting import check_bind_address, destination_sockaddr
 
 if TYPE_CHECKING:
     # zope.interface 5 has no such operator.
@@ -114,22 +114,24 @@ class Lookup:
 
     def accepted(self, host: str, scope_id: int | str) -> SocketAddress | None:
         """What a resolver has found, canonical; None if it is left out."""
+        # What is no address has no canonical form.
+        shown: SocketAddress = (host, self._port)
         try:
-            address = _canonical_sockaddr(host, self._port, scope_id)
-            self._check(host, address)
+            address = shown = _canonical_sockaddr(host, self._port, scope_id)
+            if ":" in host and not is_ipv6(address):
+                self._check_mapped(address)
+            check_bind_address(address[0], self._policy.bind_address)
         except (OSError, ValueError) as error:
-            self.left_out.append(FailedAttempt((host, self._port), 0, error))
+            self.left_out.append(FailedAttempt(shown, 0, error))
             return None
         return address
 
-    def _check(self, host: str, address: SocketAddress) -> None:
-        policy, family = self._policy, "ipv6" if is_ipv6(address) else "ipv4"
-        if ":" in host and family == "ipv4" and policy.mapped_addresses == "refuse":
+    def _check_mapped(self, address: SocketAddress) -> None:
+        if self._policy.mapped_addresses == "refuse":
             raise AddressFamilyError(
-                f"{host} is IPv4-mapped, which mappedAddresses='refuse' leaves out"
+                f"the resolver gave {address[0]} as an IPv4-mapped address, which "
+                f"mappedAddresses='refuse' leaves out"
             )
-        if policy.bind_address is not None and policy.bind_family not in (None, family):
-            raise family_mismatch(address[0], policy.bind_address[0])
 
     def changed(self) -> None:
         """A question has been answered."""

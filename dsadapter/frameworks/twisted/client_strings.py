@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from twisted.internet.endpoints import quoteStringArgument
 
-from dsadapter.addressing.text import parse_ipv6, unmap_text
-from dsadapter.frameworks.twisted.option_values import whole_number, yes_or_no
+from dsadapter.addressing.text import unmap_text
+from dsadapter.frameworks.twisted.option_values import cut_literal, whole_number, yes_or_no
 from dsadapter.policy import MAX_FIRST_FAMILY_COUNT, ConnectPolicy, canonical_target
 
 _OPTIONS = (
@@ -85,11 +85,11 @@ def _refuse_unescaped_literal(args: Sequence[str], kwargs: Mapping[str, str]) ->
     """Recognise ``dualstack:::1:80``, ``dualstack:[::1]:80`` and ``host=::1``, whose colons Twisted
     took for separators, and show what to type."""
     for option in ("host", "bindAddress"):
-        cut = [kwargs[option]] if option in kwargs else []
+        begun = [kwargs[option]] if option in kwargs else []
         for rest, parts in _splits(option, args, kwargs):
-            literal = ":".join([*cut, *parts])
-            bare = literal[1:-1] if literal[:1] == "[" and literal[-1:] == "]" else literal
-            if (len(cut) + len(parts) > 1 or bare is not literal) and _is_ipv6(bare):
+            cut = cut_literal([*begun, *parts])
+            if cut is not None:
+                literal, bare = cut
                 slip = "brackets" if bare is not literal else "colons that need a backslash"
                 words = {**kwargs, **rest, option: unmap_text(bare)}
                 # No repr: it would double the backslashes that have to be typed.
@@ -115,10 +115,3 @@ def _description(words: Mapping[str, str]) -> str:
     host, port = options.pop("host", "HOST"), options.pop("port", "PORT")
     tail = [f"{name}={quoteStringArgument(value)}" for name, value in options.items()]
     return ":".join(["dualstack", quoteStringArgument(host), port, *tail])
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        return parse_ipv6(text) is not None
-    except ValueError:
-        return False

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _YES = ("yes", "true", "1")
 _NO = ("no", "false", "0")
 
@@ -33,6 +38,23 @@ def yes_or_no(name: str, text: str) -> bool:
         f"dualstack: {name} {text!r} is neither yes nor no{spaces_hint(text)}; "
         f"write {name}=yes or {name}=no"
     )
+
+
+def cut_literal(parts: Sequence[str]) -> tuple[str, str] | None:
+    """The IPv6 literal that Twisted has cut at its colons into these parts, or that is in brackets.
+
+    :returns: as it was typed, and without brackets; None if it is neither, or no literal.
+    """
+    from dsadapter.addressing.text import parse_ipv6
+
+    literal = ":".join(parts)
+    bare = literal[1:-1] if literal[:1] == "[" and literal[-1:] == "]" else literal
+    if len(parts) < 2 and bare is literal:
+        return None
+    try:
+        return None if parse_ipv6(bare) is None else (literal, bare)
+    except ValueError:
+        return None
 
 
 def spaces_hint(text: str) -> str:

@@ -18,7 +18,12 @@ from twisted.internet.interfaces import (
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from dsadapter.frameworks.twisted.option_values import spaces_hint, whole_number, yes_or_no
+from dsadapter.frameworks.twisted.option_values import (
+    cut_literal,
+    spaces_hint,
+    whole_number,
+    yes_or_no,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,9 +147,9 @@ def _refuse_unescaped_literal(args: Sequence[str], kwargs: Mapping[str, str]) ->
     """Recognise ``interface=::1`` and ``interface=[::1]``, whose colons Twisted took for
     separators, and brackets around an escaped address, and show what to type."""
     for port, parts in _splits(args, kwargs):
-        literal = ":".join(parts)
-        bare = literal[1:-1] if literal[:1] == "[" and literal[-1:] == "]" else literal
-        if (len(parts) > 1 or bare is not literal) and _is_ipv6(bare):
+        cut = cut_literal(parts)
+        if cut is not None:
+            literal, bare = cut
             slip = "colons that need a backslash" if len(parts) > 1 else "brackets"
             # No repr: it would double the backslashes that have to be typed.
             raise ValueError(
@@ -171,15 +176,6 @@ def _description(port: str, literal: str, kwargs: Mapping[str, str]) -> str:
     return ":".join(
         ["dualstack", port, *(f"{k}={quoteStringArgument(v)}" for k, v in options.items())]
     )
-
-
-def _is_ipv6(text: str) -> bool:
-    from dsadapter.addressing.text import parse_ipv6
-
-    try:
-        return parse_ipv6(text) is not None
-    except ValueError:
-        return False
 
 
 def _text(value: str | bytes) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.listeners import RecordingFactory, stop
 from support.reactors import Reactor
+from support.resolvers import Hosts
 from twisted.internet import error
 from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
@@ -138,7 +139,7 @@ def test_C5_what_a_cancelled_connection_tells_of_its_destination(
 
 
 def test_C5_what_a_failed_lookup_tells_of_its_name(reactor: Reactor) -> None:
-    reactor.resolve_names()
+    reactor.installNameResolver(Hosts({}))
     with pytest.raises(error.DNSLookupError, match=r"nowhere\.invalid"):
         connected(reactor, DualStackClientEndpoint(reactor, "nowhere.invalid", 80))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.reactors import Reactor, open_descriptors
+from support.resolvers import Hosts
 from twisted.internet import error, tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -168,6 +169,7 @@ def test_a_refusal_tells_of_every_address_and_leaves_nothing_open(
 
 
 def test_a_name_without_an_address_is_a_lookup_error(reactor: Reactor) -> None:
+    reactor.installNameResolver(Hosts({}))
     with pytest.raises(error.DNSLookupError, match="nowhere"):
         connect(reactor, "nowhere.invalid", 80)
 

@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint
 from dsadapter.interfaces import IPacketInfoReceiver
+from support.namespaces import Namespace
 from support.reactors import Reactor
 
 WAYS = ("recvmmsg", "recvmsg")
@@ -66,6 +67,19 @@ def listen(
     )
     receive_by(made, way)
     return made
+
+
+@contextlib.contextmanager
+def listening(
+    place: Namespace, reactor: Reactor, protocol: Any, *args: Any, **kwargs: Any
+) -> Iterator[Any]:
+    """Inside a namespace with an endpoint's listening port, which stops in the end."""
+    with place.entered():
+        port = listen(reactor, protocol, *args, **kwargs)
+        try:
+            yield port
+        finally:
+            reactor.result_of(port.stopListening())
 
 
 def receive_by(port: Any, way: str) -> None:

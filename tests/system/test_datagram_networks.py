@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from support.datagrams import WAYS, Echo, Informed, Recorder, listen
+from support.datagrams import WAYS, Echo, Informed, Recorder, listen, listening
 from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
 from support.reactors import Reactor
 from twisted.internet.error import InvalidAddressError, MulticastJoinError
@@ -86,8 +86,7 @@ def test_every_address_of_a_host_answers_for_itself(
     reactor: Reactor, network: Network, way: str
 ) -> None:
     echo = Echo()
-    with network.host.entered():
-        port = listen(reactor, echo, way=way)
+    with listening(network.host, reactor, echo, way=way) as port:
         number = port.getHost().port
         for wire in WIRES:
             for address in ADDRESSES[wire]:
@@ -95,7 +94,6 @@ def test_every_address_of_a_host_answers_for_itself(
                     client.sendto(b"x", (address, number))
                     assert answer(reactor, client) == (b"x", address, number)
                     assert echo.got[-1][1][0] in PEERS[wire]
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize("address", ["10.1.0.11", "fd00:1::11"])
@@ -114,8 +112,7 @@ def test_twisteds_own_port_answers_for_the_first_address(
 
 def test_packet_information_names_the_interface(reactor: Reactor, network: Network) -> None:
     informed = Informed()
-    with network.host.entered():
-        port = listen(reactor, informed)
+    with listening(network.host, reactor, informed) as port:
         for wire in WIRES:
             index = socket.if_nametoindex(wire)
             for address in ADDRESSES[wire]:
@@ -125,7 +122,6 @@ def test_packet_information_names_the_interface(reactor: Reactor, network: Netwo
                     info = informed.infos.pop()
                     assert info[:3] == (address, index, wire)
                     assert info.hop_limit == 64
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -133,8 +129,7 @@ def test_a_link_local_peer_has_its_zone_and_is_answered_on_its_interface(
     reactor: Reactor, network: Network, way: str
 ) -> None:
     informed = Informed()
-    with network.host.entered():
-        port = listen(reactor, informed, way=way)
+    with listening(network.host, reactor, informed, way=way) as port:
         number = port.getHost().port
         for wire in WIRES:
             with network.client(wire, socket.AF_INET6) as client:
@@ -155,20 +150,17 @@ def test_a_link_local_peer_has_its_zone_and_is_answered_on_its_interface(
                 informed.infos.clear()
         with pytest.raises(InvalidAddressError, match="interface"):
             port.write(b"x", (f"{PEERS_LINK_LOCAL}%first", 9), interface="second", source="::")
-        reactor.result_of(port.stopListening())
 
 
 def test_a_link_local_interface_is_bound_with_its_zone(reactor: Reactor, network: Network) -> None:
     echo = Echo()
-    with network.host.entered():
-        port = listen(reactor, echo, f"{LINK_LOCAL}%second")
+    with listening(network.host, reactor, echo, f"{LINK_LOCAL}%second") as port:
         assert port.getHost().host == f"{LINK_LOCAL}%second"
         with network.client("second", socket.AF_INET6) as client:
             with network.neighbours["second"].entered():
                 scope = socket.if_nametoindex("second")
             client.sendto(b"x", (LINK_LOCAL, port.getHost().port, 0, scope))
             assert answer(reactor, client)[1] == LINK_LOCAL
-        reactor.result_of(port.stopListening())
 
 
 def test_a_renamed_interface_is_known_by_its_new_name(
@@ -176,8 +168,7 @@ def test_a_renamed_interface_is_known_by_its_new_name(
 ) -> None:
     monkeypatch.setattr("dsadapter.packetinfo.receiving._CACHED_SECONDS", 0.0)
     informed = Informed()
-    with network.host.entered():
-        port = listen(reactor, informed)
+    with listening(network.host, reactor, informed) as port:
         with network.client("first", socket.AF_INET) as client:
             for name in ("first", "renamed"):
                 client.sendto(b"x", ("10.1.0.1", port.getHost().port))
@@ -187,7 +178,6 @@ def test_a_renamed_interface_is_known_by_its_new_name(
                     network.host.run("ip", "link", "set", "first", "down")
                     network.host.run("ip", "link", "set", "first", "name", "renamed")
                     network.host.run("ip", "link", "set", "renamed", "up")
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -198,8 +188,7 @@ def test_a_datagram_to_a_group_is_answered_from_an_address_of_the_interface(
 ) -> None:
     informed = Informed()
     informed.answer = b"y"
-    with network.host.entered():
-        port = listen(reactor, informed, way=way)
+    with listening(network.host, reactor, informed, way=way) as port:
         reactor.result_of(port.joinGroup(group, wire))
         with network.client(wire, family_of(group)) as client:
             send_to_group(network, client, wire, group, port.getHost().port)
@@ -207,7 +196,6 @@ def test_a_datagram_to_a_group_is_answered_from_an_address_of_the_interface(
         assert (data, source in (*ADDRESSES[wire], LINK_LOCAL)) == (b"y", True)
         [info] = informed.infos
         assert (info.destination, info.interface_name) == (group, wire)
-        reactor.result_of(port.stopListening())
 
 
 def send_to_group(
@@ -231,8 +219,7 @@ def test_a_broadcast_is_answered_from_an_address_of_the_interface(
 ) -> None:
     informed = Informed()
     informed.answer = b"y"
-    with network.host.entered():
-        port = listen(reactor, informed, way=way)
+    with listening(network.host, reactor, informed, way=way) as port:
         with network.client("second", socket.AF_INET) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             client.bind(("10.2.0.2" if address[:2] == "10" else "0.0.0.0", 0))
@@ -243,15 +230,13 @@ def test_a_broadcast_is_answered_from_an_address_of_the_interface(
         assert data == b"y"
         assert source in ADDRESSES["second"]
         assert informed.infos[0][0::2][:2] == (address, "second")
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize("interface", ["::", "0.0.0.0"])
 def test_a_broadcast_is_sent_when_it_is_allowed(
     reactor: Reactor, network: Network, interface: str
 ) -> None:
-    with network.host.entered():
-        port = listen(reactor, Recorder(), interface)
+    with listening(network.host, reactor, Recorder(), interface) as port:
         port.setBroadcastAllowed(True)
         with network.client("second", socket.AF_INET) as client:
             client.bind(("0.0.0.0", 0))
@@ -260,7 +245,6 @@ def test_a_broadcast_is_sent_when_it_is_allowed(
             assert answer(reactor, client)[:2] == (b"x", "10.2.0.11")
             port.write(b"x", ("<broadcast>", number), interface="second")
             assert answer(reactor, client)[0] == b"x"
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -271,8 +255,7 @@ def test_a_sender_without_an_address_is_heard_and_not_answered(
     from support.frames import udp_over_ipv4, write_frame
 
     recorder = Recorder()
-    with network.host.entered():
-        port = listen(reactor, recorder, way=way)
+    with listening(network.host, reactor, recorder, way=way) as port:
         with network.neighbours["first"].entered():
             packet = udp_over_ipv4("0.0.0.0", 68, "255.255.255.255", port.getHost().port, b"x")
             write_frame("first", packet, b"\xff" * 6)
@@ -280,7 +263,6 @@ def test_a_sender_without_an_address_is_heard_and_not_answered(
         assert recorder.got == [(b"x", ("0.0.0.0", 68))]
         with pytest.raises(InvalidAddressError, match="has no address yet"):
             port.write(b"y", recorder.got[0][1])
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize(
@@ -291,8 +273,7 @@ def test_groups_are_joined_and_left_by_name_index_and_address(
     reactor: Reactor, network: Network, group: str, by_address: str, elsewhere: str
 ) -> None:
     recorder = Recorder()
-    with network.host.entered():
-        port = listen(reactor, recorder)
+    with listening(network.host, reactor, recorder) as port:
         index = socket.if_nametoindex("first")
         spellings: list[Any] = ["first", index, str(index), by_address]
         with (
@@ -314,7 +295,6 @@ def test_groups_are_joined_and_left_by_name_index_and_address(
         if ":" in group:
             reactor.result_of(port.joinGroup("ff02::123%second"))
             reactor.result_of(port.leaveGroup("ff02::123", elsewhere))
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize(
@@ -332,22 +312,18 @@ def test_groups_are_joined_and_left_by_name_index_and_address(
 def test_a_group_that_can_not_be_joined_is_one_clear_error(
     reactor: Reactor, network: Network, group: str, arguments: tuple[Any, ...], says: str
 ) -> None:
-    with network.host.entered():
-        port = listen(reactor, Recorder())
+    with listening(network.host, reactor, Recorder()) as port:
         with pytest.raises(MulticastJoinError, match=says):
             reactor.result_of(port.joinGroup(group, *arguments))
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize(("interface", "group"), [("0.0.0.0", "ff05::1"), ("fd00:1::1", GROUPS[0])])
 def test_a_group_of_the_other_family_is_refused(
     reactor: Reactor, network: Network, interface: str, group: str
 ) -> None:
-    with network.host.entered():
-        port = listen(reactor, Recorder(), interface)
+    with listening(network.host, reactor, Recorder(), interface) as port:
         with pytest.raises(MulticastJoinError, match="which this port does not serve"):
             reactor.result_of(port.joinGroup(group, "first"))
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize("family", [0, 1])
@@ -358,8 +334,7 @@ def test_a_group_is_joined_for_one_source(reactor: Reactor, network: Network, fa
     )[family]
     _add(network.neighbours["first"], other, "first")
     recorder = Recorder()
-    with network.host.entered():
-        port = listen(reactor, recorder)
+    with listening(network.host, reactor, recorder) as port:
         number = port.getHost().port
         reactor.result_of(port.joinGroup(group, "first", source=wanted))
         for source in (other, wanted):
@@ -369,15 +344,13 @@ def test_a_group_is_joined_for_one_source(reactor: Reactor, network: Network, fa
         reactor.until(lambda: recorder.got)
         assert [addr[0] for _, addr in recorder.got] == [wanted]
         reactor.result_of(port.leaveGroup(group, "first", source=wanted))
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize("interface", ["::", "0.0.0.0", "fd00:1::1"])
 def test_multicast_settings_act_on_every_family(
     reactor: Reactor, network: Network, interface: str
 ) -> None:
-    with network.host.entered():
-        port = listen(reactor, Recorder(), interface)
+    with listening(network.host, reactor, Recorder(), interface) as port:
         assert port.getLoopbackMode() is True
         assert port.getTTL() == 1
         unspecified = "0.0.0.0" if interface == "0.0.0.0" else 0
@@ -405,7 +378,6 @@ def test_multicast_settings_act_on_every_family(
                 port.setTTL(ttl)
         with pytest.raises((ValueError, OSError)):
             reactor.result_of(port.setOutgoingInterface(4000))
-        reactor.result_of(port.stopListening())
 
 
 @pytest.mark.parametrize("group", ["224.0.0.251", "ff02::fb"])
@@ -427,8 +399,7 @@ def test_two_responders_of_one_host_each_hear_and_answer_their_network(
         return str(info.destination.partition("%")[0])
 
     responder = Responder()
-    with network.host.entered():
-        port = listen(reactor, responder, port=port_number)
+    with listening(network.host, reactor, responder, port=port_number) as port:
         port.setLoopbackMode(0)
         for wire in WIRES:
             reactor.result_of(port.joinGroup(group, wire))
@@ -446,15 +417,13 @@ def test_two_responders_of_one_host_each_hear_and_answer_their_network(
             assert addr[0].partition("%")[0] in (*ADDRESSES[wire], LINK_LOCAL)
             reactor.result_of(asking.stopListening())
         assert [info.interface_name for info in responder.infos] == list(WIRES)
-        reactor.result_of(port.stopListening())
 
 
 def test_IPv6_switched_off_by_sysctl_still_serves_IPv4(reactor: Reactor) -> None:
     with namespace() as place:
         for scope in ("all", "default", "lo"):
             place.run("sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1")
-        with place.entered():
-            port = listen(reactor, Echo())
+        with listening(place, reactor, Echo()) as port:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.setblocking(False)
                 client.sendto(b"x", ("127.0.0.5", port.getHost().port))
@@ -462,17 +431,14 @@ def test_IPv6_switched_off_by_sysctl_still_serves_IPv4(reactor: Reactor) -> None
             with pytest.raises(OSError) as caught:
                 port.write(b"x", ("::1", 9))
             assert caught.value.errno in (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
-            reactor.result_of(port.stopListening())
 
 
 def test_the_system_default_of_v6only_does_not_matter(reactor: Reactor) -> None:
     with namespace() as place:
         place.run("sysctl", "-qw", "net.ipv6.bindv6only=1")
-        with place.entered():
-            port = listen(reactor, Echo())
+        with listening(place, reactor, Echo()) as port:
             for address in ("127.0.0.5", "::1"):
                 with socket.socket(family_of(address), socket.SOCK_DGRAM) as client:
                     client.setblocking(False)
                     client.sendto(b"x", (address, port.getHost().port))
                     assert answer(reactor, client)[:2] == (b"x", address)
-            reactor.result_of(port.stopListening())

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from support.datagrams import WAYS, Echo, counters, listen, peer
+from support.datagrams import WAYS, Echo, counters, listening, peer
 from support.frames import syn_over_ipv6, udp_over_ipv4, udp_over_ipv6, write_frame
 from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
 from support.reactors import Reactor
@@ -110,29 +110,27 @@ def test_a_forged_datagram_never_reaches_the_protocol(
 
     globalLogPublisher.addObserver(observe)
     echo = Echo()
-    with wire.host.entered():
-        port = listen(reactor, echo, interface, way=way)
+    with listening(wire.host, reactor, echo, interface, way=way) as port:
         victim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         victim.bind(("127.0.0.1", VICTIM))
         genuine = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    number = port.getHost().port
-    to = destination(wire, interface)
-    with victim, genuine:
-        for claimed in ("127.0.0.1", "10.1.0.1", "192.0.2.1", "255.255.255.255"):
-            wire.write(udp_over_ipv6(f"::ffff:{claimed}", VICTIM, to, number, b"forged"))
-        genuine.bind(("fd00:1::1" if interface != "::1" else "::1", 0))
-        genuine.sendto(b"genuine", ("fd00:1::1" if interface != "::1" else "::1", number))
-        reactor.until(lambda: counters(port).get("forged") == 4 and echo.got)
-        assert [data for data, _ in echo.got] == [b"genuine"]
-        victim.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            victim.recv(100)
-    assert counters(port) == {"received": 1, "forged": 4}
-    complaints = [line for line in logged if "claims an IPv4 sender" in line]
-    assert len(complaints) == 1
-    assert f"from 127.0.0.1:{VICTIM}, sent to {to}" in complaints[0]
-    assert not [line for line in logged if "::ffff" in line]
-    reactor.result_of(port.stopListening())
+        number = port.getHost().port
+        to = destination(wire, interface)
+        with victim, genuine:
+            for claimed in ("127.0.0.1", "10.1.0.1", "192.0.2.1", "255.255.255.255"):
+                wire.write(udp_over_ipv6(f"::ffff:{claimed}", VICTIM, to, number, b"forged"))
+            genuine.bind(("fd00:1::1" if interface != "::1" else "::1", 0))
+            genuine.sendto(b"genuine", ("fd00:1::1" if interface != "::1" else "::1", number))
+            reactor.until(lambda: counters(port).get("forged") == 4 and echo.got)
+            assert [data for data, _ in echo.got] == [b"genuine"]
+            victim.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                victim.recv(100)
+        assert counters(port) == {"received": 1, "forged": 4}
+        complaints = [line for line in logged if "claims an IPv4 sender" in line]
+        assert len(complaints) == 1
+        assert f"from 127.0.0.1:{VICTIM}, sent to {to}" in complaints[0]
+        assert not [line for line in logged if "::ffff" in line]
     globalLogPublisher.removeObserver(observe)
 
 
@@ -141,18 +139,16 @@ def test_a_mapped_destination_on_the_wire_is_no_way_in(
     reactor: Reactor, wire: Wire, way: str
 ) -> None:
     echo = Echo()
-    with wire.host.entered():
-        port = listen(reactor, echo, way=way)
+    with listening(wire.host, reactor, echo, way=way) as port:
         genuine = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    number = port.getHost().port
-    with genuine:
-        for source in ("::ffff:127.0.0.1", "::ffff:192.0.2.1", "fd00:1::7"):
-            for to in ("::ffff:127.0.0.1", "::ffff:10.1.0.1"):
-                wire.write(udp_over_ipv6(source, VICTIM, to, number, b"forged"))
-        genuine.sendto(b"genuine", ("127.0.0.1", number))
-        reactor.until(lambda: echo.got)
-        assert [data for data, _ in echo.got] == [b"genuine"]
-    reactor.result_of(port.stopListening())
+        number = port.getHost().port
+        with genuine:
+            for source in ("::ffff:127.0.0.1", "::ffff:192.0.2.1", "fd00:1::7"):
+                for to in ("::ffff:127.0.0.1", "::ffff:10.1.0.1"):
+                    wire.write(udp_over_ipv6(source, VICTIM, to, number, b"forged"))
+            genuine.sendto(b"genuine", ("127.0.0.1", number))
+            reactor.until(lambda: echo.got)
+            assert [data for data, _ in echo.got] == [b"genuine"]
 
 
 @pytest.mark.parametrize("interface", ["::", "fd00:1::1"])
@@ -185,23 +181,21 @@ def test_senders_that_can_not_be_answered_are_dropped(
     reactor: Reactor, wire: Wire, way: str
 ) -> None:
     echo = Echo()
-    with wire.host.entered():
-        port = listen(reactor, echo, way=way)
-    wire.host.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
-    number = port.getHost().port
-    remote4 = "127.0.0.9" if wire.interface == "lo" else "10.1.0.9"
-    to4 = "127.0.0.1" if wire.interface == "lo" else "10.1.0.1"
-    to6 = "::1" if wire.interface == "lo" else "fd00:1::1"
-    wire.write(udp_over_ipv4(remote4, 0, to4, number, b"port 0"))
-    wire.write(udp_over_ipv6("fd00:1::1", 0, to6, number, b"port 0"))
-    wire.write(udp_over_ipv4("224.0.0.251", 9, to4, number, b"group"))
-    wire.write(udp_over_ipv4("255.255.255.255", 9, to4, number, b"broadcast"))
-    wire.write(udp_over_ipv6("ff02::fb", 9, to6, number, b"group"))
-    with wire.host.entered(), peer("::1") as genuine:
-        genuine.sendto(b"genuine", ("::1", number))
-        reactor.until(lambda: echo.got)
-    assert [data for data, _ in echo.got] == [b"genuine"]
-    # Linux itself drops the groups; the ports are left to the socket.
-    assert counters(port)["unanswerable"] >= 1
-    assert counters(port)["received"] == 1
-    reactor.result_of(port.stopListening())
+    with listening(wire.host, reactor, echo, way=way) as port:
+        wire.host.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
+        number = port.getHost().port
+        remote4 = "127.0.0.9" if wire.interface == "lo" else "10.1.0.9"
+        to4 = "127.0.0.1" if wire.interface == "lo" else "10.1.0.1"
+        to6 = "::1" if wire.interface == "lo" else "fd00:1::1"
+        wire.write(udp_over_ipv4(remote4, 0, to4, number, b"port 0"))
+        wire.write(udp_over_ipv6("fd00:1::1", 0, to6, number, b"port 0"))
+        wire.write(udp_over_ipv4("224.0.0.251", 9, to4, number, b"group"))
+        wire.write(udp_over_ipv4("255.255.255.255", 9, to4, number, b"broadcast"))
+        wire.write(udp_over_ipv6("ff02::fb", 9, to6, number, b"group"))
+        with peer("::1") as genuine:
+            genuine.sendto(b"genuine", ("::1", number))
+            reactor.until(lambda: echo.got)
+        assert [data for data, _ in echo.got] == [b"genuine"]
+        # Linux itself drops the groups; the ports are left to the socket.
+        assert counters(port)["unanswerable"] >= 1
+        assert counters(port)["received"] == 1

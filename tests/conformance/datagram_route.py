@@ -8,43 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from datagram_listening import RoutedDatagrams, listen_datagrams
-from twisted.internet import (
-    _threadedselect,
-    asyncioreactor,
-    epollreactor,
-    pollreactor,
-    selectreactor,
-)
+from routing import routed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.test import reactormixins
 from twisted.trial.unittest import SynchronousTestCase
 
-
-class EPollReactor(RoutedDatagrams, epollreactor.EPollReactor):
-    pass
-
-
-class PollReactor(RoutedDatagrams, pollreactor.PollReactor):
-    pass
-
-
-class SelectReactor(RoutedDatagrams, selectreactor.SelectReactor):
-    pass
-
-
-class ThreadedSelectReactor(RoutedDatagrams, _threadedselect.ThreadedSelectReactor):
-    pass
-
-
-class _AsyncioSelectorReactor(RoutedDatagrams, asyncioreactor.AsyncioSelectorReactor):
-    pass
-
-
-def AsyncioSelectorReactor(case: SynchronousTestCase) -> asyncioreactor.AsyncioSelectorReactor:
-    """Twisted's tests make this one by a function, which gives it an event loop of its own."""
-    reactor = reactormixins.asyncioSelectorReactor(case)
-    reactor.__class__ = _AsyncioSelectorReactor
-    return reactor
+globals().update(routed(RoutedDatagrams))
 
 
 def cases(reactor: str, listened: Callable[[str], None]) -> list[type[Any]]:

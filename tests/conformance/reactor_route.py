@@ -7,13 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from listening import listen
-from twisted.internet import (
-    _threadedselect,
-    asyncioreactor,
-    epollreactor,
-    pollreactor,
-    selectreactor,
-)
+from routing import routed
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.test import reactormixins
 from twisted.trial.unittest import SynchronousTestCase
@@ -37,31 +31,7 @@ class _Routed:
         return listen(self, port, factory, backlog, interface)
 
 
-class EPollReactor(_Routed, epollreactor.EPollReactor):
-    pass
-
-
-class PollReactor(_Routed, pollreactor.PollReactor):
-    pass
-
-
-class SelectReactor(_Routed, selectreactor.SelectReactor):
-    pass
-
-
-class ThreadedSelectReactor(_Routed, _threadedselect.ThreadedSelectReactor):
-    pass
-
-
-class _AsyncioSelectorReactor(_Routed, asyncioreactor.AsyncioSelectorReactor):
-    pass
-
-
-def AsyncioSelectorReactor(case: SynchronousTestCase) -> asyncioreactor.AsyncioSelectorReactor:
-    """Twisted's tests make this one by a function, which gives it an event loop of its own."""
-    reactor = reactormixins.asyncioSelectorReactor(case)
-    reactor.__class__ = _AsyncioSelectorReactor
-    return reactor
+globals().update(routed(_Routed))
 
 
 def cases(reactor: str, listened: Callable[[str], None]) -> list[type[Any]]:

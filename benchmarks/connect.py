@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import network
-from benchmarks.processes import Process, one_cpu_apart
+from benchmarks.processes import Cpus, Process, Subjects, measure, one_cpu_apart
 from benchmarks.rounds import RATIO, SPEEDUP, Samples, interleave
 from benchmarks.table import Table, Target
 
@@ -44,7 +44,6 @@ _SECONDS = 0.05
 _AT_ONCE = 1000
 _LITERALS = {"127.0.0.1": ("tcp4", "TCP4ClientEndpoint"), "::1": ("tcp6", "TCP6ClientEndpoint")}
 _ONE_BY_ONE = 200
-# Two processes that do the same differ by a few percent for life, by the layout of their memory.
 _ROUNDS_PER_PROCESS = 10
 
 
@@ -164,12 +163,10 @@ def _second(client: _Client, rounds: int) -> Table:
         "ms",
     )
     for place in _PLACES:
-        # Where nothing is far, all time is the processor's.
-        target = Target(1.2) if place == _FAR else None
         for family in _FAMILIES.values():
             for direct in (_BY_NAME, _BY_ADDRESS):
                 subject, peer = (each.format(f"{family} {place}") for each in (_AGAIN, direct))
-                table.compare(subject, peer, RATIO, target)
+                table.compare(subject, peer, RATIO, Target(1.2))
     return table
 
 
@@ -241,21 +238,20 @@ def _at_once(clients: Mapping[str, _Client], rounds: int) -> Table:
 
 
 def _literals(rounds: int) -> Table:
-    samples = Samples()
-    with one_cpu_apart() as cpus, Process("connect_server.py", "0", "", *_LITERALS) as server:
+    def start(stack: ExitStack, cpus: Cpus) -> Subjects:
+        server = stack.enter_context(Process("connect_server.py", "0", "", *_LITERALS))
         ports = dict(zip(_LITERALS, server.answer().split(), strict=True))
-        while len(samples) < rounds:
-            with ExitStack() as stack:
-                workers = {
-                    name: stack.enter_context(Process("connect_cost.py", name, cpus=cpus))
-                    for name in ("tcp4", "dualstack", "tcp6")
-                }
-                subjects = {
-                    f"{label} to {host}": _cost(workers[name], host, ports[host])
-                    for host, peer in _LITERALS.items()
-                    for name, label in (peer, ("dualstack", _OURS))
-                }
-                interleave(subjects, min(_ROUNDS_PER_PROCESS, rounds - len(samples)), samples)
+        clients = {
+            name: stack.enter_context(Process("connect_cost.py", name, cpus=cpus))
+            for name in ("tcp4", "dualstack", "tcp6")
+        }
+        return {
+            f"{label} to {host}": _cost(clients[name], host, ports[host])
+            for host, peer in _LITERALS.items()
+            for name, label in (peer, ("dualstack", _OURS))
+        }
+
+    samples = measure(start, rounds, _ROUNDS_PER_PROCESS)
     table = Table(
         "Connecting to a literal",
         f"CPU time of a client process, event loop included, that makes and closes {_ONE_BY_ONE} "

@@ -6,8 +6,7 @@ import sys
 from socket import SOCK_DGRAM, SOCK_STREAM, SOMAXCONN, SocketKind
 from typing import Literal, NamedTuple, get_args
 
-from dsadapter.addressing.hosts import canonical_host, is_literal
-from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
+from dsadapter.addressing.hosts import canonical_host, canonical_literal, is_literal
 
 ListenMode = Literal["dual-stack", "pair", "ipv4", "ipv6"]
 """Which address families a listener serves: both through one socket, both through one socket each,
@@ -37,7 +36,6 @@ MAX_ATTEMPT_DELAY = 2.0
 MAX_FIRST_FAMILY_COUNT = 64
 
 _LOCALHOST = "localhost"
-_UNSPECIFIED_IPV6 = bytes(16)
 _ALONE = {
     ("ipv4", "::"): "0.0.0.0",
     ("ipv6", "::"): "::",
@@ -56,8 +54,8 @@ class ListenPolicy(NamedTuple):
 
     mode: ListenMode
     host: str
-    """The canonical literal to bind: ``::``, dotted IPv4, or native IPv6 with its zone id; or
-    ``localhost``."""
+    """What to bind in its one spelling, whatever the user's: ``::``, dotted IPv4, or native IPv6
+    (RFC 5952) with its zone id; or ``localhost``."""
     port: int
     """0 to 65535; 0 lets the system choose."""
     backlog: int
@@ -114,7 +112,8 @@ class DatagramPolicy(NamedTuple):
 
     mode: ListenMode
     host: str
-    """The canonical literal to bind: ``::``, dotted IPv4, or native IPv6 with its zone id."""
+    """What to bind in its one spelling, whatever the user's: ``::``, dotted IPv4, or native IPv6
+    (RFC 5952) with its zone id."""
     port: int
     """0 to 65535; 0 lets the system choose."""
     max_packet_size: int
@@ -163,21 +162,16 @@ def _mode_and_host(interface: str) -> tuple[ListenMode, str]:
         return "dual-stack", "::"
     if interface.lower() == _LOCALHOST:
         return "pair", _LOCALHOST
-    host = unmap_text(interface)
-    if is_ipv4(host):
-        return "ipv4", host
-    packed = parse_ipv6(host)
-    if packed is None:
+    host = canonical_literal(interface)
+    if host is None:
         raise ValueError(
             f"interface {interface!r} is not an address literal; give '::' for IPv4 and IPv6, "
             f"'0.0.0.0' for IPv4 only, 'localhost', or one address of this machine such as "
             f"'127.0.0.1' or '::1'"
         )
-    if packed == _UNSPECIFIED_IPV6:
-        if "%" in host:
-            raise ValueError(f"interface {interface!r} has a zone id on '::'; write '::'")
-        return "dual-stack", "::"
-    return "ipv6", host
+    if host == "::":
+        return "dual-stack", host
+    return ("ipv6" if ":" in host else "ipv4"), host
 
 
 def _check_fallback(fallback: str, mode: ListenMode, interface: str) -> None:

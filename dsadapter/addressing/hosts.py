@@ -28,7 +28,7 @@ def canonical_host(text: str) -> str:
     """
     if not isinstance(text, str):
         raise ValueError(f"host {text!r} is not text; give a name or an address literal as str")
-    literal = _canonical_literal(text)
+    literal = canonical_literal(text)
     if literal is not None:
         return literal
     name = text if text.isascii() else _encoded(text)
@@ -42,17 +42,37 @@ def is_literal(host: str) -> bool:
     return ":" in host or (host[-1:].isdigit() and is_ipv4(host))
 
 
-def _canonical_literal(text: str) -> str | None:
+def canonical_literal(text: str) -> str | None:
+    """The one spelling of an address literal: dotted IPv4, also for a mapped address, or IPv6 as
+    RFC 5952 has it, with its zone id; None for what is no literal.
+
+    :raises ValueError: as :func:`~dsadapter.addressing.text.unmap_text`, for a zone id that is
+        empty, has spaces or control characters, or belongs to an address that has no zones: the
+        kernel ignores it there, and the same address would have two spellings.
+    """
     host = unmap_text(text)
     if is_ipv4(host):
         return host
     packed = parse_ipv6(host)
     if packed is None:
         return None
+    address = inet_ntop(AF_INET6, packed)
     _, percent, zone = host.partition("%")
-    if percent and not (zone and zone.isprintable() and " " not in zone):
-        raise ValueError(f"host {text!r} has no zone id after '%'; write it as 'fe80::1%eth0'")
-    return inet_ntop(AF_INET6, packed) + percent + zone
+    if not percent:
+        return address
+    if not (zone and zone.isprintable() and " " not in zone):
+        raise ValueError(f"address {text!r} has no zone id after '%'; write it as 'fe80::1%eth0'")
+    if not _has_zones(packed):
+        raise ValueError(
+            f"address {text!r} has a zone id on {address!r}, which is the same in every zone; "
+            f"write {address!r}"
+        )
+    return f"{address}%{zone}"
+
+
+def _has_zones(packed: bytes) -> bool:
+    # RFC 4007, section 6: link-local unicast, and multicast of any scope.
+    return packed[0] == 0xFF or (packed[0] == 0xFE and packed[1] & 0xC0 == 0x80)
 
 
 def _encoded(text: str) -> str:

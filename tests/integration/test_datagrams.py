@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.datagrams import WAYS, Echo, Informed, Recorder, counters, listen, peer
 from support.reactors import Reactor, open_descriptors
+from support.spellings import SPELLINGS
 from twisted.internet import error
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
@@ -66,7 +67,7 @@ def failure_of(endpoint: DualStackDatagramEndpoint, protocol: Any) -> Exception:
     return error
 
 
-@pytest.mark.parametrize("interface", ["", "::", "0:0::0"])
+@pytest.mark.parametrize("interface", SPELLINGS["::"])
 def test_one_socket_serves_both_families(reactor: Reactor, interface: str) -> None:
     before = open_descriptors()
     echo = Echo()
@@ -90,10 +91,9 @@ def test_one_socket_serves_both_families(reactor: Reactor, interface: str) -> No
 @pytest.mark.parametrize(
     ("interface", "host", "other"),
     [
-        ("127.0.0.1", "127.0.0.1", "::1"),
-        ("0.0.0.0", "127.0.0.1", "::1"),
-        ("::ffff:127.0.0.1", "127.0.0.1", "::1"),
-        ("::1", "::1", "127.0.0.1"),
+        *((text, "127.0.0.1", "::1") for text in SPELLINGS["127.0.0.1"]),
+        *((text, "127.0.0.1", "::1") for text in SPELLINGS["0.0.0.0"]),
+        *((text, "::1", "127.0.0.1") for text in SPELLINGS["::1"]),
     ],
 )
 def test_one_family_is_not_widened(
@@ -102,7 +102,7 @@ def test_one_family_is_not_widened(
     echo = Echo()
     port = listen(reactor, echo, interface, way=way)
     number = port.getHost().port
-    assert port.getHost().host == ("0.0.0.0" if interface == "0.0.0.0" else host)
+    assert port.getHost().host == ("0.0.0.0" if interface in SPELLINGS["0.0.0.0"] else host)
     with peer(host) as client, peer(other) as stranger:
         stranger.connect((other, number))
         stranger.send(b"refused")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import subprocess
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from support.listeners import RecordingFactory, connects, stop
 from support.reactors import Reactor, open_descriptors
+from support.spellings import EVERY, LOOPBACK, SPELLINGS
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import serverFromString
@@ -24,14 +26,7 @@ from dsadapter.frameworks.twisted import DualStackServerEndpoint
 from dsadapter.interfaces import IListener
 
 V6ONLY = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-DUAL_INTERFACES = ["", "::", "::0", "0::", "0:0:0:0:0:0:0:0"]
-IPV4_INTERFACES = {
-    "0.0.0.0": "0.0.0.0",
-    "127.0.0.1": "127.0.0.1",
-    "::ffff:0.0.0.0": "0.0.0.0",
-    "::FFFF:7f00:1": "127.0.0.1",
-}
-IPV6_INTERFACES = ["::1", "0::1"]
+IPV4_INTERFACES = {text: shown for text, shown in EVERY if "." in shown}
 
 
 def listen(reactor: Reactor, *args: Any, **kwargs: Any) -> Any:
@@ -39,7 +34,7 @@ def listen(reactor: Reactor, *args: Any, **kwargs: Any) -> Any:
     return reactor.result_of(DualStackServerEndpoint(reactor, *args, **kwargs).listen(factory))
 
 
-@pytest.mark.parametrize("interface", DUAL_INTERFACES)
+@pytest.mark.parametrize("interface", SPELLINGS["::"])
 def test_one_socket_serves_both_families(reactor: Reactor, interface: str) -> None:
     port = listen(reactor, 0, interface)
     before = open_descriptors()
@@ -82,7 +77,7 @@ def test_an_IPv4_interface_is_not_widened(reactor: Reactor, interface: str) -> N
     stop(reactor, port)
 
 
-@pytest.mark.parametrize("interface", IPV6_INTERFACES)
+@pytest.mark.parametrize("interface", SPELLINGS["::1"])
 def test_an_IPv6_interface_is_not_widened(reactor: Reactor, interface: str) -> None:
     port = listen(reactor, 0, interface)
     number = port.getHost().port
@@ -222,6 +217,20 @@ def test_a_held_port_says_by_which_family_and_address(
         assert open_descriptors() == before
 
 
+@pytest.mark.parametrize(("interface", "shown"), LOOPBACK)
+def test_errors_and_repr_show_one_spelling(reactor: Reactor, interface: str, shown: str) -> None:
+    holder = listen(reactor, 0, interface)
+    number = holder.getHost().port
+    name = f"[{shown}]:{number}" if ":" in shown else f"{shown}:{number}"
+    endpoint = DualStackServerEndpoint(reactor, number, interface)
+    assert name in repr(endpoint)
+    with pytest.raises(CannotListenError, match=f"{re.escape(name)} is held") as caught:
+        reactor.result_of(endpoint.listen(RecordingFactory()))
+    assert caught.value.interface == shown
+    del caught
+    stop(reactor, holder)
+
+
 def test_a_port_held_by_a_dual_stack_socket_names_both_families(reactor: Reactor) -> None:
     holder = listen(reactor, 0)
     number = holder.getHost().port
@@ -236,6 +245,8 @@ def test_a_port_held_by_a_dual_stack_socket_names_both_families(reactor: Reactor
     [
         ("192.0.2.77", "192.0.2.77:0", errno.EADDRNOTAVAIL),
         ("2001:db8::77", "[2001:db8::77]:0", errno.EADDRNOTAVAIL),
+        ("2001:0DB8:0:0:0:0:0:77", "[2001:db8::77]:0", errno.EADDRNOTAVAIL),
+        ("FE80:0::1%no-such-if", "fe80::1%no-such-if", errno.EADDRNOTAVAIL),
         ("fe80::1%no-such-if", "fe80::1%no-such-if", errno.EADDRNOTAVAIL),
     ],
 )
@@ -287,8 +298,7 @@ def test_reusePort_shares_a_port_only_when_both_ask(reactor: Reactor) -> None:
     [
         ("::", "::"),
         ("", "::"),
-        ("::ffff:127.0.0.1", "127.0.0.1"),
-        ("::1", "::1"),
+        *EVERY,
         ("LOCALHOST", "localhost"),
     ],
 )
@@ -319,6 +329,7 @@ def test_a_reactor_without_descriptors_is_asked_and_nothing_opens(
         ({"interface": "127.1"}, "interface '127.1'"),
         ({"interface": "::ffff:127.0.0.1%lo"}, "zone id"),
         ({"interface": "::%lo"}, "zone id on '::'"),
+        ({"interface": "::1%lo"}, "zone id on '::1'"),
         ({"interface": "010.0.0.1"}, "leading zeros"),
         ({"interface": b"::"}, "is not text"),
     ],

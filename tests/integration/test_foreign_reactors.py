@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.foreign_reactor import ForeignPort, ForeignReactor, ForeignTransport
 from support.reactors import open_descriptors
+from support.spellings import LOOPBACK as SPELLED
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.base import ReactorBase
 from twisted.internet.endpoints import serverFromString
@@ -171,7 +172,7 @@ def test_the_reactors_own_log_prefix_is_canonical(reactor: ForeignReactor, host:
 
 @pytest.mark.parametrize(
     ("interface", "family"),
-    [("127.0.0.1", socket.AF_INET), ("::ffff:127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)],
+    [(text, socket.AF_INET6 if ":" in shown else socket.AF_INET) for text, shown in SPELLED],
 )
 def test_one_family_is_not_widened(
     reactor: ForeignReactor, interface: str, family: socket.AddressFamily

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from collections import Counter
@@ -10,8 +11,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from support.foreign_reactor import ForeignReactor
 from support.listeners import Recorder, RecordingFactory, stop
 from support.reactors import Reactor, open_descriptors
+from support.spellings import LOOPBACK
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.protocol import DatagramProtocol, Factory
@@ -20,7 +23,7 @@ from zope.interface.verify import verifyObject
 
 from dsadapter import hookimpl
 from dsadapter.frameworks import get_framework
-from dsadapter.frameworks.twisted import DualStackServerEndpoint
+from dsadapter.frameworks.twisted import DualStackDatagramEndpoint, DualStackServerEndpoint
 from dsadapter.frameworks.twisted.ports import StreamPort
 from dsadapter.interfaces import IListener
 from dsadapter.plugin import get_plugin_manager
@@ -289,6 +292,43 @@ def test_a_check_that_refuses_or_is_broken_opens_nothing(
     assert refusal.address == (interface, 0)
     del caught
     assert open_descriptors() == before
+
+
+class NoLoopback:
+    """A check as plugin authors write it."""
+
+    @hookimpl
+    def dsadapter_before_bind(self, policy: Any) -> None:
+        if policy.host in ("::1", "127.0.0.1"):
+            raise PermissionError(f"{policy} is loopback")
+
+
+@pytest.mark.parametrize(("interface", "shown"), [*LOOPBACK, ("localhost", "::1")])
+@pytest.mark.parametrize("way", ["stream", "string", "datagram", "adopted"])
+def test_no_spelling_of_an_address_passes_a_check(
+    reactor: Reactor, way: str, interface: str, shown: str
+) -> None:
+    foreign = ForeignReactor()
+    escaped = interface.replace(":", r"\:")
+    before = open_descriptors()
+    with registered(NoLoopback(), "gate"), registered(RecordingPlugin()) as recording:
+        if way == "datagram" and interface != "localhost":
+            listening = DualStackDatagramEndpoint(reactor, 0, interface).listen(DatagramProtocol())
+        elif way == "string":
+            endpoint = serverFromString(reactor, f"dualstack:0:interface={escaped}")
+            listening = endpoint.listen(RecordingFactory())
+        else:
+            runs_on = foreign if way == "adopted" else reactor
+            endpoint = DualStackServerEndpoint(runs_on, 0, interface)
+            listening = endpoint.listen(RecordingFactory())
+        with pytest.raises(CannotListenError, match=re.escape(f"{shown}")) as caught:
+            reactor.result_of(listening)
+    assert "plugin 'gate'" in str(caught.value)
+    del caught
+    [refusal] = recording.of("operation_refused")
+    assert refusal.address[0] == ("localhost" if interface == "localhost" else shown)
+    assert open_descriptors() == before
+    foreign.close()
 
 
 def test_a_check_may_set_options(reactor: Reactor) -> None:

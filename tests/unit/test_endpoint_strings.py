@@ -35,6 +35,8 @@ def described(description: str | bytes) -> str:
         (r"dualstack:8080:interface=\:\:FFFF\:127.0.0.1", "127.0.0.1:8080 (ipv4)"),
         (r"dualstack:8080:interface=\:\:ffff\:0\:0", "0.0.0.0:8080 (ipv4)"),
         (r"dualstack:8080:interface=\:\:1", "[::1]:8080 (ipv6)"),
+        (r"dualstack:8080:interface=0\:0\:0\:0\:0\:0\:0\:1", "[::1]:8080 (ipv6)"),
+        (r"dualstack:8080:interface=FE80\:0\:\:1%eth0", "[fe80::1%eth0]:8080 (ipv6)"),
         (r"dualstack:8080:interface=fe80\:\:1%eth0", "[fe80::1%eth0]:8080 (ipv6)"),
         ("dualstack:8080:backlog=5:reusePort=yes", "[::]:8080 (dual-stack)"),
         ("dualstack:8080:reusePort=NO", "[::]:8080 (dual-stack)"),

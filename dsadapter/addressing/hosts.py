@@ -22,8 +22,8 @@ def canonical_host(text: str) -> str:
     where that is installed, else by Python's older codec (IDNA 2003).
 
     :raises ValueError: naming the host and the form to use: for an empty host, brackets, spaces,
-        numbers that only some parsers take for an address (``127.1``, ``0x7f.1``), a label or a
-        name that is too long (RFC 1035, section 2.3.4), and as
+        texts that only some parsers take for an address (``127.1``, ``0x7f.1``, ``*``), a label or
+        a name that is too long (RFC 1035, section 2.3.4), and as
         :func:`~dsadapter.addressing.text.unmap_text`.
     """
     if not isinstance(text, str):
@@ -92,7 +92,13 @@ def _check_name(name: str, text: str) -> None:
     if not name or not all(labels):
         raise ValueError(f"host {text!r} has an empty part; give a name or an address literal")
     _refuse_numbers(name, labels, text)
-    if not all(c.isprintable() and c not in " /@%\\?#[]" for c in name):
+    if name == "*":
+        # glibc's getaddrinfo reads it as no host, and so connects to loopback.
+        raise ValueError(
+            f"host {text!r} is this machine to some C libraries and a name to other parsers; "
+            f"write '127.0.0.1' or '::1' if that is meant"
+        )
+    if not all(c.isprintable() and c not in " /@%\\?#[]*<>" for c in name):
         raise ValueError(f"host {text!r} has characters that no name has; give the name alone")
     if ":" in name:
         raise ValueError(

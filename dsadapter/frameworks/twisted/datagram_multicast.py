@@ -6,9 +6,11 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.error import MulticastJoinError
+from twisted.python.failure import Failure
 
+from dsadapter.addressing.hosts import canonical_host
 from dsadapter.policy import DatagramPolicy
 from dsadapter.sockets import multicast
 from dsadapter.sockets.literals import interface_index, parse_literal
@@ -57,12 +59,15 @@ class DualStackMulticast:
                 )
             except OSError as error:
                 raise MulticastJoinError(group, interface, error.errno, error.strerror) from error
-            except ValueError as error:
-                raise MulticastJoinError(str(error)) from error
 
-        return self._resolved(group).addCallback(
+        def explain(reason: Failure) -> None:
+            reason.trap(ValueError)
+            raise MulticastJoinError(str(reason.value)) from reason.value
+
+        changed = self._resolved(group).addCallback(
             lambda first: self._resolved(interface).addCallback(lambda then: change([first, then]))
         )
+        return changed.addErrback(explain)
 
     def setOutgoingInterface(self, addr: str | int) -> Deferred[int]:
         """Send to groups by one interface.
@@ -99,11 +104,17 @@ class DualStackMulticast:
         return multicast.hops(self.socket, self.policy.mode)
 
     def _resolved(self, name: str | int) -> Deferred[Any]:
-        """An address literal, an interface or an index as it is; a host name's IPv4 address."""
-        return succeed(name) if _is_known(name) else self.reactor.resolve(name)
+        """An address literal, an interface or an index as it is; a host name's IPv4 address.
+
+        :returns: a Deferred that fails with ``ValueError`` for text that is none of these, though
+            the C library may take it for an address.
+        """
+        if not isinstance(name, str) or _is_known(name):
+            return succeed(name)
+        return execute(canonical_host, name).addCallback(self.reactor.resolve)
 
 
-def _is_known(name: str | int) -> bool:
+def _is_known(name: str) -> bool:
     known: tuple[Callable[[Any], object], ...] = (parse_literal, interface_index)
     for parse in known:
         try:
@@ -111,4 +122,4 @@ def _is_known(name: str | int) -> bool:
         except ValueError:
             continue
         return True
-    return name == "" or not isinstance(name, str)
+    return name == ""

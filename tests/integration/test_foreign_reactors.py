@@ -447,6 +447,6 @@ def test_a_reactor_that_adopts_nothing_says_what_to_run_on() -> None:
     failures: list[Any] = []
     deferred.addErrback(failures.append)
     assert failures[0].check(NotImplementedError)
-    assert "IOCPReactor has port classes of its own" in failures[0].getErrorMessage()
+    assert "IOCPReactor watches no descriptors" in failures[0].getErrorMessage()
     assert "'twist --reactor=select'" in failures[0].getErrorMessage()
     assert open_descriptors() == before

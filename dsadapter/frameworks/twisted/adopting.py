@@ -8,7 +8,6 @@ provided included, to the reactor's own transport and to the application's own p
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -16,7 +15,6 @@ from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
     IProtocolFactory,
-    IReactorSocket,
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer, providedBy
@@ -29,14 +27,6 @@ from dsadapter.frameworks.twisted.listening import StreamListener
 from dsadapter.policy import ListenMode, ListenPolicy
 from dsadapter.records import Connection
 from dsadapter.sockets.pair import Listening
-
-
-def adopts_sockets(reactor: Any) -> bool:
-    """Whether a reactor really adopts sockets; a ``MemoryReactor`` only records that it should."""
-    # Not imported for this: one can only exist where its module was.
-    testing = sys.modules.get("twisted.internet.testing")
-    records_only = testing is not None and isinstance(reactor, testing.MemoryReactor)
-    return not records_only and IReactorSocket.providedBy(reactor)
 
 
 @implementer(IListeningPort)

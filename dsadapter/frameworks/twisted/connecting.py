@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectError
@@ -15,12 +14,12 @@ from twisted.internet.interfaces import (
     IResolver,
     IStreamClientEndpoint,
 )
-from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.errors import BindAddressError, PluginError
 from dsadapter.frameworks.twisted.racing import Race
+from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.resolving import checked_resolver
 from dsadapter.plugin import active_hooks
 from dsadapter.policy import ConnectPolicy, MappedAddresses, canonical_target, socket_name
@@ -119,7 +118,11 @@ class DualStackClientEndpoint:
             address; with ``ConnectingCancelledError`` if it is cancelled. When it fires, no other
             attempt's socket is open.
         """
-        if isinstance(self._reactor, PosixReactorBase):
+        try:
+            way = way_of(self._reactor, "connect")
+        except NotImplementedError:
+            return fail()
+        if way == "watching":
             try:
                 hooks = active_hooks()
             except PluginError as error:
@@ -128,14 +131,6 @@ class DualStackClientEndpoint:
                 self._reactor, self._target, self._policy, self._resolver, protocolFactory, hooks
             )
             return race.run()
-        if isinstance(self._reactor, ReactorBase):
-            return fail(
-                NotImplementedError(
-                    f"{type(self._reactor).__name__} has no dual-stack connecting yet; "
-                    f"run on the select or asyncio reactor"
-                )
-            )
-        # A reactor without descriptors, as in tests: it records what it is asked for.
         policy = self._policy
         endpoint = TCP4ClientEndpoint(
             self._reactor,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import AbstractDatagramProtocol
 
 from dsadapter.frameworks.twisted.datagram_port import DatagramPort
 from dsadapter.frameworks.twisted.listening import PolicyEndpoint
+from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy
 
 
@@ -50,16 +49,10 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
 
     def _listen(self, protocol: AbstractDatagramProtocol) -> IListeningPort:
         policy = self._policy
-        if isinstance(self._reactor, PosixReactorBase):
+        if way_of(self._reactor, "exchange datagrams") == "watching":
             port = DatagramPort(policy, protocol, self._reactor)
             port.startListening()
             return port
-        if isinstance(self._reactor, ReactorBase):
-            raise NotImplementedError(
-                f"{type(self._reactor).__name__} has no dual-stack port yet; "
-                f"run on the select or asyncio reactor"
-            )
-        # A reactor without descriptors, as in tests: it records what it is asked for.
         recorded: IListeningPort = self._reactor.listenUDP(
             policy.port,
             protocol,

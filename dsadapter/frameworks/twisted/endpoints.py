@@ -5,19 +5,18 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import (
     IListeningPort,
     IProtocolFactory,
     IStreamServerEndpoint,
 )
-from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
-from dsadapter.frameworks.twisted.adopting import AdoptedPort, adopts_sockets
+from dsadapter.frameworks.twisted.adopting import AdoptedPort
 from dsadapter.frameworks.twisted.listening import PolicyEndpoint
 from dsadapter.frameworks.twisted.ports import StreamPort
+from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.policy import Fallback, ListenPolicy
 
 
@@ -62,21 +61,13 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
 
     def _listen(self, protocolFactory: IProtocolFactory) -> IListeningPort:
         policy = self._policy
-        if isinstance(self._reactor, PosixReactorBase):
-            listener = StreamPort(policy, protocolFactory, self._reactor)
+        way = way_of(self._reactor, "listen", adopts=True)
+        if way != "recording":
+            listener = (StreamPort if way == "watching" else AdoptedPort)(
+                policy, protocolFactory, self._reactor
+            )
             listener.startListening()
             return listener
-        if adopts_sockets(self._reactor):
-            adopted = AdoptedPort(policy, protocolFactory, self._reactor)
-            adopted.startListening()
-            return adopted
-        if isinstance(self._reactor, ReactorBase):
-            raise NotImplementedError(
-                f"{type(self._reactor).__name__} has port classes of its own and adopts no socket "
-                f"(IReactorSocket), so it can't listen dual-stack; run on another reactor, as with "
-                f"'twist --reactor=select'"
-            )
-        # A reactor without descriptors, as in tests: it records what it is asked for.
         port: IListeningPort = self._reactor.listenTCP(
             policy.port, protocolFactory, backlog=policy.backlog, interface=policy.host
         )

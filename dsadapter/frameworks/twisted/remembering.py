@@ -22,9 +22,7 @@ class Memory:
     """
 
     def __init__(self, reactor: Any, target: tuple[str, int], policy: ConnectPolicy) -> None:
-        if reactor not in _outcomes:
-            _outcomes[reactor] = Outcomes()
-        self._outcomes = _outcomes[reactor]
+        self._outcomes = _outcomes_of(reactor)
         self._reactor = reactor
         self._key = (target, policy.bind_address)
         self.preferred = self._outcomes.recall(self._key, reactor.seconds(), source_address)
@@ -45,3 +43,13 @@ class Memory:
         """No address has answered in time, or not the preferred one."""
         if self.preferred is not None:
             self._outcomes.forget(self._key, self.preferred)
+
+
+def _outcomes_of(reactor: Any) -> Outcomes:
+    try:
+        if reactor not in _outcomes:
+            _outcomes[reactor] = Outcomes()
+        return _outcomes[reactor]
+    except TypeError:
+        # What stands in for a reactor may allow no weak references, or have no hash.
+        return Outcomes()

@@ -12,9 +12,9 @@ import socket
 
 from dsadapter.addressing.mapped import PACKED_IPV4_LENGTH, map_packed
 from dsadapter.packetinfo import _cmsg
-from dsadapter.packetinfo._cmsg import Facts, Message
+from dsadapter.packetinfo._cmsg import Facts, IPv4Message, Message
 
-__all__ = ["DECODERS", "SUPPORTED", "source_messages"]
+__all__ = ["DECODERS", "SUPPORTED", "ipv4_message", "source_messages"]
 
 SUPPORTED = True
 
@@ -40,6 +40,11 @@ DECODERS = {
     (41, _IPV6_HOPLIMIT): _cmsg.number("hop_limit", "@i"),
     (41, _IPV6_TCLASS): _cmsg.number("traffic_class", "@i"),
 }
+
+
+def ipv4_message(sock: socket.socket) -> IPv4Message:
+    """As :func:`dsadapter.packetinfo._linux.ipv4_message`: there is one message, of IPv6's."""
+    return "never"
 
 
 def source_messages(family: int, ipv4: bool, source: bytes | None, interface: int) -> list[Message]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from dsadapter.addressing.mapped import MAPPED_PREFIX
+from dsadapter.addressing.mapped import MAPPED_PREFIX, PACKED_IPV4_LENGTH
 from dsadapter.sockets.literals import is_group, is_link_local
 
 Message = tuple[int, int, bytes]
@@ -22,6 +22,10 @@ answer from; ``ipv4_interface`` and ``ipv6_interface``; ``hop_limit``; ``traffic
 
 Decoder = Callable[[bytes], Facts | None]
 """Reads the data of one type of message; None if it has not the length that it must have."""
+
+IPv4Message = Literal["always", "not asked for", "never"]
+"""Whether an IPv4 datagram brings a message of IPv4's own to an AF_INET6 socket, as no IPv6 one
+does."""
 
 _HEADER = struct.Struct("@Nii")
 """Linux's ``struct cmsghdr``: the length with this header, a ``size_t``; level; type."""
@@ -44,6 +48,8 @@ class Arrival(NamedTuple):
     """The index of the interface to answer by; 0 for the system to choose."""
     hop_limit: int | None
     traffic_class: int | None
+    by_ipv4: bool
+    """Whether a message of IPv4's own said so, not one of IPv6's with a mapped destination."""
 
 
 def split(control: bytes) -> list[Message]:
@@ -87,6 +93,7 @@ def read(
 def _arrival(facts: dict[str, int | bytes]) -> Arrival | None:
     ipv4 = facts.get("ipv4")
     ipv6 = facts.get("ipv6")
+    by_ipv4 = ipv4 is not None
     if isinstance(ipv6, bytes) and ipv6.startswith(MAPPED_PREFIX):
         inside = ipv6[len(MAPPED_PREFIX) :]
         if ipv4 not in (None, inside):
@@ -112,7 +119,30 @@ def _arrival(facts: dict[str, int | bytes]) -> Arrival | None:
         interface if local else 0,
         _number(facts.get("hop_limit")),
         _number(facts.get("traffic_class")),
+        by_ipv4,
     )
+
+
+def reason_to_distrust(
+    mapped: bool, arrival: Arrival | None, ipv4_message: IPv4Message
+) -> Literal["forged", "without_packet_info"] | None:
+    """Why a datagram of a dual-stack AF_INET6 socket may not come from whom its source names.
+
+    :param mapped: whether the source is IPv4-mapped. That alone proves nothing: systems deliver
+        IPv6 packets with such a source, and, where they hold a mapped address, to a mapped
+        destination (draft-itojun-v6ops-v4mapped-harmful).
+    :param arrival: what the control messages say.
+    :param ipv4_message: whether real IPv4 brings a message of its own to this socket.
+    :returns: the name of the counter; None for a datagram that is what it seems to be.
+    """
+    if arrival is None:
+        return "without_packet_info" if mapped else None
+    if mapped != (len(arrival.destination) == PACKED_IPV4_LENGTH):
+        return "forged"
+    if not mapped or arrival.by_ipv4 or ipv4_message == "never":
+        return None
+    # Where it was not asked for, real IPv4 can't be told from what is forged.
+    return "forged" if ipv4_message == "always" else "without_packet_info"
 
 
 def _number(value: int | bytes | None) -> int | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 
 from dsadapter.packetinfo import _cmsg
-from dsadapter.packetinfo._cmsg import Message
+from dsadapter.packetinfo._cmsg import IPv4Message, Message
 
-__all__ = ["DECODERS", "SUPPORTED", "source_messages"]
+__all__ = ["DECODERS", "SUPPORTED", "ipv4_message", "source_messages"]
 
 SUPPORTED = True
 
@@ -26,6 +26,16 @@ DECODERS = {
     (int(socket.IPPROTO_IPV6), _IPV6_HOPLIMIT): _cmsg.number("hop_limit", "@i"),
     (int(socket.IPPROTO_IPV6), _IPV6_TCLASS): _cmsg.number("traffic_class", "@i"),
 }
+
+
+def ipv4_message(sock: socket.socket) -> IPv4Message:
+    """Whether an IPv4 datagram brings a message of IPv4's own to an AF_INET6 socket.
+
+    ``IP_PKTINFO`` comes with every IPv4 datagram and with no IPv6 one, whatever its addresses
+    (``udpv6_recvmsg``; measured on 6.18). Where IPv4 is off it may not have been settable.
+    """
+    asked = sock.getsockopt(socket.IPPROTO_IP, _IP_PKTINFO)
+    return "always" if asked else "not asked for"
 
 
 def source_messages(family: int, ipv4: bool, source: bytes | None, interface: int) -> list[Message]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dsadapter.packetinfo._cmsg import Decoder, Message
+import socket
 
-__all__ = ["DECODERS", "SUPPORTED", "source_messages"]
+from dsadapter.packetinfo._cmsg import Decoder, IPv4Message, Message
+
+__all__ = ["DECODERS", "SUPPORTED", "ipv4_message", "source_messages"]
 
 SUPPORTED = False
 
 DECODERS: dict[tuple[int, int], Decoder] = {}
+
+
+def ipv4_message(sock: socket.socket) -> IPv4Message:
+    """No message comes."""
+    return "never"
 
 
 def source_messages(family: int, ipv4: bool, source: bytes | None, interface: int) -> list[Message]:

@@ -104,6 +104,7 @@ class Receiver:
         self._dropped = dropped
         self._ipv6 = sock.family == socket.AF_INET6
         self._family = int(sock.family)
+        self._ipv4_message = platform.ipv4_message(sock)
         self._descriptor = sock.fileno()
         self._origins: dict[Any, _Origin] = {}
         self._senders: dict[Any, _Sender] = {}
@@ -243,7 +244,7 @@ class Receiver:
         sender = self._sender(packed, port, scope, origin)
         if flags & _MSG_TRUNC and sender.drop is None:
             sender = sender._replace(drop="truncated")
-        if origin.arrival is None:
+        if origin.arrival is None or sender.drop == "without_packet_info":
             # For each datagram: what is counted here is not remembered.
             self._counters.without_packet_info += 1
         elif not flags & _CUT:
@@ -294,11 +295,9 @@ class Receiver:
         if self._ipv6:
             if mapped and self._mode == "ipv6":
                 return "forged"
-            if arrival is None:
-                if mapped:
-                    return "without_packet_info"
-            elif mapped != (len(arrival.destination) == 4):
-                return "forged"
+            reason = _cmsg.reason_to_distrust(mapped, arrival, self._ipv4_message)
+            if reason is not None:
+                return reason
         if not port or is_group(source):
             return "unanswerable"
         return None

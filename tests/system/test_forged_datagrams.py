@@ -151,6 +151,59 @@ def test_a_mapped_destination_on_the_wire_is_no_way_in(
             assert [data for data, _ in echo.got] == [b"genuine"]
 
 
+MAPPED = {
+    "route": ("route", "add", "local", "::ffff:0:0/96", "dev", "lo"),
+    "address": ("address", "add", "::ffff:192.0.2.1/128", "nodad", "dev", "lo"),
+}
+"""How a machine comes to hold a mapped address as an IPv6 one."""
+
+
+@pytest.mark.parametrize("held", MAPPED)
+def test_the_attack_by_a_mapped_destination_is_real(wire: Wire, held: str) -> None:
+    wire.host.run("ip", "-6", *MAPPED[held])
+    with wire.host.entered():
+        plain = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    with plain:
+        plain.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        plain.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        plain.bind(("::", 0))
+        plain.settimeout(20)
+        to = plain.getsockname()[1]
+        wire.write(
+            udp_over_ipv6("::ffff:127.0.0.1", VICTIM, "::ffff:192.0.2.1", to, b"forged"),
+        )
+        data, [(_, _, info)], _, source = plain.recvmsg(100, 100)
+        assert data == b"forged"
+        # Source and the destination in IPv6's packet information are both mapped.
+        assert unmap(source) == ("127.0.0.1", VICTIM)
+        assert info[:16] == socket.inet_pton(socket.AF_INET6, "::ffff:192.0.2.1")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("held", MAPPED)
+def test_a_mapped_destination_makes_nothing_genuine(
+    reactor: Reactor, wire: Wire, held: str, way: str
+) -> None:
+    wire.host.run("ip", "-6", *MAPPED[held])
+    echo = Echo()
+    with listening(wire.host, reactor, echo, way=way) as port:
+        victim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        victim.bind(("127.0.0.1", VICTIM))
+        number = port.getHost().port
+        with victim, peer("127.0.0.1") as genuine:
+            claimed = ["::ffff:127.0.0.1", "::ffff:10.1.0.1", "::ffff:192.0.2.9", "fd00:1::7"]
+            for source in claimed:
+                wire.write(udp_over_ipv6(source, VICTIM, "::ffff:192.0.2.1", number, b"forged"))
+            genuine.sendto(b"genuine", ("127.0.0.1", number))
+            reactor.until(lambda: counters(port).get("forged") == len(claimed) and echo.got)
+            assert echo.got == [(b"genuine", genuine.getsockname())]
+            assert genuine.recv(100) == b"genuine"
+            victim.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                victim.recv(100)
+        assert counters(port) == {"received": 1, "translated": 1, "forged": len(claimed)}
+
+
 @pytest.mark.parametrize("interface", ["::", "fd00:1::1"])
 def test_a_forged_SYN_makes_no_connection(wire: Wire, interface: str) -> None:
     with wire.host.entered():

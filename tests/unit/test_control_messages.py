@@ -5,14 +5,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from typing import Any
+import sys
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsadapter.packetinfo import _bsd, _cmsg, _darwin, _linux, _unsupported
-from dsadapter.packetinfo._cmsg import Message, read, split
+from dsadapter.packetinfo._cmsg import IPv4Message, Message, read, reason_to_distrust, split
 
 IP, IPV6 = int(socket.IPPROTO_IP), int(socket.IPPROTO_IPV6)
 PLATFORMS = [_linux, _darwin, _bsd, _unsupported]
@@ -102,6 +103,55 @@ def test_any_messages_are_read_without_an_error(messages: list[Message]) -> None
             assert arrival.source is None or len(arrival.source) == len(arrival.destination)
 
 
+@given(own_ipv4, index, st.randoms())
+def test_only_IPv4s_own_message_makes_a_mapped_source_genuine(
+    destination: bytes, interface: int, random: Any
+) -> None:
+    real = for_ipv4(destination, destination, interface)
+    # What an IPv6 packet to a mapped address that the machine holds brings.
+    forged = for_ipv6(mapped(destination), interface)
+    random.shuffle(real)
+    random.shuffle(forged)
+    for messages, always, not_asked_for in (
+        (real, None, None),
+        (forged, "forged", "without_packet_info"),
+    ):
+        arrival = linux(messages)
+        assert arrival is not None
+        assert arrival.destination == destination
+        assert reason_to_distrust(True, arrival, "always") == always
+        assert reason_to_distrust(True, arrival, "not asked for") == not_asked_for
+        # Where real IPv4 brings IPv6's message, too, nothing more can be told.
+        assert reason_to_distrust(True, arrival, "never") is None
+
+
+@given(own_ipv4, native, index)
+def test_source_and_destination_are_of_one_family(
+    destination: bytes, foreign: bytes, interface: int
+) -> None:
+    for ipv4_message in get_args(IPv4Message):
+        for messages in (
+            for_ipv4(destination, destination, interface),
+            for_ipv6(mapped(destination), interface),
+        ):
+            assert reason_to_distrust(False, linux(messages), ipv4_message) == "forged"
+        arrival = linux(for_ipv6(foreign, interface))
+        assert reason_to_distrust(True, arrival, ipv4_message) == "forged"
+        assert reason_to_distrust(False, arrival, ipv4_message) is None
+        assert reason_to_distrust(True, None, ipv4_message) == "without_packet_info"
+        assert reason_to_distrust(False, None, ipv4_message) is None
+
+
+def test_a_socket_says_whether_IPv4_brings_its_own_message() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        for module in (_darwin, _bsd, _unsupported):
+            assert module.ipv4_message(sock) == "never"
+        if sys.platform == "linux":
+            assert _linux.ipv4_message(sock) == "not asked for"
+            sock.setsockopt(IP, 8, 1)
+            assert _linux.ipv4_message(sock) == "always"
+
+
 @pytest.mark.parametrize("length", [0, 15, 21, 2**31, 2**63])
 def test_a_message_that_lies_about_its_length_spoils_the_buffer(length: int) -> None:
     whole = join(for_ipv6(b"\x20\x01" + bytes(13) + b"\x01", 3))
@@ -131,7 +181,7 @@ def test_an_IPv6_datagram_in_any_order(
     arrival = linux(messages)
     assert arrival is not None
     assert arrival[:2] == (destination, interface)
-    assert arrival[4:] == (hops, tclass)
+    assert arrival[4:6] == (hops, tclass)
 
 
 @given(own_ipv4, index)

@@ -41,7 +41,11 @@ def descriptors() -> set[str]:
 class Witness(DatagramProtocol):
     def packetReceived(self, data: bytes, addr: Any, info: Any) -> None:
         self.transport.write(data, addr)
-        say(peer=addr, destination=info and info.destination)
+        say(
+            peer=addr,
+            destination=info and info.destination,
+            without_packet_info=self.transport.without_packet_info,
+        )
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         raise AssertionError("packetReceived is called instead")

@@ -41,7 +41,10 @@ NUMBER = 0
 ARGUMENT = 16
 # socket, setsockopt, seccomp
 SYSCALLS = {"x86_64": (41, 54, 317), "aarch64": (198, 208, 277)}
-CALLS = {"x86_64": {"recvmmsg": 299}, "aarch64": {"recvmmsg": 243}}
+CALLS = {
+    "x86_64": {"recvmmsg": 299, "recvmsg": 47, "epoll_ctl": 233, "getsockopt": 55},
+    "aarch64": {"recvmmsg": 243, "recvmsg": 212, "epoll_ctl": 21, "getsockopt": 209},
+}
 
 
 def without(*denials: str) -> tuple[str, ...]:
@@ -54,6 +57,7 @@ def _program(
     options: list[tuple[int, int, int]],
     clearings: list[tuple[int, int, int]],
     calls: list[tuple[str, int]],
+    watched: tuple[str, ...] = (),
 ) -> list[bytes]:
     socket_number, setsockopt_number, _ = SYSCALLS[platform.machine()]
     code: list[tuple[int, int, int, int]] = []
@@ -83,6 +87,12 @@ def _program(
             (BPF_JUMP_EQUAL, 0, 1, CALLS[platform.machine()][call]),
             (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | error),
         ]
+    for call in watched:
+        code += [
+            (BPF_LOAD, 0, 0, NUMBER),
+            (BPF_JUMP_EQUAL, 0, 1, CALLS[platform.machine()][call]),
+            (BPF_RETURN, 0, 0, SECCOMP_RET_USER_NOTIF),
+        ]
     code.append((BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW))
     return [struct.pack("=HBBI", *instruction) for instruction in code]
 
@@ -99,6 +109,16 @@ def _install(program: list[bytes], flags: int) -> int:
             return done
     number = ctypes.get_errno()
     raise OSError(number, os.strerror(number))
+
+
+def watch(*calls: str) -> int:
+    """Have the kernel ask before each such call of this thread; where it asks."""
+    return _install(_program([], [], [], [], calls), SECCOMP_FILTER_FLAG_NEW_LISTENER)
+
+
+def call_name(number: int) -> str:
+    """The name of a system call that can be denied or watched."""
+    return next(name for name, known in CALLS[platform.machine()].items() if known == number)
 
 
 def _supervise(listener: int, clearings: list[tuple[int, int, int]]) -> None:

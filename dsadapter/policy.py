@@ -95,7 +95,7 @@ class ListenPolicy(NamedTuple):
             host,
             _in_range("port", port, 0, MAX_PORT),
             _in_range("backlog", backlog, 1, MAX_BACKLOG),
-            reuse_port,
+            _boolean("reusePort", reuse_port),
             fallback,
         )
 
@@ -192,6 +192,13 @@ def _in_range(name: str, value: int, low: int, high: int) -> int:
     return value
 
 
+def _boolean(name: str, value: bool) -> bool:
+    # Text such as "no" would count as true.
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} {value!r} is neither True nor False; give {name}=True or False")
+    return value
+
+
 class ConnectPolicy(NamedTuple):
     """How to connect, wherever to."""
 
@@ -239,7 +246,7 @@ class ConnectPolicy(NamedTuple):
             _in_range(
                 "firstAddressFamilyCount", first_address_family_count, 1, MAX_FIRST_FAMILY_COUNT
             ),
-            remember_outcomes,
+            _boolean("rememberOutcomes", remember_outcomes),
             mapped_addresses,
         )
 

@@ -119,11 +119,16 @@ def outgoing_interface(sock: socket.socket, mode: ListenMode) -> str | int:
     return sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF)
 
 
-def set_loopback(sock: socket.socket, mode: ListenMode, loopback: bool) -> None:
+def set_loopback(sock: socket.socket, mode: ListenMode, loopback: int) -> None:
     """Whether this machine hears what the socket sends to groups.
 
+    :param loopback: True or False, or 1 or 0.
+    :raises ValueError: for anything else.
     :raises OSError: as ``setsockopt``.
     """
+    # Text such as "no" would count as true.
+    if not isinstance(loopback, int) or loopback not in (0, 1):
+        raise ValueError(f"loopback mode {loopback!r} is neither True nor False; give one of them")
     _set(sock, mode, IPV4_MULTICAST_LOOP, IPV6_MULTICAST_LOOP, int(loopback))
 
 

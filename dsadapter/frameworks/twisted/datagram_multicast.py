@@ -88,8 +88,11 @@ class DualStackMulticast:
         return multicast.outgoing_interface(self.socket, self.policy.mode)
 
     def setLoopbackMode(self, mode: int) -> None:
-        """Whether this machine hears what the port sends to groups."""
-        multicast.set_loopback(self.socket, self.policy.mode, bool(mode))
+        """Whether this machine hears what the port sends to groups: True or False, or 1 or 0.
+
+        :raises ValueError: for anything else.
+        """
+        multicast.set_loopback(self.socket, self.policy.mode, mode)
 
     def getLoopbackMode(self) -> bool:
         """Whether this machine hears what the port sends to groups."""

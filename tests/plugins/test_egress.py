@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import runpy
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,27 @@ PRIVATE = {
     "100.64.0.1": ["100.64.0.1", "::ffff:100.64.0.1"],
     "169.254.169.254": ["169.254.169.254", "::ffff:169.254.169.254", "::ffff:a9fe:a9fe"],
     "192.0.2.1": ["192.0.2.1", "::ffff:192.0.2.1"],
+    "192.0.0.1": ["192.0.0.1", "::ffff:192.0.0.1", "::ffff:c000:1"],
+    "192.0.0.9": ["192.0.0.9", "::ffff:192.0.0.9"],
+    "192.0.0.255": ["192.0.0.255", "::FFFF:c000:ff"],
+    "192.88.99.1": ["192.88.99.1", "::ffff:192.88.99.1", "0:0:0:0:0:ffff:c058:6301"],
+    "198.18.0.1": ["198.18.0.1", "::ffff:198.18.0.1"],
+    "198.51.100.1": ["198.51.100.1", "::ffff:198.51.100.1"],
+    "203.0.113.1": ["203.0.113.1", "::ffff:203.0.113.1"],
     "fd00::1": ["fd00::1"],
+    "100::1": ["100::1"],
+    "2001::1": ["2001::1", "2001:0:0::1"],
+    "2001:20::1": ["2001:20::1", "2001:0020::0001"],
+    "3fff::1": ["3fff::1", "3FFF:0:0:0:0:0:0:1"],
+    "3fff:fff::1": ["3fff:fff::1", "3fff:0fff::1"],
+    "5f00::1": ["5f00::1"],
     "fec0::1": ["fec0::1"],
     "2001:db8::1": ["2001:db8::1"],
     "64:ff9b::7f00:1": ["64:ff9b::7f00:1", "64:ff9b::127.0.0.1"],
     "64:ff9b::a00:1": ["64:ff9b::10.0.0.1"],
+    "64:ff9b::c000:9": ["64:ff9b::192.0.0.9"],
     "64:ff9b:1::1": ["64:ff9b:1::1"],
+    "2002:c058:6301::1": ["2002:c058:6301::1"],
     "2002:7f00:1::1": ["2002:7f00:1::1"],
     "2002:a00:1::": ["2002:a00:1::"],
     "::127.0.0.1": ["::127.0.0.1", "::7f00:1"],
@@ -127,6 +144,73 @@ def connect(
     outcomes: dict[str, Any] = json.loads(said)
     assert list(outcomes) == hosts
     return outcomes
+
+
+SPECIAL = [
+    # https://www.iana.org/assignments/iana-ipv4-special-registry: what is not globally reachable,
+    # 192.0.0.0/24 as a whole, and the deprecated relays of 6to4.
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+    *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+    *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "255.255.255.255/32"),
+    # https://www.iana.org/assignments/multicast-addresses
+    "224.0.0.0/4",
+    # https://www.iana.org/assignments/iana-ipv6-special-registry, 2001::/23 as a whole.
+    *("::1/128", "::/128", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/23"),
+    *("2001::/32", "2001:2::/48", "2001:10::/28", "2001:db8::/32", "3fff::/20", "5f00::/16"),
+    *("fc00::/7", "fe80::/10"),
+    # https://www.iana.org/assignments/ipv6-address-space: all but 2000::/3.
+    *("::/96", "fec0::/10", "ff00::/8", "4000::/3", "::ffff:0:0:0/96"),
+]
+BESIDE = [
+    *("1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255"),
+    *("128.0.0.0", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0"),
+    *("191.255.255.255", "192.0.1.0", "192.0.1.255", "192.0.3.0", "192.88.98.255", "192.88.100.0"),
+    *("192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "198.51.99.255"),
+    *("198.51.101.0", "203.0.112.255", "203.0.114.0", "223.255.255.255"),
+    *("2000::", "2000:ffff::1", "2001:200::", "2001:db7:ffff::1", "2001:db9::", "2003::"),
+    *("2002:101:101::", "3ffe:ffff::1", "3fff:1000::"),
+    # In the registries as globally reachable: AMT, AS112.
+    *("192.31.196.1", "192.52.193.1", "192.175.48.1", "2620:4f:8000::1"),
+]
+"""Public addresses, most of them next to a block that is not."""
+
+
+@pytest.fixture(scope="module")
+def is_public() -> Callable[[str], bool]:
+    """The example's judgement of a text."""
+    names = runpy.run_path(str(EXAMPLE / "dsadapter_egress.py"))
+    return lambda text: bool(names["is_public"](ipaddress.ip_address(text)))
+
+
+def spellings(address: str) -> list[str]:
+    """An address alone, and where an IPv4 one may be inside: mapped, NAT64, 6to4."""
+    if ":" in address:
+        return [address]
+    packed = ipaddress.IPv4Address(address).packed.hex()
+    return [
+        address,
+        f"::ffff:{address}",
+        f"64:ff9b::{address}",
+        f"2002:{packed[:4]}:{packed[4:]}::1",
+    ]
+
+
+@pytest.mark.parametrize("block", SPECIAL)
+def test_a_special_block_is_not_public_from_end_to_end(
+    is_public: Callable[[str], bool], block: str
+) -> None:
+    network = ipaddress.ip_network(block)
+    for number in (0, 1, network.num_addresses // 2, network.num_addresses - 1):
+        for spelling in spellings(str(network[number % network.num_addresses])):
+            assert not is_public(spelling), spelling
+
+
+@pytest.mark.parametrize("address", BESIDE)
+def test_what_is_beside_a_special_block_is_public(
+    is_public: Callable[[str], bool], address: str
+) -> None:
+    for spelling in spellings(address):
+        assert is_public(spelling), spelling
 
 
 def test_it_is_under_30_lines() -> None:

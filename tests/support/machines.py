@@ -18,6 +18,8 @@ NO_IPV6 = f"--deny-family={int(socket.AF_INET6)}=EAFNOSUPPORT"
 NO_IPV6_BY_A_SANDBOX = f"--deny-family={int(socket.AF_INET6)}=EPERM"
 NO_IPV4 = f"--deny-family={int(socket.AF_INET)}=EAFNOSUPPORT"
 NO_OPTION = f"--deny-option={_V6ONLY}=EINVAL"
+ABSENCES = ("ENOSYS", "ESOCKTNOSUPPORT", "EOPNOTSUPP")
+"""What torsocks and some sandboxes say of a family that is not there, and of its options."""
 NO_DUAL_STACK = f"--deny-clearing={_V6ONLY}=EINVAL"
 """As on OpenBSD, whose IPv6 sockets are always v6-only; takes root."""
 _ASK = """
@@ -30,12 +32,27 @@ with socket.socket(family, socket.SOCK_STREAM) as client:
 """
 
 
+def saying(error: str, denial: str) -> str:
+    """The same denial with another error."""
+    return f"{denial.rpartition('=')[0]}={error}"
+
+
 def first(server: Server, key: str) -> dict[str, Any]:
     """The next thing that a server says with that key in it."""
     while True:
         event = server.event()
         if key in event:
             return event
+
+
+def announced(server: Server) -> tuple[dict[str, Any], list[str]]:
+    """What a witness says of its port, and the warnings before that."""
+    warnings = []
+    while "port" not in (event := server.event()):
+        assert "refused" not in event, event
+        if "is served by" in event.get("log", ""):
+            warnings.append(event["log"])
+    return event, warnings
 
 
 @contextlib.contextmanager

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from support.listeners import RecordingFactory, stop
 from support.machines import (
+    ABSENCES,
     NO_DUAL_STACK,
     NO_IPV4,
     NO_IPV6,
     NO_IPV6_BY_A_SANDBOX,
     NO_OPTION,
+    saying,
     switch_off_ipv6,
 )
 from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
@@ -154,6 +156,31 @@ def test_IPv4_is_reached_where_sockets_are_denied(host: str, denial: str, family
     with silent_server("127.0.0.1") as port:
         told = asked(host, port, *without(denial))
     assert told == {"family": family, "peer": "127.0.0.1", "host": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("host", "denial"),
+    [
+        *(
+            pytest.param(
+                host,
+                saying(error, NO_IPV6),
+                marks=pytest.mark.xfail(
+                    strict=True, reason="fault: an absence said by another error is no absence"
+                ),
+            )
+            for host, error in zip(
+                ("127.0.0.1", "::ffff:127.0.0.1", "localhost"), ABSENCES, strict=True
+            )
+        ),
+        *(("127.0.0.1", saying(error, NO_OPTION)) for error in ABSENCES),
+        ("localhost", saying("EOPNOTSUPP", NO_OPTION)),
+    ],
+)
+def test_IPv4_is_reached_whatever_the_absence_is_called(host: str, denial: str) -> None:
+    with silent_server("127.0.0.1") as port:
+        told = asked(host, port, *without(denial))
+    assert told == {"family": socket.AF_INET, "peer": "127.0.0.1", "host": "127.0.0.1"}
 
 
 @pytest.mark.parametrize("denial", [NO_OPTION, NO_IPV4])

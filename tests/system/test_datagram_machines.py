@@ -9,6 +9,15 @@ from typing import Any
 
 import pytest
 from support.datagrams import peer
+from support.machines import (
+    ABSENCES,
+    NO_DUAL_STACK,
+    NO_IPV6,
+    NO_IPV6_BY_A_SANDBOX,
+    NO_OPTION,
+    announced,
+    saying,
+)
 from support.namespaces import namespace, needs_root
 from support.processes import Server, running
 from support.seccomp import without
@@ -118,6 +127,63 @@ def test_the_remedy_works() -> None:
     with running(WITNESS, "0.0.0.0", "epoll", prefix=prefix) as server:
         port = first(server, "port")["port"]
         assert answered(server, port, "127.0.0.5")["destination"] == "127.0.0.5"
+
+
+FALLBACK = pytest.mark.xfail(strict=True, reason="fault: datagrams have no fallback")
+LOOPBACK = {"ipv4": "127.0.0.5", "ipv6": "::1"}
+
+
+@FALLBACK
+@pytest.mark.parametrize(
+    ("fallback", "denial", "mode"),
+    [
+        ((), NO_IPV6, "ipv4"),
+        ((), NO_IPV6_BY_A_SANDBOX, "ipv4"),
+        ((), NO_OPTION, "ipv4"),
+        *(((), saying(error, NO_IPV6), "ipv4") for error in ABSENCES),
+        ((), saying("ENOSYS", NO_OPTION), "ipv4"),
+        (("auto",), NO_IPV6, "ipv4"),
+        (("ipv4",), NO_IPV6, "ipv4"),
+        pytest.param((), NO_DUAL_STACK, "ipv4", marks=needs_root),
+        pytest.param(("ipv4",), NO_DUAL_STACK, "ipv4", marks=needs_root),
+        pytest.param(("ipv6",), NO_DUAL_STACK, "ipv6", marks=needs_root),
+    ],
+)
+def test_one_family_is_served_where_both_can_not_be(
+    fallback: tuple[str, ...], denial: str, mode: str
+) -> None:
+    with running(WITNESS, "::", "epoll", *fallback, prefix=without(denial)) as server:
+        port, warnings = announced(server)
+        assert port["mode"] == mode
+        host = LOOPBACK[mode]
+        assert answered(server, port["port"], host)["destination"] == host
+    [warning] = warnings
+    kind = {"ipv4": "IPv4", "ipv6": "IPv6"}[mode]
+    assert f"is served by {kind} only" in warning
+
+
+@FALLBACK
+@pytest.mark.parametrize(
+    ("fallback", "denial", "text"),
+    [
+        ("fail", NO_IPV6, "Address family not supported by protocol"),
+        ("ipv6", NO_IPV6, "fallback=ipv6 can't be had either"),
+        pytest.param("fail", NO_DUAL_STACK, "IPV6_V6ONLY can't be cleared", marks=needs_root),
+    ],
+)
+def test_a_fallback_that_can_not_be_had_is_an_error(fallback: str, denial: str, text: str) -> None:
+    with running(WITNESS, "::", "epoll", fallback, prefix=without(denial)) as server:
+        event = first(server, "refused")
+    assert text in event["refused"]
+    assert event["left_open"] == []
+
+
+@FALLBACK
+@pytest.mark.parametrize("fallback", ["auto", "ipv4", "ipv6", "fail"])
+def test_a_fallback_changes_nothing_where_both_can_be_had(fallback: str) -> None:
+    with running(WITNESS, "::", "epoll", fallback) as server:
+        port, warnings = announced(server)
+        assert (port["mode"], warnings) == ("dual-stack", [])
 
 
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])

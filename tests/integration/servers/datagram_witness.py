@@ -1,6 +1,6 @@
 """Listen for datagrams, answer each, and say which came from whom.
 
-Arguments: the interface, and how the reactor is called.
+Arguments: the interface, how the reactor is called, and how to fall back, if that is chosen.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ REACTORS[sys.argv[2]].install()
 from twisted.internet import reactor  # noqa: E402
 from twisted.internet.error import CannotListenError  # noqa: E402
 from twisted.internet.protocol import DatagramProtocol  # noqa: E402
+from twisted.logger import formatEventAsClassicLogText, globalLogPublisher  # noqa: E402
 from zope.interface import implementer  # noqa: E402
 
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint  # noqa: E402
@@ -54,7 +55,7 @@ class Witness(DatagramProtocol):
 def listening(port: Any) -> None:
     port.setLoopbackMode(0)
     port.setTTL(2)
-    say(port=port.getHost().port, host=port.getHost().host)
+    say(port=port.getHost().port, host=port.getHost().host, mode=port.mode)
 
 
 def refused(failure: Any) -> None:
@@ -69,8 +70,16 @@ def refused(failure: Any) -> None:
     reactor.stop()
 
 
+def logged(event: dict[str, Any]) -> None:
+    text = formatEventAsClassicLogText(event)
+    if text is not None:
+        say(log=text)
+
+
 before = descriptors()
-DualStackDatagramEndpoint(reactor, 0, sys.argv[1]).listen(Witness()).addCallbacks(
+globalLogPublisher.addObserver(logged)
+options = {"fallback": sys.argv[3]} if len(sys.argv) > 3 else {}
+DualStackDatagramEndpoint(reactor, 0, sys.argv[1], **options).listen(Witness()).addCallbacks(
     listening, refused
 )
 reactor.run()

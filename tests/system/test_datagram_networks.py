@@ -24,6 +24,9 @@ PEERS = {"first": ("10.1.0.2", "fd00:1::2"), "second": ("10.2.0.2", "169.254.7.8
 LINK_LOCAL = "fe80::7"
 PEERS_LINK_LOCAL = "fe80::8"
 GROUPS = ("239.1.2.3", "ff05::123")
+OTHERS = pytest.mark.xfail(
+    strict=True, reason="fault: a group that only others joined is heard, of one family"
+)
 
 
 class Network(NamedTuple):
@@ -324,6 +327,35 @@ def test_a_group_of_the_other_family_is_refused(
     with listening(network.host, reactor, Recorder(), interface) as port:
         with pytest.raises(MulticastJoinError, match="which this port does not serve"):
             reactor.result_of(port.joinGroup(group, "first"))
+
+
+@pytest.mark.parametrize(
+    ("interface", "group"),
+    [
+        ("::", GROUPS[0]),
+        pytest.param("::", GROUPS[1], marks=OTHERS),
+        pytest.param("0.0.0.0", GROUPS[0], marks=OTHERS),
+    ],
+)
+def test_a_group_that_only_others_joined_is_not_heard(
+    reactor: Reactor, network: Network, interface: str, group: str
+) -> None:
+    recorder = Recorder()
+    with listening(network.host, reactor, recorder, interface) as port:
+        other = listen(reactor, Recorder())
+        reactor.result_of(other.joinGroup(group, "first"))
+        number = port.getHost().port
+        with network.client("first", family_of(group)) as client:
+            send_to_group(network, client, "first", group, number)
+            client.sendto(b"to the host", (ADDRESSES["first"][3 if ":" in group else 0], number))
+        reactor.until(lambda: recorder.got)
+        reactor.result_of(port.joinGroup(group, "first"))
+        with network.client("first", family_of(group)) as client:
+            send_to_group(network, client, "first", group, number)
+        reactor.until(lambda: len(recorder.got) > 1)
+        assert recorder.got[0][0] == b"to the host"
+        assert len(recorder.got) == 2
+        reactor.result_of(other.stopListening())
 
 
 @pytest.mark.parametrize("family", [0, 1])

@@ -4,7 +4,6 @@ dual-stack sockets that can't be had where both families can."""
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import pytest
 from support.machines import (

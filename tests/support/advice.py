@@ -1,0 +1,45 @@
+"""What an error advises, and known faults."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+_STRINGS = re.compile(r"'(dualstack:[^\s']+)'|\b(?:write|type) (dualstack:[^\s';,]+)")
+_QUOTED = re.compile(r"'([^']*)'")
+# A text that shows where something of the reader's goes.
+_BLANKS = {"HOST": "example.com", "PORT": "8080"}
+
+
+def advised_strings(text: str) -> list[str]:
+    """The endpoint strings that an error tells its reader to type, with blanks filled in."""
+    found = [quoted or bare for quoted, bare in _STRINGS.findall(text)]
+    return [re.sub("HOST|PORT", lambda blank: _BLANKS[blank[0]], each) for each in found]
+
+
+def advised_addresses(text: str, typed: Iterable[str]) -> list[str]:
+    """The address literals that an error tells its reader to give instead of what was typed."""
+    return [each for each in _QUOTED.findall(text) if _is_address(each) and each not in typed]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def faulty(reason: str, *values: Any) -> Any:
+    """A parameter of a test that fails today; ``reason`` in a few words."""
+    mark = pytest.mark.xfail(strict=True, reason=f"fault: {reason}")
+    return pytest.param(*values, marks=mark)
+
+
+def all_faulty(reason: str, cases: Iterable[Any]) -> list[Any]:
+    """Such parameters, one for each case: a tuple of values, or the only value."""
+    return [faulty(reason, *(case if isinstance(case, tuple) else (case,))) for case in cases]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def hookimpl(function: Any = None, **options: Any) -> Any:
-    """Mark a function as a plugin's implementation of a hook of :mod:`dsadapter.hookspecs`.
+    """Mark a function as a plugin's implementation of a hook.
 
     :param function: the implementation, if used without parentheses.
     :param optionalhook: the running version of dsadapter may lack this hook.

@@ -13,7 +13,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.policy import Family
 
 if TYPE_CHECKING:
-    from dsadapter.interfaces import IListener
+    from dsadapter.hooks.contracts import IListener
 
 __all__ = ["Attempt", "Connection", "Family", "Operation", "Refusal"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dsadapter.plugin import PluginManager
+    from dsadapter.hooks.manager import PluginManager
 
 __all__ = ["get_framework"]
 
@@ -22,14 +22,14 @@ def get_framework(name: str) -> Any:
     ``dsadapter_register_frameworks``.
 
     :param name: the framework's name, such as ``"twisted"``.
-    :returns: an :class:`~dsadapter.interfaces.IFrameworkAdapter`.
+    :returns: an :class:`~dsadapter.hooks.contracts.IFrameworkAdapter`.
     :raises UnknownFrameworkError: if no plugin contributes it, or it is not installed; the message
         says what there is and what to install.
     :raises PluginError: if a required plugin is not registered.
     """
     # pluggy and zope.interface take their time.
     from dsadapter.errors import UnknownFrameworkError
-    from dsadapter.plugin import get_plugin_manager
+    from dsadapter.hooks.manager import get_plugin_manager
 
     manager = get_plugin_manager()
     manager.check_required()

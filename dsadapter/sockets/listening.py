@@ -1,134 +1,95 @@
-"""One listening stream socket for one policy."""
+"""A listener's sockets: the one that was asked for, or what serves both families in its place."""
 
 from __future__ import annotations
 
 import errno
-import socket
-from collections.abc import Callable
+from typing import NamedTuple
 
-from dsadapter.errors import AddressFamilyError, NotDualStackError
-from dsadapter.policy import DatagramPolicy, ListenPolicy
+from dsadapter.errors import AddressFamilyError
+from dsadapter.policy import Fallback, ListenMode, ListenPolicy
+from dsadapter.sockets.binding import BeforeBind, open_listening_socket
 from dsadapter.sockets.canonical import CanonicalSocket
-from dsadapter.sockets.capability import capability, says_absent, says_unbindable
-from dsadapter.sockets.holders import port_holders
-from dsadapter.sockets.options import (
-    EXCLUSIVE_ADDRESS_USE,
-    REUSE_ADDRESS,
-    REUSE_PORT,
-    set_option,
-    set_v6only,
-)
 
-BeforeBind = Callable[[socket.socket, ListenPolicy], None]
+_ATTEMPTS = 64
+"""How often to let the system choose a port that is free in both families."""
+
+_FALLBACK_MODES: dict[Fallback, tuple[ListenMode, ...]] = {
+    "auto": ("pair", "ipv4", "ipv6"),
+    "pair": ("pair",),
+    "ipv4": ("ipv4",),
+    "ipv6": ("ipv6",),
+    "fail": (),
+}
 
 
-def open_listening_socket(
+class Listening(NamedTuple):
+    """The open sockets of a listener."""
+
+    mode: ListenMode
+    """What they serve, which may be less than was asked for."""
+    sockets: tuple[CanonicalSocket, ...]
+    """One, or for ``pair`` two with one port number, IPv4 first."""
+    lack: AddressFamilyError | None
+    """Why they are not what was asked for; None if they are."""
+
+
+def open_listening_sockets(
     policy: ListenPolicy, before_bind: BeforeBind | None = None
-) -> CanonicalSocket:
-    """Create, configure, bind and listen; on any failure nothing stays open.
+) -> Listening:
+    """Open what a policy asks for, or what its fallback allows where a family is missing.
 
-    :param policy: of any mode but ``pair``.
-    :param before_bind: called with the socket and the policy when all options are set; what it
-        raises comes out of this function, and nothing stays open.
-    :returns: a non-blocking, close-on-exec socket that accepts connections. For ``dual-stack`` it
-        is AF_INET6 with ``IPV6_V6ONLY`` cleared before bind, for ``ipv6`` with it set, for ``ipv4``
-        AF_INET.
-    :raises NotDualStackError: if this machine has no dual-stack sockets, with reason and remedy.
-    :raises AddressFamilyError: if it has none of the one family that was asked for.
-    :raises OSError: with the errno of the call that failed; its text names the address, and for
-        EADDRINUSE which families and addresses are held.
+    A port that is held or may not be had is an error whatever the fallback, in either family.
+
+    :param before_bind: as for :func:`~dsadapter.sockets.binding.open_listening_socket`, called
+        for each socket.
+    :raises AddressFamilyError: if a family is missing and the fallback does not allow for that.
+    :raises OSError: as :func:`~dsadapter.sockets.binding.open_listening_socket`.
     """
-    sock = _create(policy)
     try:
-        if before_bind is not None:
-            before_bind(sock, policy)
-        bind_socket(sock, policy)
-        sock.listen(policy.backlog)
-    except OSError as error:
-        sock.close()
-        raise explained(error, policy) from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+        return Listening(policy.mode, _open(policy, policy.mode, before_bind), None)
+    except AddressFamilyError as error:
+        lack = error
+    for mode in _fallback_modes(policy):
+        try:
+            return Listening(mode, _open(policy, mode, before_bind), lack)
+        except AddressFamilyError as error:
+            if mode == policy.fallback:
+                text = f"{lack.strerror}; fallback={mode} can't be had either: {error.strerror}"
+                raise type(lack)(text, lack) from error
+    raise lack
 
 
-def _create(policy: ListenPolicy) -> CanonicalSocket:
-    family = socket.AF_INET if policy.mode == "ipv4" else socket.AF_INET6
-    if policy.reuse_port and REUSE_PORT.number is None:
-        raise OSError(errno.EOPNOTSUPP, "this system has no SO_REUSEPORT; listen without reusePort")
-    try:
-        sock = CanonicalSocket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise explained(error, policy, creating=True) from error
-    try:
-        sock.setblocking(False)
-        if family == socket.AF_INET6:
-            set_v6only(sock, policy.mode == "ipv6")
-        set_option(sock, REUSE_ADDRESS, 1)
-        set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
-        if policy.reuse_port:
-            set_option(sock, REUSE_PORT, 1)
-    except OSError as error:
-        sock.close()
-        raise explained(error, policy, creating=True) from error
-    return sock
+def _fallback_modes(policy: ListenPolicy) -> list[ListenMode]:
+    if policy.mode in ("ipv4", "ipv6"):
+        return []
+    return [mode for mode in _FALLBACK_MODES[policy.fallback] if mode != policy.mode]
 
 
-def bind_socket(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:
-    """Bind to what a policy names, zone id included.
-
-    :raises OSError: as ``bind``, or a ``gaierror`` for an interface that is not there.
-    """
-    # bind() itself would lose the zone id: it takes the scope from the tuple alone.
-    flags = socket.AI_NUMERICHOST | socket.AI_PASSIVE
-    [(*_, address), *_] = socket.getaddrinfo(
-        policy.host, policy.port, sock.family, sock.type, 0, flags
-    )
-    sock.bind(address)
+def _open(
+    policy: ListenPolicy, mode: ListenMode, before_bind: BeforeBind | None
+) -> tuple[CanonicalSocket, ...]:
+    if mode == "pair":
+        return _open_pair(policy, before_bind)
+    if mode != policy.mode:
+        assert mode != "dual-stack"
+        policy = policy.only(mode)
+    return (open_listening_socket(policy, before_bind),)
 
 
-def explained(
-    error: OSError, policy: ListenPolicy | DatagramPolicy, *, creating: bool = False
-) -> OSError:
-    """The error to raise in place of one of a socket: it names the address, who holds the port, or
-    the remedy.
-
-    :param creating: it came from making or configuring the socket, else from binding it.
-    """
-    if isinstance(error, socket.gaierror):
-        return OSError(
-            errno.EADDRNOTAVAIL,
-            f"{policy.host} can't be used: {error.strerror}; is the interface after '%' there?",
-        )
-    if error.errno == errno.EADDRINUSE:
-        return OSError(errno.EADDRINUSE, _held(policy))
-    if not (says_absent(error) if creating else says_unbindable(error, policy.host)):
-        return OSError(error.errno, f"{error.strerror} ({policy})")
-    if policy.mode == "dual-stack":
-        return NotDualStackError(
-            f"no dual-stack socket can be had on this machine: {error.strerror}; {_remedy()}", error
-        )
-    name = {"ipv4": "IPv4", "ipv6": "IPv6"}[policy.mode]
-    return AddressFamilyError(
-        f"no {name} socket can be had on this machine: {error.strerror} ({policy})", error
-    )
-
-
-def _held(policy: ListenPolicy | DatagramPolicy) -> str:
-    holders = port_holders(policy)
-    held = " and ".join(holders) or str(policy)
-    verb = "are" if len(holders) > 1 else "is"
-    text = f"{held} {verb} held by another socket"
-    if policy.mode == "dual-stack":
-        text += "; a dual-stack listener needs both families"
-    return text
-
-
-def _remedy() -> str:
-    can = capability()
-    if can.ipv4 is None:
-        return "listen on interface '0.0.0.0' for IPv4 only"
-    if can.ipv6 is None:
-        return "listen on one IPv6 address of this machine for IPv6 only"
-    return "neither IPv4 nor IPv6 sockets can be had; look at the sandbox that this process runs in"
+def _open_pair(
+    policy: ListenPolicy, before_bind: BeforeBind | None
+) -> tuple[CanonicalSocket, CanonicalSocket]:
+    tries = _ATTEMPTS if policy.port == 0 else 1
+    while True:
+        # The family that is missing more often comes first: nothing is opened in vain.
+        ipv6 = open_listening_socket(policy.only("ipv6"), before_bind)
+        number = ipv6.getsockname()[1]
+        try:
+            return open_listening_socket(
+                policy.only("ipv4")._replace(port=number), before_bind
+            ), ipv6
+        except BaseException as error:
+            ipv6.close()
+            tries -= 1
+            if not tries or getattr(error, "errno", None) != errno.EADDRINUSE:
+                raise

@@ -8,7 +8,7 @@ import struct
 import sys
 
 from dsadapter.policy import ListenMode
-from dsadapter.sockets.interfaces import interface_with, ipv4_address_of
+from dsadapter.sockets.ifaddrs import interface_with, ipv4_address_of
 from dsadapter.sockets.literals import Literal, interface_index, is_group, parse_literal
 from dsadapter.sockets.options import (
     IPV4_MULTICAST_HOPS,

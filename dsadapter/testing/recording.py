@@ -6,7 +6,7 @@ import socket
 from typing import Any, NamedTuple
 
 from dsadapter import hookimpl
-from dsadapter.interfaces import IListener
+from dsadapter.hooks.contracts import IListener
 from dsadapter.policy import DatagramPolicy, ListenPolicy
 from dsadapter.records import Attempt, Connection, Refusal
 

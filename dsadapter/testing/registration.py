@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from dsadapter.plugin import get_plugin_manager
+from dsadapter.hooks.manager import get_plugin_manager
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 def registered(plugin: T, name: str | None = None) -> Iterator[T]:
     """Register a plugin with the manager of this process, and take it away again.
 
-    :param name: as for :meth:`~dsadapter.plugin.PluginManager.register`.
+    :param name: as for :meth:`~dsadapter.hooks.manager.PluginManager.register`.
     :raises PluginError: if it is broken.
     """
     manager = get_plugin_manager()

@@ -20,7 +20,7 @@ from twisted.names.dns import AAAA, A
 
 from dsadapter import hookimpl
 from dsadapter.frameworks.twisted import DualStackClientEndpoint, DualStackServerEndpoint
-from dsadapter.frameworks.twisted.failures import ConnectingError
+from dsadapter.frameworks.twisted.client.connecting_errors import ConnectingError
 from dsadapter.testing import registered
 
 NAME = "name.example"

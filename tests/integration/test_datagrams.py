@@ -32,7 +32,7 @@ from dsadapter.errors import NotDualStackError
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint
 from dsadapter.packetinfo import PacketInfo
 from dsadapter.policy import DatagramPolicy
-from dsadapter.sockets.datagram import open_datagram_socket
+from dsadapter.sockets.binding import open_datagram_socket
 
 V6ONLY = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 

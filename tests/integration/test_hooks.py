@@ -24,7 +24,7 @@ from zope.interface.verify import verifyObject
 from dsadapter import hookimpl
 from dsadapter.frameworks import get_framework
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint, DualStackServerEndpoint
-from dsadapter.frameworks.twisted.ports import StreamPort
+from dsadapter.frameworks.twisted.server.stream_port import StreamPort
 from dsadapter.interfaces import IListener
 from dsadapter.plugin import get_plugin_manager
 from dsadapter.policy import DatagramPolicy, ListenPolicy

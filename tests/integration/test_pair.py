@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 from dsadapter.errors import NotDualStackError
 from dsadapter.frameworks.twisted import DualStackServerEndpoint
 from dsadapter.interfaces import IListener
-from dsadapter.sockets import listening
+from dsadapter.sockets import binding
 from dsadapter.testing import RecordingPlugin, registered
 
 HOSTS = ("127.0.0.1", "::1")
@@ -33,7 +33,7 @@ def without_dual_stack() -> Iterator[None]:
     Only a process can really be made one, for good; ``tests/system/test_fallback_machines.py`` has
     such ones.
     """
-    set_v6only = listening.set_v6only
+    set_v6only = binding.set_v6only
 
     def refuse(sock: socket.socket, v6only: bool) -> None:
         if not v6only:
@@ -41,7 +41,7 @@ def without_dual_stack() -> Iterator[None]:
         set_v6only(sock, v6only)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listening, "set_v6only", refuse)
+        patch.setattr(binding, "set_v6only", refuse)
         yield
 
 
@@ -187,7 +187,7 @@ def test_a_port_that_is_held_in_one_family_opens_nothing(
 
 def test_a_free_port_is_looked_for_until_both_families_have_it(reactor: Reactor) -> None:
     taken: list[socket.socket] = []
-    bind = listening.bind_socket
+    bind = binding.bind_socket
 
     def steal(sock: socket.socket, policy: Any) -> None:
         # Twice, somebody is faster than the second socket.
@@ -196,7 +196,7 @@ def test_a_free_port_is_looked_for_until_both_families_have_it(reactor: Reactor)
         bind(sock, policy)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listening, "bind_socket", steal)
+        patch.setattr(binding, "bind_socket", steal)
         port = localhost(reactor)
     assert len(taken) == 2
     assert port.getHost().port not in [held.getsockname()[1] for held in taken]

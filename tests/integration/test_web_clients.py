@@ -47,7 +47,7 @@ from dsadapter.frameworks.twisted import (
     DualStackClientEndpoint,
     DualStackServerEndpoint,
 )
-from dsadapter.frameworks.twisted.failures import ConnectingError
+from dsadapter.frameworks.twisted.client.connecting_errors import ConnectingError
 from dsadapter.frameworks.twisted.tls import connectionCreatorFromFiles, wrapServerTLS
 from dsadapter.testing import registered
 

@@ -113,7 +113,7 @@ def test_drop_in_chooses_no_reactor_and_loads_no_plugin_manager(installation: In
 
 
 def test_connecting_needs_no_web_client(installation: Installation) -> None:
-    connecting = "dsadapter.frameworks.twisted.connecting"
+    connecting = "dsadapter.frameworks.twisted.client.client_endpoint"
     brought = installation.environment.query(SCRIPTS / "imports.py", connecting)
     assert connecting in brought
     assert [name for name in brought if name.startswith("twisted.web")] == []

@@ -17,7 +17,7 @@ from support.environments import PATIENCE, clean_environment, create_environment
 from support.namespaces import Namespace, namespace, needs_root
 from support.processes import Server, running_command
 
-from dsadapter import hookspecs
+from dsadapter.hooks import specifications
 
 GUIDE = CHECKOUT / "docs" / "plugins.md"
 MINIMAL = CHECKOUT / "examples" / "plugin_minimal"
@@ -129,7 +129,7 @@ def test_guide_lists_every_hook_with_its_arguments() -> None:
     listed = re.findall(r"^\| `(dsadapter_\w+)\((.*?)\)`", GUIDE.read_text(), re.MULTILINE)
     hooks = {
         name: ", ".join(inspect.signature(function).parameters)
-        for name, function in vars(hookspecs).items()
+        for name, function in vars(specifications).items()
         if name.startswith("dsadapter_")
     }
     assert dict(listed) == hooks

@@ -18,7 +18,7 @@ from twisted.logger import globalLogPublisher
 
 from dsadapter.addressing import unmap
 from dsadapter.policy import ListenPolicy
-from dsadapter.sockets.listening import open_listening_socket
+from dsadapter.sockets.binding import open_listening_socket
 
 pytestmark = needs_root
 

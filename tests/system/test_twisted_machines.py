@@ -159,7 +159,7 @@ def test_where_neither_family_can_be_had_the_error_says_so(interface: str, fallb
     arguments = f"{interface!r}, 0, fallback={fallback!r}"
     program = (
         "from dsadapter.policy import ListenPolicy\n"
-        "from dsadapter.sockets.pair import open_listening_sockets\n"
+        "from dsadapter.sockets.listening import open_listening_sockets\n"
         f"try: open_listening_sockets(ListenPolicy.for_interface({arguments}))\n"
         "except OSError as error: print(type(error).__name__, error.errno, error.strerror)\n"
     )

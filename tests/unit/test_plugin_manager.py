@@ -12,10 +12,11 @@ import pytest
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from dsadapter import hookimpl, hookspecs
-from dsadapter.dispatch import CHECKS, OBSERVERS
+from dsadapter import hookimpl
 from dsadapter.errors import PluginError, UnknownFrameworkError
 from dsadapter.frameworks import get_framework
+from dsadapter.hooks import specifications
+from dsadapter.hooks.dispatch import CHECKS, OBSERVERS
 from dsadapter.interfaces import IFrameworkAdapter, IServerEndpointFactory
 from dsadapter.plugin import PluginManager, get_plugin_manager
 from dsadapter.testing import RecordingPlugin, registered
@@ -37,12 +38,12 @@ def plugin(**hooks: Callable[..., Any]) -> Any:
 
 
 def test_every_hook_is_dispatched_or_asked_at_registration() -> None:
-    hooks = {name for name in vars(hookspecs) if name.startswith("dsadapter_")}
+    hooks = {name for name in vars(specifications) if name.startswith("dsadapter_")}
     assert {*CHECKS, *OBSERVERS, "dsadapter_register_frameworks"} == hooks
 
 
 def test_every_hook_says_when_it_is_called_what_an_exception_does_and_what_it_costs() -> None:
-    for name, function in vars(hookspecs).items():
+    for name, function in vars(specifications).items():
         if name.startswith("dsadapter_"):
             text = (function.__doc__ or "").lower()
             for topic in ("**called**", "**an exception**", "**costs**"):
@@ -392,7 +393,7 @@ def test_the_registry_says_what_there_is_and_what_to_install() -> None:
 
 def test_Twisted_is_a_plugin_like_any_other() -> None:
     manager = get_plugin_manager()
-    assert manager.plugins["twisted"].__name__ == "dsadapter.frameworks.twisted.plugin"
+    assert manager.plugins["twisted"].__name__ == "dsadapter.frameworks.twisted.adapter"
     adapter = get_framework("twisted")
     assert verifyObject(IFrameworkAdapter, adapter)
     assert verifyObject(IServerEndpointFactory, adapter.server)

@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
-    from dsadapter.frameworks.twisted.datagram import DualStackDatagramEndpoint
-    from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
+    from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
+    from dsadapter.frameworks.twisted.datagram.datagram_endpoint import DualStackDatagramEndpoint
+    from dsadapter.frameworks.twisted.server.server_endpoint import DualStackServerEndpoint
     from dsadapter.frameworks.twisted.web import DualStackAgentEndpointFactory
 
 __all__ = [
@@ -20,9 +20,9 @@ __all__ = [
 
 _MODULES = {
     "DualStackAgentEndpointFactory": "web",
-    "DualStackClientEndpoint": "connecting",
-    "DualStackDatagramEndpoint": "datagram",
-    "DualStackServerEndpoint": "endpoints",
+    "DualStackClientEndpoint": "client.client_endpoint",
+    "DualStackDatagramEndpoint": "datagram.datagram_endpoint",
+    "DualStackServerEndpoint": "server.server_endpoint",
 }
 
 

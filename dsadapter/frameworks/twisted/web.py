@@ -17,7 +17,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS  # noqa: TID
 from zope.interface import implementer
 
 from dsadapter.addressing.hosts import canonical_host
-from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
+from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
 
 __all__ = ["DualStackAgentEndpointFactory"]
 

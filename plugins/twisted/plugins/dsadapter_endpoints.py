@@ -4,7 +4,7 @@ Twisted remembers the objects here in ``dropin.cache``, which an upgrade may lea
 that has been released stays.
 """
 
-from dsadapter.frameworks.twisted.parsers import (
+from dsadapter.frameworks.twisted.strings.parsers import (
     CanonicalServerParser,
     DualStackClientParser,
     DualStackServerParser,

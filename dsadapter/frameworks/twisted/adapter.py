@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from dsadapter import hookimpl
-from dsadapter.interfaces import (
+from dsadapter.hooks.contracts import (
     IClientEndpointFactory,
     IDatagramEndpointFactory,
     IFrameworkAdapter,
@@ -24,33 +24,35 @@ if TYPE_CHECKING:
 
 @implementer(IServerEndpointFactory)
 class TwistedServerFactory:
-    """Makes a :class:`~dsadapter.frameworks.twisted.endpoints.DualStackServerEndpoint`."""
+    """Makes a :class:`~dsadapter.frameworks.twisted.DualStackServerEndpoint`."""
 
     def __call__(self, runtime: Any, policy: ListenPolicy) -> Any:
         """An ``IStreamServerEndpoint``; ``runtime`` is the reactor."""
-        from dsadapter.frameworks.twisted.endpoints import DualStackServerEndpoint
+        from dsadapter.frameworks.twisted.server.server_endpoint import DualStackServerEndpoint
 
         return DualStackServerEndpoint.withPolicy(runtime, policy)
 
 
 @implementer(IClientEndpointFactory)
 class TwistedClientFactory:
-    """Makes a :class:`~dsadapter.frameworks.twisted.connecting.DualStackClientEndpoint`."""
+    """Makes a :class:`~dsadapter.frameworks.twisted.DualStackClientEndpoint`."""
 
     def __call__(self, runtime: Any, target: tuple[str, int], policy: ConnectPolicy) -> Any:
         """An ``IStreamClientEndpoint``; ``runtime`` is the reactor."""
-        from dsadapter.frameworks.twisted.connecting import DualStackClientEndpoint
+        from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
 
         return DualStackClientEndpoint.withPolicy(runtime, target, policy)
 
 
 @implementer(IDatagramEndpointFactory)
 class TwistedDatagramFactory:
-    """Makes a :class:`~dsadapter.frameworks.twisted.datagram.DualStackDatagramEndpoint`."""
+    """Makes a :class:`~dsadapter.frameworks.twisted.DualStackDatagramEndpoint`."""
 
     def __call__(self, runtime: Any, policy: DatagramPolicy) -> Any:
         """The endpoint; ``runtime`` is the reactor."""
-        from dsadapter.frameworks.twisted.datagram import DualStackDatagramEndpoint
+        from dsadapter.frameworks.twisted.datagram.datagram_endpoint import (
+            DualStackDatagramEndpoint,
+        )
 
         return DualStackDatagramEndpoint.withPolicy(runtime, policy)
 

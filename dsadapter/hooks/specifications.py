@@ -17,7 +17,7 @@ from pluggy import HookspecMarker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dsadapter.interfaces import IFrameworkAdapter, IListener
+    from dsadapter.hooks.contracts import IFrameworkAdapter, IListener
     from dsadapter.policy import DatagramPolicy, ListenPolicy
     from dsadapter.records import Attempt, Connection, Refusal
 
@@ -32,7 +32,7 @@ def dsadapter_register_frameworks() -> IFrameworkAdapter | Sequence[IFrameworkAd
     plugin the first that opens something or asks for a framework.
 
     **An exception**, or what does not verify as
-    :class:`~dsadapter.interfaces.IFrameworkAdapter`, or a name that another plugin has taken:
+    :class:`~dsadapter.hooks.contracts.IFrameworkAdapter`, or a name that another plugin has taken:
     the plugin is not registered, and one message says so.
 
     **Costs** whatever it imports, at the first use of any endpoint: import the framework itself in

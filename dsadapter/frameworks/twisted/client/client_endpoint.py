@@ -18,10 +18,10 @@ from zope.interface import implementer
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.errors import BindAddressError, PluginError
-from dsadapter.frameworks.twisted.racing import Race
+from dsadapter.frameworks.twisted.client.name_resolution import checked_resolver
+from dsadapter.frameworks.twisted.client.race import Race
+from dsadapter.hooks.manager import active_hooks
 from dsadapter.frameworks.twisted.reactors import way_of
-from dsadapter.frameworks.twisted.resolving import checked_resolver
-from dsadapter.plugin import active_hooks
 from dsadapter.policy import ConnectPolicy, MappedAddresses, canonical_target, socket_name
 from dsadapter.sockets.connecting import check_bind_address
 
@@ -113,7 +113,7 @@ class DualStackClientEndpoint:
         """Connect; every call is on its own.
 
         :returns: a Deferred with the protocol once it is connected. It fails with a
-            :class:`~dsadapter.frameworks.twisted.failures.ConnectingError`, which is a
+            ``ConnectingError``, which is a
             ``ConnectError``, if no attempt succeeds; with ``DNSLookupError`` if the name has no
             address; with ``ConnectingCancelledError`` if it is cancelled. When it fires, no other
             attempt's socket is open.

@@ -23,10 +23,10 @@ from dsadapter.addressing import unmap
 from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
 from dsadapter.addressing.text import unmap_text
 from dsadapter.frameworks.twisted.addresses import sockaddr_of
-from dsadapter.frameworks.twisted.listening import StreamListener
+from dsadapter.frameworks.twisted.listening_port import StreamListener
 from dsadapter.policy import ListenMode, ListenPolicy
 from dsadapter.records import Connection
-from dsadapter.sockets.pair import Listening
+from dsadapter.sockets.listening import Listening
 
 
 @implementer(IListeningPort)

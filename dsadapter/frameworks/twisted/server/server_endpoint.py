@@ -13,9 +13,9 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from dsadapter.frameworks.twisted.adopting import AdoptedPort
-from dsadapter.frameworks.twisted.listening import PolicyEndpoint
-from dsadapter.frameworks.twisted.ports import StreamPort
+from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
+from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
+from dsadapter.frameworks.twisted.server.stream_port import StreamPort
 from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.policy import Fallback, ListenPolicy
 

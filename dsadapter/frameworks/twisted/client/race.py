@@ -14,13 +14,19 @@ from twisted.python.failure import Failure
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.dispatch import Hooks
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.twisted.addresses import stream_address
-from dsadapter.frameworks.twisted.attempts import ClientConnection, ConnectingDescriptor
-from dsadapter.frameworks.twisted.failures import FailedAttempt, all_failed, timed_out
-from dsadapter.frameworks.twisted.remembering import Memory
-from dsadapter.frameworks.twisted.resolving import Lookup
+from dsadapter.frameworks.twisted.client.client_transport import (
+    ClientConnection,
+    ConnectingDescriptor,
+)
+from dsadapter.frameworks.twisted.client.connecting_errors import (
+    FailedAttempt,
+    all_failed,
+    timed_out,
+)
+from dsadapter.frameworks.twisted.client.name_resolution import Lookup
+from dsadapter.frameworks.twisted.client.remembering import Memory
 from dsadapter.happy_eyeballs.schedule import (
     Action,
     CloseAttempt,
@@ -31,13 +37,14 @@ from dsadapter.happy_eyeballs.schedule import (
     StopTimer,
     Succeed,
 )
+from dsadapter.hooks.dispatch import Hooks
 from dsadapter.policy import ConnectPolicy, socket_name
 from dsadapter.records import Attempt, Refusal
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.connecting import destination_sockaddr, start_connecting
 
 if TYPE_CHECKING:
-    from dsadapter.frameworks.twisted.resolving import AnyResolver
+    from dsadapter.frameworks.twisted.client.name_resolution import AnyResolver
 
 
 class Race:

@@ -17,7 +17,7 @@ from dsadapter.rate_limit import RateLimit
 from dsadapter.sockets.options import read_v6only
 
 if TYPE_CHECKING:
-    from dsadapter.interfaces import IListener
+    from dsadapter.hooks.contracts import IListener
     from dsadapter.policy import DatagramPolicy, ListenPolicy
     from dsadapter.records import Attempt, Connection, Refusal
 

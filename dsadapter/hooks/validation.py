@@ -9,8 +9,8 @@ from typing import Any
 
 from zope.interface.verify import verifyObject
 
-from dsadapter import hookspecs
-from dsadapter.interfaces import (
+from dsadapter.hooks import specifications
+from dsadapter.hooks.contracts import (
     IClientEndpointFactory,
     IDatagramEndpointFactory,
     IFrameworkAdapter,
@@ -24,7 +24,7 @@ _FACTORIES = {
 }
 _SPECIFICATIONS = {
     name: tuple(inspect.signature(function).parameters)
-    for name, function in vars(hookspecs).items()
+    for name, function in vars(specifications).items()
     if name.startswith("dsadapter_")
 }
 

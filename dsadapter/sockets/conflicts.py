@@ -1,10 +1,17 @@
-"""Which address of which family keeps a port from a listener."""
+"""Who else is on a port: what keeps it from a listener, and what shares it with one.
+
+Linux lets a dual-stack socket and an AF_INET one share a port with ``SO_REUSEPORT``, and then gives
+every IPv4 connection to the AF_INET one, whichever came first (measured on 6.18). Neither is told.
+"""
 
 from __future__ import annotations
 
 import errno
 import socket
+import struct
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from dsadapter.policy import DatagramPolicy, ListenPolicy, socket_name
 from dsadapter.sockets.options import REUSE_ADDRESS, REUSE_PORT, set_option, set_v6only
@@ -23,6 +30,9 @@ _NOBODYS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "100::1"}
 _WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _NAME = {socket.AF_INET: "an IPv4 address", socket.AF_INET6: "an IPv6 address"}
+# proc(5); absent on other systems.
+_IPV4_SOCKETS = Path("/proc/net/tcp")
+_LISTENING = "0A"
 
 
 def port_holders(policy: ListenPolicy | DatagramPolicy) -> list[str]:
@@ -37,7 +47,34 @@ def port_holders(policy: ListenPolicy | DatagramPolicy) -> list[str]:
     return [holder for f in families if (holder := _holder(f, policy)) is not None]
 
 
-def all_ipv4_is_held(policy: ListenPolicy) -> bool:
+def sharing_conflict(policy: ListenPolicy) -> str | None:
+    """What is wrong with sharing the port of a policy, in words for its owner; None if nothing is
+    known to be.
+
+    To be asked before the policy's own sockets are bound. Linux only; nothing is sent.
+    """
+    if not policy.reuse_port or not policy.port or policy.mode == "ipv6":
+        return None
+    try:
+        others = sorted(set(_ipv4_listeners(policy.port)))
+    except OSError:
+        return None
+    if policy.mode == "ipv4":
+        if others or not _all_ipv4_is_held(policy):
+            return None
+        return (
+            f"a dual-stack socket listens on port {policy.port}, too; {policy} takes its IPv4 "
+            f"connections from it. Close one of the two"
+        )
+    if policy.mode == "dual-stack" and others:
+        return (
+            f"{' and '.join(others)} of another socket shares the port with {policy} and takes its "
+            f"IPv4 connections from it. Close that one, or make it dual-stack, too"
+        )
+    return None
+
+
+def _all_ipv4_is_held(policy: ListenPolicy) -> bool:
     """Whether a socket holds the policy's port for every IPv4 address: AF_INET or dual-stack.
 
     Found by binding, and only on a system that lets a probe bind to nobody's address.
@@ -76,3 +113,18 @@ def _in_use(
     except OSError as error:
         return True if error.errno == errno.EADDRINUSE else None
     return False
+
+
+def _ipv4_listeners(port: int) -> Iterator[str]:
+    """The ``host:port`` of each AF_INET socket that listens on a port in this network namespace.
+
+    :raises OSError: where the system does not list them.
+    """
+    with _IPV4_SOCKETS.open() as table:
+        next(table, None)
+        for line in table:
+            _slot, local, _remote, state, *_ = line.split()
+            address, _, number = local.partition(":")
+            if state == _LISTENING and int(number, 16) == port:
+                # The address is a number of the machine's own byte order.
+                yield socket_name(socket.inet_ntoa(struct.pack("=I", int(address, 16))), port)

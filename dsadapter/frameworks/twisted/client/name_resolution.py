@@ -22,7 +22,7 @@ from zope.interface import implementer
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
 from dsadapter.errors import AddressFamilyError
-from dsadapter.frameworks.twisted.failures import FailedAttempt
+from dsadapter.frameworks.twisted.client.connecting_errors import FailedAttempt
 from dsadapter.happy_eyeballs.ordering import is_ipv6
 from dsadapter.policy import ConnectPolicy
 from dsadapter.sockets.connecting import check_bind_address, destination_sockaddr

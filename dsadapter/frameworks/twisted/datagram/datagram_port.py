@@ -20,18 +20,18 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dsadapter.dispatch import Hooks
 from dsadapter.errors import NotDualStackError
-from dsadapter.frameworks.twisted.datagram_multicast import DualStackMulticast
-from dsadapter.frameworks.twisted.listening import Listener
-from dsadapter.interfaces import IPacketInfoReceiver
+from dsadapter.frameworks.twisted.datagram.multicast_transport import DualStackMulticast
+from dsadapter.frameworks.twisted.listening_port import Listener
+from dsadapter.hooks.contracts import IPacketInfoReceiver
+from dsadapter.hooks.dispatch import Hooks
 from dsadapter.packetinfo import platform
 from dsadapter.packetinfo.peers import Route, way_back
 from dsadapter.packetinfo.receiving import Counters, Datagram, Receiver
 from dsadapter.packetinfo.sending import choose_route, wire_address
 from dsadapter.policy import DatagramPolicy
 from dsadapter.rate_limit import RateLimit
-from dsadapter.sockets.datagram import open_datagram_socket
+from dsadapter.sockets.binding import open_datagram_socket
 from dsadapter.sockets.literals import BROADCAST, canonical_text, parse_literal
 
 # What ICMP can say about the peer of a connected port; none of it is a reason to end.

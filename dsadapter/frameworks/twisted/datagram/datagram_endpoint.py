@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import AbstractDatagramProtocol
 
-from dsadapter.frameworks.twisted.datagram_port import DatagramPort
-from dsadapter.frameworks.twisted.listening import PolicyEndpoint
+from dsadapter.frameworks.twisted.datagram.datagram_port import DatagramPort
+from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
 from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy
 
@@ -41,7 +41,7 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
         """Bind before returning, so that privileges can be dropped right after.
 
         :param protocol: what gets the datagrams: ``datagramReceived``, or ``packetReceived`` if it
-            provides :class:`~dsadapter.interfaces.IPacketInfoReceiver`.
+            provides :class:`~dsadapter.hooks.contracts.IPacketInfoReceiver`.
         :returns: a Deferred that has fired: with the listening port, or with ``CannotListenError``.
             It never raises.
         """

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from twisted.internet.endpoints import quoteStringArgument
 
 from dsadapter.addressing.text import unmap_text
-from dsadapter.frameworks.twisted.option_values import cut_literal, whole_number, yes_or_no
+from dsadapter.frameworks.twisted.strings.option_values import cut_literal, whole_number, yes_or_no
 from dsadapter.policy import MAX_FIRST_FAMILY_COUNT, ConnectPolicy, canonical_target
 
 _OPTIONS = (

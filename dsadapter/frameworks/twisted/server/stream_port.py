@@ -15,12 +15,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.dispatch import ConnectionObservers
 from dsadapter.frameworks.twisted.addresses import stream_address
-from dsadapter.frameworks.twisted.listening import StreamListener
+from dsadapter.frameworks.twisted.listening_port import StreamListener
+from dsadapter.hooks.dispatch import ConnectionObservers
 from dsadapter.policy import ListenMode, ListenPolicy
 from dsadapter.records import Connection
-from dsadapter.sockets.pair import Listening
+from dsadapter.sockets.listening import Listening
 
 _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
 

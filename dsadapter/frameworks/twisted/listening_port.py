@@ -10,14 +10,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.dispatch import Hooks
 from dsadapter.errors import PluginError
-from dsadapter.interfaces import IListener
-from dsadapter.plugin import active_hooks
+from dsadapter.hooks.contracts import IListener
+from dsadapter.hooks.dispatch import Hooks
+from dsadapter.hooks.manager import active_hooks
 from dsadapter.policy import FALLBACKS, DatagramPolicy, ListenMode, ListenPolicy
 from dsadapter.records import Operation, Refusal
-from dsadapter.sockets.pair import Listening, open_listening_sockets
-from dsadapter.sockets.sharing import sharing_conflict
+from dsadapter.sockets.conflicts import sharing_conflict
+from dsadapter.sockets.listening import Listening, open_listening_sockets
 
 T = TypeVar("T")
 P = TypeVar("P", ListenPolicy, DatagramPolicy)

@@ -1,0 +1,1 @@
+"""What plugins implement, which plugins there are, and how they are called."""

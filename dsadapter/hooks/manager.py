@@ -1,0 +1,316 @@
+"""The plugin manager: which plugins there are, and what each contributes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any
+
+import pluggy
+
+from dsadapter.errors import PluginError
+from dsadapter.hooks import specifications
+from dsadapter.hooks.dispatch import (
+    BLOCK_VARIABLE,
+    CHECKS,
+    OBSERVERS,
+    Hooks,
+    Implementation,
+    remedy,
+)
+from dsadapter.hooks.validation import (
+    InvalidPluginError,
+    check_implementations,
+    listing,
+    verify_adapter,
+)
+
+__all__ = ["PluginManager", "active_hooks", "get_plugin_manager"]
+
+PROJECT = "dsadapter"
+"""The pluggy project, and the group of the entry points."""
+REQUIRE_VARIABLE = "DSADAPTER_REQUIRE_PLUGINS"
+BUILT_IN = {"twisted": "dsadapter.frameworks.twisted.adapter"}
+"""Modules that are plugins too, by name; a blocked one is not even imported."""
+
+_REGISTER_FRAMEWORKS = "dsadapter_register_frameworks"
+
+logger = logging.getLogger("dsadapter.plugins")
+
+
+class PluginManager:
+    """Plugins, the frameworks that they contribute, and their hooks as plain calls.
+
+    A program has one, :func:`get_plugin_manager`. The methods may be called from any thread; what
+    plugins implement is called in the thread of the framework.
+
+    :param block: names of plugins to keep out, beside those of ``DSADAPTER_BLOCK_PLUGINS``.
+    :param require: names of plugins without which nothing opens, beside those of
+        ``DSADAPTER_REQUIRE_PLUGINS``.
+
+    Both variables hold names of entry points, separated by commas.
+    """
+
+    def __init__(self, *, block: Iterable[str] = (), require: Iterable[str] = ()) -> None:
+        self._pluggy = pluggy.PluginManager(PROJECT)
+        self._pluggy.add_hookspecs(specifications)
+        self._lock = threading.RLock()
+        self._loaded = False
+        self._blocked = {*block, *_names(BLOCK_VARIABLE)}
+        self._required = {*require, *_names(REQUIRE_VARIABLE)}
+        self._frameworks: dict[str, tuple[str, Any]] = {}
+        self._sources: dict[str, str] = {}
+        self._failures: dict[str, str] = {}
+        self.hooks = Hooks()
+        """The hooks as plain callables, up to date whatever comes and goes."""
+
+    @property
+    def plugins(self) -> Mapping[str, Any]:
+        """The registered plugins by name."""
+        return MappingProxyType(dict(self._pluggy.list_name_plugin()))
+
+    @property
+    def frameworks(self) -> Mapping[str, Any]:
+        """The contributed :class:`~dsadapter.hooks.contracts.IFrameworkAdapter` objects by name."""
+        return MappingProxyType({name: adapter for name, (_, adapter) in self._frameworks.items()})
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Why plugins were skipped, by name; what was logged about them."""
+        return MappingProxyType(self._failures)
+
+    @property
+    def blocked(self) -> frozenset[str]:
+        """The names that are kept out."""
+        return frozenset(self._blocked)
+
+    def load(self) -> None:
+        """Register the built-in and the installed plugins, unless that has been done.
+
+        A broken one is skipped, with one message in the log.
+        """
+        with self._lock:
+            if self._loaded:
+                return
+            self._loaded = True
+            for name, module in BUILT_IN.items():
+                self._try(name, "built in", partial(importlib.import_module, module))
+            for entry_point in sorted(entry_points(group=PROJECT), key=lambda e: e.name):
+                self._try(entry_point.name, _source(entry_point), entry_point.load)
+
+    def register(self, plugin: Any, name: str | None = None) -> str:
+        """Register a module, an instance or a class with marked functions; open listeners call it
+        from now on.
+
+        :param name: how messages and :meth:`unregister` call it; else its ``__name__``, or that of
+            its class.
+        :returns: the name.
+        :raises PluginError: if it is broken, blocked, or the name is taken; then nothing of it
+            stays.
+        """
+        if name is None:
+            name = getattr(plugin, "__name__", None) or type(plugin).__name__
+        with self._lock:
+            self._register(plugin, name, "registered by the program")
+        return name
+
+    def unregister(self, name: str) -> None:
+        """Forget a plugin and the frameworks that it contributed; it is not called again, also not
+        for what is open.
+
+        :raises PluginError: if no plugin has this name.
+        """
+        with self._lock:
+            if not self._pluggy.has_plugin(name):
+                raise PluginError(
+                    f"no plugin is called {name!r}; there are {listing(self.plugins)}", name
+                )
+            self._pluggy.unregister(name=name)
+            self._frameworks = {
+                framework: (owner, adapter)
+                for framework, (owner, adapter) in self._frameworks.items()
+                if owner != name
+            }
+            self._compile()
+
+    def block(self, name: str) -> None:
+        """Keep a plugin out from now on; forget it if it is registered."""
+        with self._lock:
+            self._blocked.add(name)
+            if self._pluggy.has_plugin(name):
+                self.unregister(name)
+
+    def check_required(self) -> None:
+        """Whatever opens something calls this first.
+
+        :raises PluginError: naming the first required plugin that is not registered, and why not.
+        """
+        for name in sorted(self._required):
+            if not self._pluggy.has_plugin(name):
+                raise PluginError(
+                    f"plugin {name!r} is required and {self._absence(name)}, so nothing opens. "
+                    f"Mend that, or take it out of {REQUIRE_VARIABLE}",
+                    name,
+                )
+
+    def _absence(self, name: str) -> str:
+        if name in self._blocked:
+            return "blocked"
+        if name in self._failures:
+            return f"broken ({self._failures[name]})"
+        return f"not registered (there are {listing(self.plugins)})"
+
+    def _try(self, name: str, source: str, load: Callable[[], Any]) -> None:
+        if name in self._blocked:
+            return
+        try:
+            if name in self._sources:
+                raise PluginError(
+                    f"plugin {name!r} ({source}) has the name of another one "
+                    f"({self._sources[name]}), which is kept. Rename its entry point, or uninstall "
+                    f"one of the two",
+                    name,
+                )
+            try:
+                plugin = load()
+            # A module that calls sys.exit() is no reason to end.
+            except (Exception, SystemExit) as error:
+                raise _broken(name, source, f"can't be imported: {_explained(error)}") from error
+            self._register(plugin, name, source)
+        except PluginError as error:
+            self._failures.setdefault(name, str(error))
+            logger.error("%s", error, exc_info=_cause(error))
+
+    def _register(self, plugin: Any, name: str, source: str) -> None:
+        if name in self._blocked:
+            raise PluginError(f"plugin {name!r} is blocked ({BLOCK_VARIABLE})", name)
+        if self._pluggy.has_plugin(name):
+            raise PluginError(
+                f"a plugin called {name!r} is registered already; register it under another name",
+                name,
+            )
+        try:
+            check_implementations(plugin, self._pluggy.parse_hookimpl_opts)
+            self._pluggy.register(plugin, name)
+        except (InvalidPluginError, ValueError, pluggy.PluginValidationError) as error:
+            raise _broken(name, source, str(error)) from error
+        try:
+            contributed = self._contributed_by(plugin)
+        except Exception as error:
+            self._pluggy.unregister(plugin, name)
+            what = (
+                str(error)
+                if isinstance(error, InvalidPluginError)
+                else f"it raised {_explained(error)}"
+            )
+            raise _broken(name, source, f"{what}, in {_REGISTER_FRAMEWORKS}") from error
+        self._sources.setdefault(name, source)
+        self._frameworks.update({adapter.name: (name, adapter) for adapter in contributed})
+        self._compile()
+
+    def _contributed_by(self, plugin: Any) -> list[Any]:
+        adapters: list[Any] = []
+        for implementation in getattr(self._pluggy.hook, _REGISTER_FRAMEWORKS).get_hookimpls():
+            if implementation.plugin is not plugin:
+                continue
+            result = implementation.function()
+            if inspect.iscoroutine(result):
+                result.close()
+                raise InvalidPluginError("it returned a coroutine, which nobody awaits")
+            if result is None:
+                continue
+            adapters += result if isinstance(result, (list, tuple)) else [result]
+        names = set(self._frameworks)
+        for adapter in adapters:
+            verify_adapter(adapter)
+            if adapter.name in names:
+                owner = self._frameworks.get(adapter.name, ("this very plugin", None))[0]
+                raise InvalidPluginError(
+                    f"the framework {adapter.name!r} is contributed by {owner!r} already"
+                )
+            names.add(adapter.name)
+        return adapters
+
+    def _compile(self) -> None:
+        self.hooks.compile(
+            {
+                hook: [
+                    Implementation(i.plugin_name, i.function, tuple(i.argnames))
+                    # pluggy keeps them in the reverse order of calling.
+                    for i in reversed(getattr(self._pluggy.hook, hook).get_hookimpls())
+                ]
+                for hook in (*CHECKS, *OBSERVERS)
+            }
+        )
+
+
+_manager: PluginManager | None = None
+_loaded: PluginManager | None = None
+_making = threading.RLock()
+
+
+def get_plugin_manager(*, block: Iterable[str] = (), require: Iterable[str] = ()) -> PluginManager:
+    """The plugin manager of this process; the first call makes it and loads what is installed.
+
+    :param block: as for :class:`PluginManager`; only for the call that makes it.
+    :param require: likewise.
+    :raises RuntimeError: if names are given when the manager has been made already.
+    """
+    global _loaded, _manager
+    # A thread that comes meanwhile waits; a plugin that asks while it is loaded gets it.
+    with _making:
+        if _manager is None:
+            _manager = PluginManager(block=block, require=require)
+            _manager.load()
+            _loaded = _manager
+        elif block or require:
+            raise RuntimeError(
+                "the plugin manager has been made already; call get_plugin_manager(block=..., "
+                "require=...) before anything opens, or its method block()"
+            )
+        return _manager
+
+
+def active_hooks() -> Hooks:
+    """The hooks for something that is about to open.
+
+    :raises PluginError: if a required plugin is not registered.
+    """
+    # Without the lock: every connection asks.
+    manager = _loaded or get_plugin_manager()
+    manager.check_required()
+    return manager.hooks
+
+
+def _broken(name: str, source: str, what: str) -> PluginError:
+    return PluginError(f"plugin {name!r} ({source}) is skipped: {what}; {remedy(name)}", name)
+
+
+def _explained(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"{text}; install what provides {error.name.partition('.')[0]!r}"
+    return text
+
+
+def _cause(error: PluginError) -> BaseException | None:
+    """The traceback worth logging: that of the plugin's own code."""
+    return None if isinstance(error.__cause__, InvalidPluginError) else error.__cause__
+
+
+def _source(entry_point: EntryPoint) -> str:
+    distribution = entry_point.dist
+    if distribution is None:
+        return entry_point.value
+    return f"{distribution.name} {distribution.version}"
+
+
+def _names(variable: str) -> list[str]:
+    return [name for part in os.environ.get(variable, "").split(",") if (name := part.strip())]

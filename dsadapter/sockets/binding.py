@@ -1,0 +1,212 @@
+"""One bound socket for one policy: listening for streams, or receiving datagrams."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Callable
+
+from dsadapter.errors import AddressFamilyError, NotDualStackError
+from dsadapter.policy import DatagramPolicy, ListenPolicy
+from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.capability import capability, says_absent, says_unbindable
+from dsadapter.sockets.conflicts import port_holders
+from dsadapter.sockets.options import (
+    EXCLUSIVE_ADDRESS_USE,
+    IPV4_DESTINATION,
+    IPV4_HOP_LIMIT,
+    IPV4_PACKET_INFO,
+    IPV4_TRAFFIC_CLASS,
+    IPV6_HOP_LIMIT,
+    IPV6_PACKET_INFO,
+    IPV6_TRAFFIC_CLASS,
+    REUSE_ADDRESS,
+    REUSE_PORT,
+    SocketOption,
+    set_ipv4_option,
+    set_option,
+    set_v6only,
+)
+
+BeforeBind = Callable[[socket.socket, ListenPolicy], None]
+BeforeDatagramBind = Callable[[socket.socket, DatagramPolicy], None]
+_Setter = Callable[[socket.socket, SocketOption, int], None]
+
+_IPV4 = (IPV4_PACKET_INFO, IPV4_DESTINATION)
+_IPV4_DETAILS = (IPV4_HOP_LIMIT, IPV4_TRAFFIC_CLASS)
+_IPV6 = (IPV6_PACKET_INFO,)
+_IPV6_DETAILS = (IPV6_HOP_LIMIT, IPV6_TRAFFIC_CLASS)
+# macOS and the BSDs refuse these on an AF_INET6 socket; there IPV6_RECVPKTINFO serves IPv4 too.
+_IPV6_SOCKET_TAKES_IPV4_OPTIONS = sys.platform.startswith("linux")
+
+
+def open_listening_socket(
+    policy: ListenPolicy, before_bind: BeforeBind | None = None
+) -> CanonicalSocket:
+    """Create, configure, bind and listen; on any failure nothing stays open.
+
+    :param policy: of any mode but ``pair``.
+    :param before_bind: called with the socket and the policy when all options are set; what it
+        raises comes out of this function, and nothing stays open.
+    :returns: a non-blocking, close-on-exec socket that accepts connections. For ``dual-stack`` it
+        is AF_INET6 with ``IPV6_V6ONLY`` cleared before bind, for ``ipv6`` with it set, for ``ipv4``
+        AF_INET.
+    :raises NotDualStackError: if this machine has no dual-stack sockets, with reason and remedy.
+    :raises AddressFamilyError: if it has none of the one family that was asked for.
+    :raises OSError: with the errno of the call that failed; its text names the address, and for
+        EADDRINUSE which families and addresses are held.
+    """
+    sock = _create(policy)
+    try:
+        if before_bind is not None:
+            before_bind(sock, policy)
+        bind_socket(sock, policy)
+        sock.listen(policy.backlog)
+    except OSError as error:
+        sock.close()
+        raise explained(error, policy) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _create(policy: ListenPolicy) -> CanonicalSocket:
+    family = socket.AF_INET if policy.mode == "ipv4" else socket.AF_INET6
+    if policy.reuse_port and REUSE_PORT.number is None:
+        raise OSError(errno.EOPNOTSUPP, "this system has no SO_REUSEPORT; listen without reusePort")
+    try:
+        sock = CanonicalSocket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise explained(error, policy, creating=True) from error
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            set_v6only(sock, policy.mode == "ipv6")
+        set_option(sock, REUSE_ADDRESS, 1)
+        set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
+        if policy.reuse_port:
+            set_option(sock, REUSE_PORT, 1)
+    except OSError as error:
+        sock.close()
+        raise explained(error, policy, creating=True) from error
+    return sock
+
+
+def open_datagram_socket(
+    policy: DatagramPolicy, before_bind: BeforeDatagramBind | None = None, *, details: bool = False
+) -> CanonicalSocket:
+    """Create, configure and bind; on any failure nothing stays open.
+
+    Packet information is asked for before bind, for every family that the socket serves. The
+    address is never shared (``SO_REUSEADDR`` on UDP lets another socket take the datagrams).
+
+    :param before_bind: called with the socket and the policy when all options are set; what it
+        raises comes out of this function, and nothing stays open.
+    :param details: ask for the hop limit and the traffic class of each datagram, too.
+    :returns: a non-blocking, close-on-exec socket. For ``dual-stack`` it is AF_INET6 with
+        ``IPV6_V6ONLY`` cleared before bind, for ``ipv6`` with it set, for ``ipv4`` AF_INET.
+    :raises NotDualStackError: if this machine has no dual-stack sockets, with reason and remedy.
+    :raises AddressFamilyError: if it has none of the one family that was asked for.
+    :raises OSError: with the errno of the call that failed; its text names the address, and for
+        EADDRINUSE which families and addresses are held.
+    """
+    family = socket.AF_INET if policy.mode == "ipv4" else socket.AF_INET6
+    try:
+        sock = CanonicalSocket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise explained(error, policy, creating=True) from error
+    try:
+        sock.setblocking(False)
+        try:
+            if family == socket.AF_INET6:
+                set_v6only(sock, policy.mode == "ipv6")
+        except OSError as error:
+            raise explained(error, policy, creating=True) from error
+        _ask_for_packet_info(sock, policy, details)
+        set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
+        if before_bind is not None:
+            before_bind(sock, policy)
+        try:
+            bind_socket(sock, policy)
+        except OSError as error:
+            raise explained(error, policy) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _ask_for_packet_info(sock: socket.socket, policy: DatagramPolicy, details: bool) -> None:
+    options: list[tuple[_Setter, SocketOption]] = []
+    if policy.mode != "ipv4":
+        options += [(set_option, o) for o in (*_IPV6, *(_IPV6_DETAILS if details else ()))]
+    if policy.mode == "ipv4" or (policy.mode == "dual-stack" and _IPV6_SOCKET_TAKES_IPV4_OPTIONS):
+        options += [(set_ipv4_option, o) for o in (*_IPV4, *(_IPV4_DETAILS if details else ()))]
+    for setter, option in options:
+        try:
+            setter(sock, option, 1)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"{option.name} can't be set: {error.strerror} ({policy})"
+            ) from error
+
+
+def bind_socket(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:
+    """Bind to what a policy names, zone id included.
+
+    :raises OSError: as ``bind``, or a ``gaierror`` for an interface that is not there.
+    """
+    # bind() itself would lose the zone id: it takes the scope from the tuple alone.
+    flags = socket.AI_NUMERICHOST | socket.AI_PASSIVE
+    [(*_, address), *_] = socket.getaddrinfo(
+        policy.host, policy.port, sock.family, sock.type, 0, flags
+    )
+    sock.bind(address)
+
+
+def explained(
+    error: OSError, policy: ListenPolicy | DatagramPolicy, *, creating: bool = False
+) -> OSError:
+    """The error to raise in place of one of a socket: it names the address, who holds the port, or
+    the remedy.
+
+    :param creating: it came from making or configuring the socket, else from binding it.
+    """
+    if isinstance(error, socket.gaierror):
+        return OSError(
+            errno.EADDRNOTAVAIL,
+            f"{policy.host} can't be used: {error.strerror}; is the interface after '%' there?",
+        )
+    if error.errno == errno.EADDRINUSE:
+        return OSError(errno.EADDRINUSE, _held(policy))
+    if not (says_absent(error) if creating else says_unbindable(error, policy.host)):
+        return OSError(error.errno, f"{error.strerror} ({policy})")
+    if policy.mode == "dual-stack":
+        return NotDualStackError(
+            f"no dual-stack socket can be had on this machine: {error.strerror}; {_remedy()}", error
+        )
+    name = {"ipv4": "IPv4", "ipv6": "IPv6"}[policy.mode]
+    return AddressFamilyError(
+        f"no {name} socket can be had on this machine: {error.strerror} ({policy})", error
+    )
+
+
+def _held(policy: ListenPolicy | DatagramPolicy) -> str:
+    holders = port_holders(policy)
+    held = " and ".join(holders) or str(policy)
+    verb = "are" if len(holders) > 1 else "is"
+    text = f"{held} {verb} held by another socket"
+    if policy.mode == "dual-stack":
+        text += "; a dual-stack listener needs both families"
+    return text
+
+
+def _remedy() -> str:
+    can = capability()
+    if can.ipv4 is None:
+        return "listen on interface '0.0.0.0' for IPv4 only"
+    if can.ipv6 is None:
+        return "listen on one IPv6 address of this machine for IPv6 only"
+    return "neither IPv4 nor IPv6 sockets can be had; look at the sandbox that this process runs in"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 __all__ = [
     "AddressFamilyError",
@@ -13,7 +14,21 @@ __all__ = [
 ]
 
 
-class AddressFamilyError(OSError):
+class _RestorableError(Exception):
+    """Survives copy and pickle whatever its constructor takes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[Exception], args: tuple[Any, ...]) -> Exception:
+    error = kind.__new__(kind, *args)
+    # The built-in one, past the constructors that make the arguments.
+    (OSError if issubclass(kind, OSError) else Exception).__init__(error, *args)
+    return error
+
+
+class AddressFamilyError(_RestorableError, OSError):
     """This machine, or the sandbox around this process, has no socket of an address family.
 
     The message gives the reason and the remedy. As an ``OSError`` it carries the ``errno`` of the
@@ -38,7 +53,7 @@ class BindAddressError(OSError):
     """
 
 
-class PluginError(Exception):
+class PluginError(_RestorableError):
     """A plugin is broken, is required and missing, or has refused an operation.
 
     The message names the plugin, the hook if one was called, and the remedy.

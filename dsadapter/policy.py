@@ -1,12 +1,31 @@
-"""What a caller asked for, checked and settled before any socket exists."""
+"""What a caller asked for, checked and settled before any socket exists.
+
+Each policy has one constructor, which checks everything and puts addresses into their one spelling;
+``dataclasses.replace`` makes another one of it.
+"""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import KW_ONLY, dataclass, field, replace
 from socket import SOCK_DGRAM, SOCK_STREAM, SOMAXCONN, SocketKind
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, Self, get_args
 
-from dsadapter.addressing.hosts import canonical_host, canonical_literal, is_literal
+from dsadapter.addressing.hosts import canonical_host, is_literal
+from dsadapter.addressing.literal import parse_literal
+from dsadapter.messages import Message, quoted
+
+__all__ = [
+    "ConnectPolicy",
+    "DatagramPolicy",
+    "Fallback",
+    "Family",
+    "ListenMode",
+    "ListenPolicy",
+    "MappedAddresses",
+    "canonical_target",
+    "socket_name",
+]
 
 ListenMode = Literal["dual-stack", "pair", "ipv4", "ipv6"]
 """Which address families a listener serves: both through one socket, both through one socket each,
@@ -20,23 +39,35 @@ FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 
 Family = Literal["ipv4", "ipv6"]
 
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
 MappedAddresses = Literal["unmap", "refuse"]
 """What to do with an IPv4-mapped address that a name resolves to: take it as the IPv4 address that
 it means, or leave it out."""
 
 MAPPED_ADDRESSES: tuple[MappedAddresses, ...] = get_args(MappedAddresses)
 
-MAX_PORT = 65535
-MAX_BACKLOG = 2**31 - 1
-MAX_PACKET_SIZE = 2**31 - 1
 DEFAULT_PACKET_SIZE = 8192
-# RFC 8305, section 8: never below 10 ms, at most 2 s.
-MIN_ATTEMPT_DELAY = 0.01
-MAX_ATTEMPT_DELAY = 2.0
-MAX_FIRST_FAMILY_COUNT = 64
+DEFAULT_TIMEOUT = 30.0
+DEFAULT_ATTEMPT_DELAY = 0.25
+
+WHOLE_NUMBERS = {
+    "port": (0, 65535),
+    "backlog": (1, 2**31 - 1),
+    "max_packet_size": (1, 2**31 - 1),
+    "first_address_family_count": (1, 64),
+}
+"""The least and the greatest value of each parameter that is a whole number."""
+
+SECONDS = {
+    "timeout": (0.0, sys.float_info.max),
+    # RFC 8305, section 8.
+    "attempt_delay": (0.01, 2.0),
+}
+"""The same for parameters in seconds."""
 
 _LOCALHOST = "localhost"
-_ALONE = {
+_ALONE: dict[tuple[Family, str], str] = {
     ("ipv4", "::"): "0.0.0.0",
     ("ipv6", "::"): "::",
     ("ipv4", _LOCALHOST): "127.0.0.1",
@@ -44,211 +75,142 @@ _ALONE = {
 }
 
 
-class ListenPolicy(NamedTuple):
-    """How to listen.
+@dataclass(frozen=True, slots=True)
+class ListenPolicy:
+    """How to listen for stream connections.
 
     Only the unspecified IPv6 address is dual-stack. ``localhost`` is a pair, because ``::1`` never
-    receives IPv4. An IPv4 interface is IPv4 only, a specific IPv6 one is IPv6 only: neither is
-    widened.
+    receives IPv4. An IPv4 host is IPv4 only, a specific IPv6 one is IPv6 only: neither is widened.
+
+    :raises ValueError: naming the offending value and the form to use.
     """
 
-    mode: ListenMode
     host: str
-    """What to bind in its one spelling, whatever the user's: ``::``, dotted IPv4, or native IPv6
-    (RFC 5952) with its zone id; or ``localhost``."""
+    """``""`` or any spelling of ``::`` for dual-stack; ``localhost`` for 127.0.0.1 and ::1; an IPv4
+    literal, plain or mapped; a native IPv6 literal, with a zone id where it needs one. It is kept
+    in its one spelling: dotted IPv4, or IPv6 as RFC 5952 has it."""
     port: int
     """0 to 65535; 0 lets the system choose."""
-    backlog: int
+    _: KW_ONLY
+    family: Family | None = None
+    """One family of ``::`` or ``localhost`` alone. None where the host alone says which."""
+    backlog: int = SOMAXCONN
     """How many connections may wait to be accepted; the system caps it (``net.core.somaxconn``)."""
-    reuse_port: bool
+    reuse_port: bool = False
     """Share the port with other sockets of this user that ask for it too (``SO_REUSEPORT``)."""
     fallback: Fallback = "auto"
-    """For ``dual-stack`` and ``pair`` only."""
+    """For a missing address family, or an option that can't be cleared; never for a port that is
+    held. For ``dual-stack`` and ``pair`` only."""
+    mode: ListenMode = field(init=False)
+
+    def __post_init__(self) -> None:
+        _settle_host(self)
+        whole_number("port", self.port)
+        whole_number("backlog", self.backlog)
+        yes_or_no("reuse_port", self.reuse_port)
+        _check_fallback(self)
 
     @property
     def socket_type(self) -> SocketKind:
         """``SOCK_STREAM``."""
         return SOCK_STREAM
 
-    @classmethod
-    def for_interface(
-        cls,
-        interface: str,
-        port: int,
-        backlog: int = SOMAXCONN,
-        reuse_port: bool = False,
-        fallback: Fallback = "auto",
-    ) -> ListenPolicy:
-        """The policy for an interface as users write it.
-
-        :param interface: ``""`` or any spelling of ``::`` for dual-stack; ``localhost`` for
-            127.0.0.1 and ::1; an IPv4 literal, plain or mapped; a native IPv6 literal, with a zone
-            id where it needs one.
-        :param fallback: for a missing address family, or an option that can't be cleared; never for
-            a port that is held.
-        :raises ValueError: naming the offending value and the form to use.
-        """
-        mode, host = _mode_and_host(interface)
-        _check_fallback(fallback, mode, interface)
-        return cls(
-            mode,
-            host,
-            _in_range("port", port, 0, MAX_PORT),
-            _in_range("backlog", backlog, 1, MAX_BACKLOG),
-            _boolean("reusePort", reuse_port),
-            fallback,
-        )
-
-    def only(self, family: Literal["ipv4", "ipv6"]) -> ListenPolicy:
+    def only(self, family: Family) -> Self:
         """The part of a policy for both families that is about one of them."""
-        return self._replace(mode=family, host=_ALONE[family, self.host])
+        return replace(self, family=family, fallback="auto")
 
     def __str__(self) -> str:
         return socket_name(self.host, self.port)
 
 
-class DatagramPolicy(NamedTuple):
-    """How to receive datagrams; interfaces mean what they mean to :class:`ListenPolicy`."""
+@dataclass(frozen=True, slots=True)
+class DatagramPolicy:
+    """How to receive datagrams; hosts mean what they mean to :class:`ListenPolicy`.
 
-    mode: ListenMode
+    :raises ValueError: naming the offending value and the form to use.
+    """
+
     host: str
-    """What to bind in its one spelling, whatever the user's: ``::``, dotted IPv4, or native IPv6
-    (RFC 5952) with its zone id."""
+    """As for :class:`ListenPolicy`, but ``localhost``."""
     port: int
     """0 to 65535; 0 lets the system choose."""
-    max_packet_size: int
+    _: KW_ONLY
+    family: Family | None = None
+    """As for :class:`ListenPolicy`."""
+    max_packet_size: int = DEFAULT_PACKET_SIZE
     """How many bytes of payload a datagram may have."""
+    mode: ListenMode = field(init=False)
+
+    def __post_init__(self) -> None:
+        given = self.host
+        _settle_host(self)
+        if self.mode == "pair":
+            raise ValueError(
+                Message(
+                    "{host} {given} is two addresses, and datagrams have one socket; give "
+                    "'127.0.0.1' or '::1', or '::' for IPv4 and IPv6",
+                    given=quoted(given),
+                )
+            )
+        whole_number("port", self.port)
+        whole_number("max_packet_size", self.max_packet_size)
 
     @property
     def socket_type(self) -> SocketKind:
         """``SOCK_DGRAM``."""
         return SOCK_DGRAM
 
-    @classmethod
-    def for_interface(
-        cls, interface: str, port: int, max_packet_size: int = DEFAULT_PACKET_SIZE
-    ) -> DatagramPolicy:
-        """The policy for an interface as users write it.
-
-        :param interface: as for :meth:`ListenPolicy.for_interface`, but ``localhost``.
-        :raises ValueError: naming the offending value and the form to use.
-        """
-        mode, host = _mode_and_host(interface)
-        if mode == "pair":
-            raise ValueError(
-                f"interface {interface!r} is two addresses, and datagrams have one socket; give "
-                f"'127.0.0.1' or '::1', or '::' for IPv4 and IPv6"
-            )
-        return cls(
-            mode,
-            host,
-            _in_range("port", port, 0, MAX_PORT),
-            _in_range("maxPacketSize", max_packet_size, 1, MAX_PACKET_SIZE),
-        )
-
     def __str__(self) -> str:
         return socket_name(self.host, self.port)
 
 
-def socket_name(host: str, port: int) -> str:
-    """``192.0.2.1:80`` or ``[2001:db8::1]:80`` (RFC 5952, section 6)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+@dataclass(frozen=True, slots=True, init=False)
+class ConnectPolicy:
+    """How to connect, wherever to.
 
-
-def _mode_and_host(interface: str) -> tuple[ListenMode, str]:
-    if not isinstance(interface, str):
-        raise ValueError(f"interface {interface!r} is not text; give an address literal")
-    if not interface:
-        return "dual-stack", "::"
-    if interface.lower() == _LOCALHOST:
-        return "pair", _LOCALHOST
-    host = canonical_literal(interface)
-    if host is None:
-        raise ValueError(
-            f"interface {interface!r} is not an address literal; give '::' for IPv4 and IPv6, "
-            f"'0.0.0.0' for IPv4 only, 'localhost', or one address of this machine such as "
-            f"'127.0.0.1' or '::1'"
-        )
-    if host == "::":
-        return "dual-stack", host
-    return ("ipv6" if ":" in host else "ipv4"), host
-
-
-def _check_fallback(fallback: str, mode: ListenMode, interface: str) -> None:
-    if fallback not in FALLBACKS:
-        raise ValueError(
-            f"fallback {fallback!r} is none of {', '.join(FALLBACKS)}; 'auto' is the default"
-        )
-    if mode in ("ipv4", "ipv6") and fallback not in ("auto", "fail"):
-        raise ValueError(
-            f"fallback {fallback!r} is for '::' and 'localhost'; interface {interface!r} is one "
-            f"family only, and stays so"
-        )
-
-
-def _in_range(name: str, value: int, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{name} {value!r} is not a whole number from {low} to {high}")
-    return value
-
-
-def _boolean(name: str, value: bool) -> bool:
-    # Text such as "no" would count as true.
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} {value!r} is neither True nor False; give {name}=True or False")
-    return value
-
-
-class ConnectPolicy(NamedTuple):
-    """How to connect, wherever to."""
+    :param bind_address: a literal of either family, plain or mapped, alone or with a port; ``""``
+        and ``"::"`` are any address.
+    :raises ValueError: naming the offending value and the form to use.
+    """
 
     timeout: float | None
     """Seconds for the whole: resolving and all attempts; None waits for ever."""
     bind_address: tuple[str, int] | None
-    """The canonical literal, with its zone id, and the port to connect from. An empty host is any
-    address, port 0 any port."""
+    """The literal to connect from in its one spelling, with its zone id, and the port. An empty
+    host is any address, port 0 any port."""
     attempt_delay: float
     """Seconds between the starts of two attempts of which the first has not failed (RFC 8305,
     section 5)."""
-    first_address_family_count: int = 1
+    first_address_family_count: int
     """How many addresses of the first family to try before one of the other (RFC 8305, section
     8)."""
-    remember_outcomes: bool = True
+    remember_outcomes: bool
     """Begin with the address that won lately against one that was tried before it."""
-    mapped_addresses: MappedAddresses = "unmap"
+    mapped_addresses: MappedAddresses
     """For IPv4-mapped addresses that a name resolves to."""
 
-    @classmethod
-    def checked(
-        cls,
-        timeout: float | None = 30,
+    def __init__(
+        self,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
         bind_address: str | tuple[str, int] | None = None,
-        attempt_delay: float = 0.25,
+        attempt_delay: float = DEFAULT_ATTEMPT_DELAY,
         first_address_family_count: int = 1,
         remember_outcomes: bool = True,
-        mapped_addresses: str = "unmap",
-    ) -> ConnectPolicy:
-        """The policy for values as users write them.
-
-        :param bind_address: a literal of either family, plain or mapped, alone or with a port;
-            ``""`` and ``"::"`` are any address.
-        :raises ValueError: naming the offending value and the form to use.
-        """
-        if mapped_addresses not in MAPPED_ADDRESSES:
-            raise ValueError(
-                f"mappedAddresses {mapped_addresses!r} is none of {', '.join(MAPPED_ADDRESSES)}; "
-                f"'unmap' is the default"
-            )
-        return cls(
-            None if timeout is None else _seconds("timeout", timeout, 0, None),
-            None if bind_address is None else _bind_address(bind_address),
-            _seconds("attemptDelay", attempt_delay, MIN_ATTEMPT_DELAY, MAX_ATTEMPT_DELAY),
-            _in_range(
-                "firstAddressFamilyCount", first_address_family_count, 1, MAX_FIRST_FAMILY_COUNT
-            ),
-            _boolean("rememberOutcomes", remember_outcomes),
-            mapped_addresses,
-        )
+        mapped_addresses: MappedAddresses = "unmap",
+    ) -> None:
+        if timeout is not None:
+            _seconds("timeout", timeout)
+        _seconds("attempt_delay", attempt_delay)
+        whole_number("first_address_family_count", first_address_family_count)
+        yes_or_no("remember_outcomes", remember_outcomes)
+        one_of("mapped_addresses", mapped_addresses, MAPPED_ADDRESSES)
+        _set(self, "timeout", timeout)
+        _set(self, "bind_address", None if bind_address is None else _bind_address(bind_address))
+        _set(self, "attempt_delay", attempt_delay)
+        _set(self, "first_address_family_count", first_address_family_count)
+        _set(self, "remember_outcomes", remember_outcomes)
+        _set(self, "mapped_addresses", mapped_addresses)
 
 
 def canonical_target(host: str, port: int) -> tuple[str, int]:
@@ -257,36 +219,190 @@ def canonical_target(host: str, port: int) -> tuple[str, int]:
     :raises ValueError: naming the offending value and the form to use; see
         :func:`~dsadapter.addressing.hosts.canonical_host`.
     """
-    return canonical_host(host), _in_range("port", port, 1, MAX_PORT)
+    return canonical_host(host), whole_number("port", port, low=1)
+
+
+def socket_name(host: str, port: int) -> str:
+    """``192.0.2.1:80`` or ``[2001:db8::1]:80`` (RFC 5952, section 6)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def whole_number(name: str, value: int, *, low: int | None = None) -> int:
+    """The value itself, if it is a whole number that a parameter may have.
+
+    :param name: a key of :data:`WHOLE_NUMBERS`.
+    :param low: the least value here.
+    :raises ValueError: naming the value and the range.
+    """
+    lowest, highest = WHOLE_NUMBERS[name]
+    if low is not None:
+        lowest = low
+    if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
+        return value
+    raise ValueError(
+        Message(
+            f"{{{name}}} {{value}} is not a whole number from {lowest} to {highest}",
+            value=quoted(value),
+        )
+    )
+
+
+def yes_or_no(name: str, value: bool) -> None:
+    """Check a parameter that is on or off.
+
+    :raises ValueError: for anything but True and False: ``"no"`` is true.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(
+            Message(
+                f"{{{name}}} {{value}} is neither True nor False; give {{{name}}}=True or False",
+                value=quoted(value),
+            )
+        )
+
+
+def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Check a parameter that is one of a few words, the first of which is its default.
+
+    :raises ValueError: naming the value and the choices.
+    """
+    if value not in choices:
+        raise ValueError(
+            Message(
+                f"{{{name}}} {{value}} is none of {', '.join(choices)}; {choices[0]!r} is the "
+                f"default",
+                value=quoted(value),
+            )
+        )
+
+
+def _set(policy: Any, name: str, value: object) -> None:
+    # A frozen dataclass settles its own fields this way.
+    object.__setattr__(policy, name, value)
+
+
+def _settle_host(policy: ListenPolicy | DatagramPolicy) -> None:
+    """Set mode and host, and the family where the host alone does not say it."""
+    given, family = policy.host, policy.family
+    if family is not None:
+        _check_family(family)
+    mode, host = _mode_and_host(given)
+    if family is not None and mode in ("dual-stack", "pair"):
+        mode, host = family, _ALONE[family, host]
+    elif family not in (None, mode):
+        raise ValueError(
+            Message(
+                "{family} {wanted} is not that of {host} {given}; leave {family} out, or give '::' "
+                "or 'localhost'",
+                wanted=quoted(family),
+                given=quoted(given),
+            )
+        )
+    _set(policy, "mode", mode)
+    _set(policy, "host", host)
+    _set(policy, "family", "ipv6" if host == "::" and mode == "ipv6" else None)
+
+
+def _check_family(family: object) -> None:
+    """Check a parameter that names one address family.
+
+    :raises ValueError: naming the value and the choices.
+    """
+    if family not in FAMILIES:
+        raise ValueError(
+            Message(
+                "{family} {value} is neither 'ipv4' nor 'ipv6'; leave {family} out for both",
+                value=quoted(family),
+            )
+        )
+
+
+def _mode_and_host(host: str) -> tuple[ListenMode, str]:
+    if not isinstance(host, str):
+        raise ValueError(
+            Message("{host} {given} is not text; give an address literal", given=quoted(host))
+        )
+    if not host:
+        return "dual-stack", "::"
+    if host.lower() == _LOCALHOST:
+        return "pair", _LOCALHOST
+    try:
+        literal = parse_literal(host)
+    except ValueError as error:
+        raise ValueError(Message("{host} {reason}", reason=str(error))) from error
+    if literal is None:
+        raise ValueError(
+            Message(
+                "{host} {given} is not an address literal; give '::' for IPv4 and IPv6, '0.0.0.0' "
+                "for IPv4 only, 'localhost', or one address of this machine such as '127.0.0.1' or "
+                "'::1'",
+                given=quoted(host),
+            )
+        )
+    text = str(literal)
+    if text == "::":
+        return "dual-stack", text
+    return ("ipv4" if literal.is_ipv4 else "ipv6"), text
+
+
+def _check_fallback(policy: ListenPolicy) -> None:
+    fallback = policy.fallback
+    one_of("fallback", fallback, FALLBACKS)
+    if policy.mode in ("ipv4", "ipv6") and fallback not in ("auto", "fail"):
+        raise ValueError(
+            Message(
+                "{fallback} {value} is for '::' and 'localhost'; {host} {given} is one family "
+                "only, and stays so",
+                value=quoted(fallback),
+                given=quoted(policy.host),
+            )
+        )
 
 
 def _bind_address(given: str | tuple[str, int]) -> tuple[str, int]:
-    host, port = (given, 0) if isinstance(given, str) else _pair(given)
-    port = _in_range("port of bindAddress", port, 0, MAX_PORT)
+    host, port = (given, 0) if isinstance(given, str) else _address_and_port(given)
+    try:
+        whole_number("port", port)
+    except ValueError as error:
+        raise ValueError(Message("{bind_address}: {reason}", reason=str(error))) from error
     if host in ("", "::"):
         return "", port
     try:
         literal = canonical_host(host)
     except ValueError as error:
-        raise ValueError(f"bindAddress {given!r}: {error}") from error
+        raise ValueError(
+            Message("{bind_address} {given}: {reason}", given=quoted(given), reason=str(error))
+        ) from error
     if not is_literal(literal):
         raise ValueError(
-            f"bindAddress {given!r} is not an address literal; give an address of this machine "
-            f"such as '192.0.2.1' or '2001:db8::1', or (address, port)"
+            Message(
+                "{bind_address} {given} is not an address literal; give an address of this machine "
+                "such as '192.0.2.1' or '2001:db8::1', or (address, port)",
+                given=quoted(given),
+            )
         )
     return ("" if literal == "::" else literal), port
 
 
-def _pair(given: object) -> tuple[str, int]:
+def _address_and_port(given: object) -> tuple[str, int]:
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str):
         return given
-    raise ValueError(f"bindAddress {given!r} is neither an address as text nor (address, port)")
+    raise ValueError(
+        Message(
+            "{bind_address} {given} is neither an address as text nor (address, port)",
+            given=quoted(given),
+        )
+    )
 
 
-def _seconds(name: str, value: float, low: float, high: float | None) -> float:
+def _seconds(name: str, value: float) -> None:
+    low, high = SECONDS[name]
     valid = isinstance(value, (int, float)) and not isinstance(value, bool)
     # A comparison with NaN is false.
-    if not (valid and low <= value <= (sys.float_info.max if high is None else high)):
-        bounds = f"from {low:g} to {high:g}" if high is not None else "from 0"
-        raise ValueError(f"{name} {value!r} is not a number of seconds {bounds}")
-    return value
+    if not (valid and low <= value <= high):
+        bounds = f"from {low:g}" + (f" to {high:g}" if high < sys.float_info.max else "")
+        raise ValueError(
+            Message(
+                f"{{{name}}} {{value}} is not a number of seconds {bounds}", value=quoted(value)
+            )
+        )

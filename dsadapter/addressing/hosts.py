@@ -6,9 +6,10 @@ than an address filter does is refused before anything resolves it.
 
 from __future__ import annotations
 
-from socket import AF_INET6, inet_aton, inet_ntoa, inet_ntop
+from socket import inet_aton, inet_ntoa
 
-from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
+from dsadapter.addressing.literal import parse_literal
+from dsadapter.messages import quoted
 
 _MAX_NAME = 253
 _MAX_LABEL = 63
@@ -24,13 +25,15 @@ def canonical_host(text: str) -> str:
     :raises ValueError: naming the host and the form to use: for an empty host, brackets, spaces,
         texts that only some parsers take for an address (``127.1``, ``0x7f.1``, ``*``), a label or
         a name that is too long (RFC 1035, section 2.3.4), and as
-        :func:`~dsadapter.addressing.text.unmap_text`.
+        :func:`~dsadapter.addressing.literal.parse_literal`.
     """
     if not isinstance(text, str):
-        raise ValueError(f"host {text!r} is not text; give a name or an address literal as str")
-    literal = canonical_literal(text)
+        raise ValueError(
+            f"host {quoted(text)} is not text; give a name or an address literal as str"
+        )
+    literal = parse_literal(text)
     if literal is not None:
-        return literal
+        return str(literal)
     name = text if text.isascii() else _encoded(text)
     _check_name(name, text)
     return name
@@ -39,40 +42,7 @@ def canonical_host(text: str) -> str:
 def is_literal(host: str) -> bool:
     """Whether what :func:`canonical_host` gave is an address literal."""
     # No name has a colon, and none ends in a number.
-    return ":" in host or (host[-1:].isdigit() and is_ipv4(host))
-
-
-def canonical_literal(text: str) -> str | None:
-    """The one spelling of an address literal: dotted IPv4, also for a mapped address, or IPv6 as
-    RFC 5952 has it, with its zone id; None for what is no literal.
-
-    :raises ValueError: as :func:`~dsadapter.addressing.text.unmap_text`, for a zone id that is
-        empty, has spaces or control characters, or belongs to an address that has no zones: the
-        kernel ignores it there, and the same address would have two spellings.
-    """
-    host = unmap_text(text)
-    if is_ipv4(host):
-        return host
-    packed = parse_ipv6(host)
-    if packed is None:
-        return None
-    address = inet_ntop(AF_INET6, packed)
-    _, percent, zone = host.partition("%")
-    if not percent:
-        return address
-    if not (zone and zone.isprintable() and " " not in zone):
-        raise ValueError(f"address {text!r} has no zone id after '%'; write it as 'fe80::1%eth0'")
-    if not _has_zones(packed):
-        raise ValueError(
-            f"address {text!r} has a zone id on {address!r}, which is the same in every zone; "
-            f"write {address!r}"
-        )
-    return f"{address}%{zone}"
-
-
-def _has_zones(packed: bytes) -> bool:
-    # RFC 4007, section 6: link-local unicast, and multicast of any scope.
-    return packed[0] == 0xFF or (packed[0] == 0xFE and packed[1] & 0xC0 == 0x80)
+    return ":" in host or (host[-1:].isdigit() and parse_literal(host) is not None)
 
 
 def _encoded(text: str) -> str:
@@ -83,31 +53,35 @@ def _encoded(text: str) -> str:
             return text.encode("idna").decode("ascii")
         encoded: bytes = idna.encode(text, uts46=True)
     except UnicodeError as error:
-        raise ValueError(f"host {text!r} is not a name (IDNA: {error})") from error
+        raise ValueError(f"host {quoted(text)} is not a name (IDNA: {error})") from error
     return encoded.decode("ascii")
 
 
 def _check_name(name: str, text: str) -> None:
     labels = name.removesuffix(".").split(".")
     if not name or not all(labels):
-        raise ValueError(f"host {text!r} has an empty part; give a name or an address literal")
+        raise ValueError(
+            f"host {quoted(text)} has an empty part; give a name or an address literal"
+        )
     _refuse_numbers(name, labels, text)
     if name == "*":
         # glibc's getaddrinfo reads it as no host, and so connects to loopback.
         raise ValueError(
-            f"host {text!r} is this machine to some C libraries and a name to other parsers; "
+            f"host {quoted(text)} is this machine to some C libraries and a name to other parsers; "
             f"write '127.0.0.1' or '::1' if that is meant"
         )
     if not all(c.isprintable() and c not in " /@%\\?#[]*<>" for c in name):
-        raise ValueError(f"host {text!r} has characters that no name has; give the name alone")
+        raise ValueError(
+            f"host {quoted(text)} has characters that no name has; give the name alone"
+        )
     if ":" in name:
         raise ValueError(
-            f"host {text!r} is neither a name nor an IPv6 address; the port is an argument of "
-            f"its own"
+            f"host {quoted(text)} is neither a name nor an IPv6 address; give the port as an "
+            f"argument of its own"
         )
     if len(name.removesuffix(".")) > _MAX_NAME or max(map(len, labels)) > _MAX_LABEL:
         raise ValueError(
-            f"host {text!r} is too long: a name has at most {_MAX_NAME} characters, and "
+            f"host {quoted(text)} is too long: a name has at most {_MAX_NAME} characters, and "
             f"{_MAX_LABEL} between two dots"
         )
 
@@ -124,5 +98,5 @@ def _refuse_numbers(name: str, labels: list[str], text: str) -> None:
         meant = None
     remedy = f"write {meant!r} if that is meant" if meant else "write four decimal numbers"
     raise ValueError(
-        f"host {text!r} is a number to some parsers and an IPv4 address to others; {remedy}"
+        f"host {quoted(text)} is a number to some parsers and an IPv4 address to others; {remedy}"
     )

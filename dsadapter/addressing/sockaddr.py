@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dsadapter.addressing.text import is_ipv4, map_text, unmap_text
+from dsadapter.addressing.text import map_text, unmap_text
 
 SocketAddress = tuple[Any, ...]
 """``(host: str, port: int)`` or ``(host: str, port: int, flow info: int[, scope id: int])``."""
@@ -54,10 +54,8 @@ def map_sockaddr(address: SocketAddress) -> SocketAddress:
     """
     unmap_sockaddr(address)
     host, port = address[:2]
-    if is_ipv4(host):
-        return map_text(host), port, 0, 0
-    map_text(host)
-    return address
+    mapped = map_text(host)
+    return address if mapped is host else (mapped, port, 0, 0)
 
 
 def _short(address: SocketAddress) -> tuple[Any, Any, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from dsadapter.addressing.mapped import MAPPED_PREFIX, PACKED_IPV4_LENGTH
-from dsadapter.sockets.literals import is_group, is_link_local
+from dsadapter.addressing.scope import is_group, is_link_local
 
 Message = tuple[int, int, bytes]
 """Level, type and data, as ``socket.recvmsg`` has them."""

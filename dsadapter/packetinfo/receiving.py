@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from dsadapter.addressing.mapped import MAPPED_PREFIX
+from dsadapter.addressing.scope import is_group
 from dsadapter.packetinfo import PacketInfo, _cmsg, platform
 from dsadapter.packetinfo._cmsg import Arrival, Message
 from dsadapter.packetinfo._recvmmsg import (
@@ -20,7 +21,7 @@ from dsadapter.packetinfo._recvmmsg import (
 )
 from dsadapter.packetinfo.peers import PeerAddress, Route, remember
 from dsadapter.policy import ListenMode, socket_name
-from dsadapter.sockets.literals import canonical_text, interface_name, is_group
+from dsadapter.sockets.ifaddrs import interface_name, scoped_text
 
 Datagram = tuple[bytes, PeerAddress, PacketInfo | None]
 """Payload, sender and packet information."""
@@ -260,7 +261,7 @@ class Receiver:
         destination, index = arrival.destination, arrival.interface
         name = interface_name(index)
         info = PacketInfo(
-            canonical_text(destination, index),
+            scoped_text(destination, index),
             index,
             name,
             arrival.hop_limit,
@@ -274,7 +275,7 @@ class Receiver:
     def _sender(self, packed: bytes, port: int, scope: int, origin: _Origin) -> _Sender:
         mapped = packed.startswith(MAPPED_PREFIX)
         source = packed[len(MAPPED_PREFIX) :] if mapped else packed
-        host = canonical_text(source, scope)
+        host = scoped_text(source, scope)
         address = PeerAddress((host, port))
         drop = self._reason_to_drop(source, mapped, port, origin.arrival)
         if drop is None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from dsadapter.addressing.literal import AddressLiteral, require_literal
+from dsadapter.addressing.scope import BROADCAST, is_group
+from dsadapter.messages import quoted
 from dsadapter.packetinfo import platform
 from dsadapter.packetinfo.peers import Route
 from dsadapter.policy import ListenMode
-from dsadapter.sockets.literals import Literal, interface_index, is_group, parse_literal
+from dsadapter.sockets.ifaddrs import interface_index, zone_index
 
 _REMEDY = {
     "ipv4": "this port is bound to IPv4; bind one to '::' for both families",
@@ -20,19 +23,32 @@ _REMEDY = {
 }
 
 
-def wire_address(mode: ListenMode, literal: Literal, port: int) -> tuple[Any, ...]:
+BROADCAST_NAME = "<broadcast>"
+"""What Python's sockets call 255.255.255.255."""
+
+
+def parse_destination(host: object) -> AddressLiteral:
+    """A destination of datagrams, taken apart.
+
+    :param host: an address literal, or :data:`BROADCAST_NAME`.
+    :raises ValueError: as :func:`~dsadapter.addressing.literal.require_literal`.
+    """
+    return AddressLiteral(BROADCAST) if host == BROADCAST_NAME else require_literal(host)
+
+
+def wire_address(mode: ListenMode, literal: AddressLiteral, port: int) -> tuple[Any, ...]:
     """The socket address that a socket of this mode takes for a destination.
 
-    :raises ValueError: if it can't send to that family.
+    :raises ValueError: if it can't send to that family, or for a zone that is not there.
     """
-    text, ipv4, _, interface = literal
-    if ipv4:
+    text = literal.address
+    if literal.is_ipv4:
         if mode == "ipv6":
             raise ValueError(f"{text!r} is IPv4, but {_REMEDY[mode]}")
         return (text, port) if mode == "ipv4" else (f"::ffff:{text}", port, 0, 0)
     if mode == "ipv4":
         raise ValueError(f"{text!r} is IPv6, but {_REMEDY[mode]}")
-    return text, port, 0, interface
+    return text, port, 0, zone_index(literal)
 
 
 def choose_route(
@@ -55,32 +71,33 @@ def choose_route(
         does not serve, a source of another family than the destination's, a source that is a group,
         or two interfaces that are not the same.
     """
-    destination = parse_literal(host)
+    destination = parse_destination(host)
     address = wire_address(mode, destination, port)
     if source is None and interface is None:
         return Route(address, [])
     packed, index = None, 0
     if source is not None:
-        chosen = parse_literal(source)
-        if chosen.ipv4 != destination.ipv4:
+        chosen = require_literal(source)
+        if chosen.is_ipv4 != destination.is_ipv4:
             kinds = ("IPv6", "IPv4")
             raise ValueError(
-                f"source {source!r} is {kinds[chosen.ipv4]}, but the destination {host!r} is "
-                f"{kinds[destination.ipv4]}; give a source of the destination's family"
+                f"source {quoted(source)} is {kinds[chosen.is_ipv4]}, but the destination "
+                f"{quoted(host)} is {kinds[destination.is_ipv4]}; give a source of the "
+                f"destination's family"
             )
         if is_group(chosen.packed):
             raise ValueError(
-                f"source {source!r} is a multicast or broadcast address; give one of this "
+                f"source {quoted(source)} is a multicast or broadcast address; give one of this "
                 f"machine's own"
             )
         packed = chosen.packed if any(chosen.packed) else None
-        index = chosen.interface
+        index = zone_index(chosen)
     if interface is not None:
-        index = _same(index, interface_index(interface), f"interface {interface!r}")
-    if destination.interface:
-        index = _same(index, destination.interface, f"the zone of {host!r}")
+        index = _same(index, interface_index(interface), f"interface {quoted(interface)}")
+    if zone := zone_index(destination):
+        index = _same(index, zone, f"the zone of {quoted(host)}")
     family = socket.AF_INET if mode == "ipv4" else socket.AF_INET6
-    return Route(address, platform.source_messages(family, destination.ipv4, packed, index))
+    return Route(address, platform.source_messages(family, destination.is_ipv4, packed, index))
 
 
 def _same(index: int, other: int, what: str) -> int:

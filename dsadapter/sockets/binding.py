@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable
 
 from dsadapter.errors import AddressFamilyError, NotDualStackError
+from dsadapter.messages import Message
 from dsadapter.policy import DatagramPolicy, ListenPolicy
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.capability import capability, says_absent, says_unbindable
 from dsadapter.sockets.conflicts import port_holders
+from dsadapter.sockets.ifaddrs import scoped_sockaddr
 from dsadapter.sockets.options import (
     EXCLUSIVE_ADDRESS_USE,
     IPV4_DESTINATION,
@@ -75,7 +77,10 @@ def open_listening_socket(
 def _create(policy: ListenPolicy) -> CanonicalSocket:
     family = socket.AF_INET if policy.mode == "ipv4" else socket.AF_INET6
     if policy.reuse_port and REUSE_PORT.number is None:
-        raise OSError(errno.EOPNOTSUPP, "this system has no SO_REUSEPORT; listen without reusePort")
+        raise OSError(
+            errno.EOPNOTSUPP,
+            Message("this system has no SO_REUSEPORT; listen without {reuse_port}"),
+        )
     try:
         sock = CanonicalSocket(family, socket.SOCK_STREAM)
     except OSError as error:
@@ -156,14 +161,9 @@ def _ask_for_packet_info(sock: socket.socket, policy: DatagramPolicy, details: b
 def bind_socket(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:
     """Bind to what a policy names, zone id included.
 
-    :raises OSError: as ``bind``, or a ``gaierror`` for an interface that is not there.
+    :raises OSError: as ``bind``, and ``ENODEV`` for an interface that is not there.
     """
-    # bind() itself would lose the zone id: it takes the scope from the tuple alone.
-    flags = socket.AI_NUMERICHOST | socket.AI_PASSIVE
-    [(*_, address), *_] = socket.getaddrinfo(
-        policy.host, policy.port, sock.family, sock.type, 0, flags
-    )
-    sock.bind(address)
+    sock.bind(scoped_sockaddr(policy.host, policy.port))
 
 
 def explained(
@@ -174,11 +174,8 @@ def explained(
 
     :param creating: it came from making or configuring the socket, else from binding it.
     """
-    if isinstance(error, socket.gaierror):
-        return OSError(
-            errno.EADDRNOTAVAIL,
-            f"{policy.host} can't be used: {error.strerror}; is the interface after '%' there?",
-        )
+    if error.errno == errno.ENODEV:
+        return error
     if error.errno == errno.EADDRINUSE:
         return OSError(errno.EADDRINUSE, _held(policy))
     if not (says_absent(error) if creating else says_unbindable(error, policy.host)):

@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from dsadapter.policy import DatagramPolicy, ListenPolicy, socket_name
@@ -80,7 +81,7 @@ def _all_ipv4_is_held(policy: ListenPolicy) -> bool:
     Found by binding, and only on a system that lets a probe bind to nobody's address.
     """
     family = socket.AF_INET
-    alone = policy._replace(reuse_port=False)
+    alone = replace(policy, reuse_port=False)
     return family in _FREEBIND and _in_use(family, _NOBODYS[family], alone) is True
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import BindAddressError, NotDualStackError
+from dsadapter.messages import Message
 from dsadapter.policy import socket_name
 from dsadapter.records import Attempt
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.capability import says_absent
+from dsadapter.sockets.ifaddrs import scoped_sockaddr
 from dsadapter.sockets.options import (
     BIND_ADDRESS_NO_PORT,
     REUSE_ADDRESS,
@@ -27,31 +29,6 @@ _UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR}
 # Saves a call where the system has the flag.
 _NON_BLOCKING_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 _getpeername = socket.socket.getpeername
-_LITERAL = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-
-
-def destination_sockaddr(host: str, port: int) -> SocketAddress:
-    """The canonical socket address of an address literal.
-
-    :param host: a literal in its canonical spelling; a zone id is looked up among the interfaces.
-    :returns: ``(ipv4, port)`` or ``(ipv6, port, flow info, scope id)``, the host as given.
-    :raises OSError: if there is no such interface.
-    """
-    if ":" not in host:
-        return host, port
-    return host, port, 0, _scope_id(host) if "%" in host else 0
-
-
-def _scope_id(host: str) -> int:
-    try:
-        [(*_, address), *_] = socket.getaddrinfo(
-            host, 0, socket.AF_INET6, socket.SOCK_STREAM, 0, _LITERAL
-        )
-    except socket.gaierror as error:
-        zone = host.partition("%")[2]
-        raise OSError(errno.ENODEV, f"there is no interface {zone!r} for {host}") from error
-    # Always four of them for AF_INET6.
-    return int(address[-1])
 
 
 def start_connecting(
@@ -184,11 +161,14 @@ def _bind(sock: CanonicalSocket, host: str, port: int) -> None:
         if family_number(sock) == socket.AF_INET:
             sock.bind((host or "0.0.0.0", port))
         else:
-            sock.bind((host or "::", port, 0, _scope_id(host) if "%" in host else 0))
+            sock.bind(scoped_sockaddr(host or "::", port))
     except OSError as error:
         where = socket_name(host or "*", port)
         raise BindAddressError(
-            error.errno, f"bindAddress {where} can't be used: {error.strerror}"
+            error.errno,
+            Message(
+                "{bind_address} {where} can't be used: {reason}", where=where, reason=error.strerror
+            ),
         ) from error
 
 
@@ -207,6 +187,11 @@ def check_bind_address(destination: str, bind_address: tuple[str, int] | None) -
     wanted = "an IPv6" if ":" in destination else "an IPv4"
     raise BindAddressError(
         errno.EAFNOSUPPORT,
-        f"bindAddress {host} can't reach {destination}: a socket bound to an address reaches "
-        f"that address's family only; give {wanted} bindAddress, or none",
+        Message(
+            "{bind_address} {bound} can't reach {destination}: a socket bound to an address "
+            "reaches that address's family only; give {wanted} {bind_address}, or none",
+            bound=host,
+            destination=destination,
+            wanted=wanted,
+        ),
     )

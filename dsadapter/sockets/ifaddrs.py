@@ -1,11 +1,17 @@
-"""Which interface has which address, by the C library's ``getifaddrs``."""
+"""The interfaces of this machine: names, indices, and which has which address (``getifaddrs``)."""
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from functools import cache
 from typing import Any
+
+from dsadapter.addressing.literal import AddressLiteral, parse_literal
+from dsadapter.addressing.scope import needs_zone
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.messages import quoted
 
 # The BSDs and macOS put a length before the family, and keep both in one byte.
 _FAMILY_OFFSET, _FAMILY_SIZE = (0, 2) if sys.platform.startswith("linux") else (1, 1)
@@ -83,3 +89,70 @@ def ipv4_address_of(index: int) -> bytes | None:
         if owner == name and len(address) == 4:
             return address
     return None
+
+
+def interface_index(interface: str | int) -> int:
+    """The index of an interface that is given by its name or its index.
+
+    :raises ValueError: if there is no such interface.
+    """
+    if isinstance(interface, str):
+        try:
+            return socket.if_nametoindex(interface)
+        except (OSError, ValueError):
+            digits = interface.isascii() and interface.isdigit() and len(interface) < 10
+            index = int(interface) if digits else -1
+    else:
+        index = interface
+    if not 0 < index < 2**31:
+        raise ValueError(
+            f"this machine has no interface {quoted(interface)}; give the name or the index of one "
+            f"of its own"
+        )
+    return index
+
+
+def interface_name(index: int) -> str | None:
+    """The name of an interface; None if it has gone, or the index is 0."""
+    try:
+        return socket.if_indextoname(index) if index else None
+    except OSError:
+        return None
+
+
+def zone_index(literal: AddressLiteral) -> int:
+    """The index of the interface that the zone of an address names; 0 without a zone.
+
+    :raises ValueError: if there is no such interface.
+    """
+    return interface_index(literal.zone) if literal.zone else 0
+
+
+def scoped_text(packed: bytes, interface: int) -> str:
+    """The canonical text of a packed address; with its zone if it is link-local IPv6."""
+    zone = ""
+    if interface and needs_zone(packed):
+        zone = interface_name(interface) or str(interface)
+    return str(AddressLiteral(packed, zone))
+
+
+def scoped_sockaddr(host: str, port: int) -> SocketAddress:
+    """The canonical socket address of an address literal: its zone becomes the scope id.
+
+    :param host: a literal in its canonical spelling.
+    :returns: ``(ipv4, port)`` or ``(ipv6, port, flow info, scope id)``, the host as given.
+    :raises OSError: ``ENODEV`` if there is no such interface.
+    """
+    if ":" not in host:
+        return host, port
+    if "%" not in host:
+        return host, port, 0, 0
+    literal = parse_literal(host)
+    assert literal is not None
+    try:
+        return host, port, 0, zone_index(literal)
+    except ValueError as error:
+        raise OSError(
+            errno.ENODEV,
+            f"this machine has no interface {quoted(literal.zone)}, which {host} names",
+        ) from error

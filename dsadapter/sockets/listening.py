@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import NamedTuple
 
 from dsadapter.errors import AddressFamilyError
@@ -86,7 +87,7 @@ def _open_pair(
         number = ipv6.getsockname()[1]
         try:
             return open_listening_socket(
-                policy.only("ipv4")._replace(port=number), before_bind
+                replace(policy.only("ipv4"), port=number), before_bind
             ), ipv6
         except BaseException as error:
             ipv6.close()

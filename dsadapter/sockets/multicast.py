@@ -7,9 +7,11 @@ import socket
 import struct
 import sys
 
+from dsadapter.addressing.literal import AddressLiteral, parse_literal, require_literal
+from dsadapter.addressing.scope import BROADCAST, is_group
+from dsadapter.messages import quoted
 from dsadapter.policy import ListenMode
-from dsadapter.sockets.ifaddrs import interface_with, ipv4_address_of
-from dsadapter.sockets.literals import Literal, interface_index, is_group, parse_literal
+from dsadapter.sockets.ifaddrs import interface_index, interface_with, ipv4_address_of, zone_index
 from dsadapter.sockets.options import (
     IPV4_MULTICAST_HOPS,
     IPV4_MULTICAST_INTERFACE,
@@ -52,22 +54,24 @@ def change_membership(
     :raises ValueError: naming the offending value.
     :raises OSError: as ``setsockopt``.
     """
-    literal = parse_literal(group)
-    if not is_group(literal.packed) or literal.text == "255.255.255.255":
-        raise ValueError(f"{group!r} is not a multicast group")
-    if not _serves(mode, literal.ipv4):
-        kind = "IPv4" if literal.ipv4 else "IPv6"
-        raise ValueError(f"{group!r} is an {kind} group, which this port does not serve")
-    index = resolve_interface(interface, literal.ipv4) or literal.interface
+    literal = require_literal(group)
+    if not is_group(literal.packed) or literal.packed == BROADCAST:
+        raise ValueError(f"{quoted(group)} is not a multicast group")
+    if not _serves(mode, literal.is_ipv4):
+        kind = "IPv4" if literal.is_ipv4 else "IPv6"
+        raise ValueError(f"{quoted(group)} is an {kind} group, which this port does not serve")
+    index = resolve_interface(interface, literal.is_ipv4) or zone_index(literal)
     value = _GROUP.pack(index, _sockaddr(literal))
     table = JOIN_GROUP if join else LEAVE_GROUP
     if source is not None:
-        sender = parse_literal(source)
-        if sender.ipv4 != literal.ipv4:
-            raise ValueError(f"source {source!r} is not of the family of the group {group!r}")
+        sender = require_literal(source)
+        if sender.is_ipv4 != literal.is_ipv4:
+            raise ValueError(
+                f"source {quoted(source)} is not of the family of the group {quoted(group)}"
+            )
         value += _SOURCE.pack(_sockaddr(sender))
         table = JOIN_SOURCE_GROUP if join else LEAVE_SOURCE_GROUP
-    option = table[literal.ipv4]
+    option = table[literal.is_ipv4]
     if option.number is None:
         raise OSError(errno.EOPNOTSUPP, f"this system has no {option.name}")
     set_option(sock, option, value)
@@ -81,20 +85,19 @@ def resolve_interface(interface: str | int, ipv4: bool | None = None) -> int:
     """
     if interface == "" or interface == 0:
         return 0
-    try:
-        literal = parse_literal(interface)
-    except ValueError:
+    literal = parse_literal(interface) if isinstance(interface, str) else None
+    if literal is None:
         return interface_index(interface)
-    if ipv4 is not None and literal.ipv4 != ipv4:
+    if ipv4 is not None and literal.is_ipv4 != ipv4:
         raise ValueError(
-            f"interface {interface!r} is an {'IPv4' if literal.ipv4 else 'IPv6'} address, but the "
-            f"group is not; give an address of the group's family, or a name"
+            f"interface {quoted(interface)} is an {'IPv4' if literal.is_ipv4 else 'IPv6'} address, "
+            f"but the group is not; give an address of the group's family, or a name"
         )
     if not any(literal.packed):
         return 0
-    index = literal.interface or interface_with(literal.packed)
+    index = zone_index(literal) or interface_with(literal.packed)
     if index is None:
-        raise ValueError(f"no interface has the address {interface!r}")
+        raise ValueError(f"no interface has the address {quoted(interface)}")
     return index
 
 
@@ -144,7 +147,7 @@ def set_hops(sock: socket.socket, mode: ListenMode, hops: int) -> None:
     :raises OSError: as ``setsockopt``.
     """
     if not 0 <= hops <= 255:
-        raise ValueError(f"TTL {hops!r} is not a number from 0 to 255")
+        raise ValueError(f"TTL {quoted(hops)} is not a number from 0 to 255")
     _set(sock, mode, IPV4_MULTICAST_HOPS, IPV6_MULTICAST_HOPS, hops)
 
 
@@ -175,12 +178,8 @@ def _get(sock: socket.socket, mode: ListenMode, ipv4: SocketOption, ipv6: Socket
 def _ipv4_interface(interface: str | int, index: int) -> bytes:
     address: bytes | None = None
     if isinstance(interface, str) and index:
-        try:
-            literal = parse_literal(interface)
-        except ValueError:
-            pass
-        else:
-            address = literal.packed if literal.ipv4 else None
+        literal = parse_literal(interface)
+        address = literal.packed if literal is not None and literal.is_ipv4 else None
     if address is None and index:
         address = ipv4_address_of(index)
     if _LINUX:
@@ -188,9 +187,9 @@ def _ipv4_interface(interface: str | int, index: int) -> bytes:
     return address or bytes(4)
 
 
-def _sockaddr(literal: Literal) -> bytes:
-    family = socket.AF_INET if literal.ipv4 else socket.AF_INET6
-    length = 16 if literal.ipv4 else 28
+def _sockaddr(literal: AddressLiteral) -> bytes:
+    family = socket.AF_INET if literal.is_ipv4 else socket.AF_INET6
+    length = 16 if literal.is_ipv4 else 28
     head = struct.pack("@H", family) if _LINUX else bytes([length, family])
-    body = bytes(2) if literal.ipv4 else bytes(6)
+    body = bytes(2) if literal.is_ipv4 else bytes(6)
     return (head + body + literal.packed).ljust(128, b"\0")

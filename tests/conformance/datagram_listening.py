@@ -17,7 +17,9 @@ def listen_datagrams(
 ) -> IListeningPort:
     """The port of an endpoint, or the exception that it failed with, at once."""
     try:
-        endpoint = DualStackDatagramEndpoint(reactor, port, interface, maxPacketSize)
+        endpoint = DualStackDatagramEndpoint(
+            reactor, port, interface=interface, maxPacketSize=maxPacketSize
+        )
     except ValueError as error:
         # What listenUDP raises; the endpoint's own error says more.
         raise InvalidAddressError(interface, str(error)) from error

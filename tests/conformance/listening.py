@@ -15,9 +15,9 @@ def listen(
 ) -> IListeningPort:
     """The port of an endpoint, or the exception that it failed with, at once."""
     outcomes: list[Any] = []
-    DualStackServerEndpoint(reactor, port, interface, backlog).listen(factory).addBoth(
-        outcomes.append
-    )
+    DualStackServerEndpoint(reactor, port, interface=interface, backlog=backlog).listen(
+        factory
+    ).addBoth(outcomes.append)
     [outcome] = outcomes
     if isinstance(outcome, Failure):
         outcome.raiseException()

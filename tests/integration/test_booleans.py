@@ -24,8 +24,8 @@ TAKES: dict[str, tuple[str, Callable[[Any], Any]]] = {
         lambda value: DualStackServerEndpoint(MemoryReactor(), 0, reusePort=value),
     ),
     "ListenPolicy": (
-        "reusePort",
-        lambda value: ListenPolicy.for_interface("::", 0, reuse_port=value),
+        "reuse_port",
+        lambda value: ListenPolicy("::", 0, reuse_port=value),
     ),
     "client": (
         "rememberOutcomes",
@@ -36,8 +36,8 @@ TAKES: dict[str, tuple[str, Callable[[Any], Any]]] = {
         lambda value: DualStackAgentEndpointFactory(MemoryReactor(), rememberOutcomes=value),
     ),
     "ConnectPolicy": (
-        "rememberOutcomes",
-        lambda value: ConnectPolicy.checked(remember_outcomes=value),
+        "remember_outcomes",
+        lambda value: ConnectPolicy(remember_outcomes=value),
     ),
 }
 

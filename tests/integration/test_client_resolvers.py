@@ -36,7 +36,9 @@ def tried() -> Iterator[Tried]:
 @contextmanager
 def serving(reactor: Reactor, interface: str = "::", port: int = 0) -> Iterator[int]:
     factory = RecordingFactory()
-    listener = reactor.result_of(DualStackServerEndpoint(reactor, port, interface).listen(factory))
+    listener = reactor.result_of(
+        DualStackServerEndpoint(reactor, port, interface=interface).listen(factory)
+    )
     try:
         yield listener.getHost().port
     finally:

@@ -293,11 +293,11 @@ def test_a_source_is_chosen_for_an_IPv6_destination(reactor: Reactor) -> None:
         ("127.0.0.1", "255.255.255.255", None, "multicast or broadcast"),
         ("::1", "ff02::1", None, "multicast or broadcast"),
         ("127.0.0.1", "localhost", None, "'localhost' is not an address literal"),
-        ("127.0.0.1", None, "nothere", "there is no interface 'nothere'"),
-        ("127.0.0.1", None, -1, "there is no interface -1"),
+        ("127.0.0.1", None, "nothere", "this machine has no interface 'nothere'"),
+        ("127.0.0.1", None, -1, "this machine has no interface -1"),
         ("localhost", None, None, "'localhost' is not an address literal"),
         ("127.0.0.01", None, None, "leading zeros"),
-        ("fe80::1%nothere", None, None, "there is no interface 'nothere'"),
+        ("fe80::1%nothere", None, None, "this machine has no interface 'nothere'"),
         (b"127.0.0.1", None, None, "is not text"),
         ("::ffff:127.0.0.1%lo", None, None, "zone id"),
     ],
@@ -742,17 +742,17 @@ def test_a_protocol_that_fails_to_start_leaves_nothing_open(reactor: Reactor) ->
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((65536,), "port 65536"),
-        (("80",), "port '80'"),
-        ((0, "localhost"), "interface 'localhost' is two addresses"),
-        ((0, "example.com"), "interface 'example.com' is not an address literal"),
-        ((0, "::", 0), "maxPacketSize 0"),
-        ((0, "::", "big"), "maxPacketSize 'big'"),
+        ({"port": 65536}, "port 65536"),
+        ({"port": "80"}, "port '80'"),
+        ({"interface": "localhost"}, "interface 'localhost' is two addresses"),
+        ({"interface": "example.com"}, "interface 'example.com' is not an address literal"),
+        ({"maxPacketSize": 0}, "maxPacketSize 0"),
+        ({"maxPacketSize": "big"}, "maxPacketSize 'big'"),
     ],
 )
 def test_bad_arguments_are_named(reactor: Reactor, arguments: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        DualStackDatagramEndpoint(reactor, *arguments)
+        DualStackDatagramEndpoint(reactor, **{"port": 0, **arguments})
 
 
 def test_a_reactor_without_descriptors_records_what_it_is_asked_for() -> None:
@@ -769,7 +769,7 @@ def test_a_reactor_without_descriptors_records_what_it_is_asked_for() -> None:
 
 def test_before_bind_sees_the_socket_with_its_options_and_may_refuse() -> None:
     before = open_descriptors()
-    policy = DatagramPolicy.for_interface("::", 0)
+    policy = DatagramPolicy("::", 0)
     seen = []
 
     def look(sock: socket.socket, asked: DatagramPolicy) -> None:

@@ -58,7 +58,9 @@ class Echo(Protocol):
 def serving(reactor: Reactor, interface: str) -> Iterator[Any]:
     factory = Factory.forProtocol(Echo)
     factory.noisy = False
-    port = reactor.result_of(DualStackServerEndpoint(reactor, 0, interface).listen(factory))
+    port = reactor.result_of(
+        DualStackServerEndpoint(reactor, 0, interface=interface).listen(factory)
+    )
     yield port
     reactor.result_of(port.stopListening())
     for reader in reactor.getReaders():
@@ -298,7 +300,7 @@ def test_the_endpoint_string(reactor: Reactor, server: Any) -> None:
     [
         ("dualstack:example.com", "needs port"),
         ("dualstack:example.com:80:81", "does not take '81'"),
-        ("dualstack:example.com:0", "port 0"),
+        ("dualstack:example.com:0", "port '0'"),
         ("dualstack:example.com:http", "port 'http'"),
         ("dualstack:[::1]:80", r"has brackets; write dualstack:\\:\\:1:80"),
         ("dualstack:::1:80", r"colons that need a backslash; write dualstack:\\:\\:1:80"),

@@ -77,7 +77,9 @@ def reactor() -> Iterator[ForeignReactor]:
 
 def listen(reactor: ForeignReactor, port: int = 0, interface: str = "::", **options: Any) -> Any:
     factory = options.pop("factory", None) or Recording()
-    deferred = DualStackServerEndpoint(reactor, port, interface, **options).listen(factory)
+    deferred = DualStackServerEndpoint(reactor, port, interface=interface, **options).listen(
+        factory
+    )
     assert deferred.called, "listen() has to bind before it returns"
     return reactor.result_of(deferred)
 

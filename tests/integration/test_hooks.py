@@ -34,7 +34,7 @@ V6ONLY = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
 def listen(reactor: Reactor, interface: str = "::", factory: Factory | None = None) -> Any:
-    endpoint = DualStackServerEndpoint(reactor, 0, interface)
+    endpoint = DualStackServerEndpoint(reactor, 0, interface=interface)
     return reactor.result_of(endpoint.listen(factory or RecordingFactory()))
 
 
@@ -102,7 +102,7 @@ def test_the_listener_is_the_port_and_stays_readable(reactor: Reactor) -> None:
     assert recording.of("listener_opened") == recording.of("listener_closed") == [port]
     assert port.framework == "twisted"
     assert port.mode == "dual-stack"
-    assert port.policy == ListenPolicy.for_interface("::", 0)
+    assert port.policy == ListenPolicy("::", 0)
     assert port.addresses() == (("::", number, 0, 0),)
 
 
@@ -224,7 +224,7 @@ def test_observers_that_fail_leave_connections_alone(
 
 
 def test_a_datagram_port_is_told_of_and_can_be_refused(reactor: Reactor) -> None:
-    endpoint = get_framework("twisted").datagram(reactor, DatagramPolicy.for_interface("::", 0))
+    endpoint = get_framework("twisted").datagram(reactor, DatagramPolicy("::", 0))
     with registered(RecordingPlugin()) as recording:
         port = reactor.result_of(endpoint.listen(DatagramProtocol()))
         number = port.getHost().port
@@ -280,7 +280,9 @@ def test_a_check_that_refuses_or_is_broken_opens_nothing(
     stop(reactor, listen(reactor))
     before = open_descriptors()
     with registered(Refusing(act), "gate"), registered(RecordingPlugin()) as recording:
-        deferred = DualStackServerEndpoint(reactor, 0, interface).listen(RecordingFactory())
+        deferred = DualStackServerEndpoint(reactor, 0, interface=interface).listen(
+            RecordingFactory()
+        )
         assert deferred.called
         with pytest.raises(CannotListenError) as caught:
             reactor.result_of(deferred)
@@ -313,13 +315,15 @@ def test_no_spelling_of_an_address_passes_a_check(
     before = open_descriptors()
     with registered(NoLoopback(), "gate"), registered(RecordingPlugin()) as recording:
         if way == "datagram" and interface != "localhost":
-            listening = DualStackDatagramEndpoint(reactor, 0, interface).listen(DatagramProtocol())
+            listening = DualStackDatagramEndpoint(reactor, 0, interface=interface).listen(
+                DatagramProtocol()
+            )
         elif way == "string":
             endpoint = serverFromString(reactor, f"dualstack:0:interface={escaped}")
             listening = endpoint.listen(RecordingFactory())
         else:
             runs_on = foreign if way == "adopted" else reactor
-            endpoint = DualStackServerEndpoint(runs_on, 0, interface)
+            endpoint = DualStackServerEndpoint(runs_on, 0, interface=interface)
             listening = endpoint.listen(RecordingFactory())
         with pytest.raises(CannotListenError, match=re.escape(f"{shown}")) as caught:
             reactor.result_of(listening)
@@ -399,7 +403,7 @@ def calls_of_a_connection(reactor: Reactor, kind: type[StreamPort], *plugins: An
         elif event == "c_call":
             counted[called.__qualname__] += 1
 
-    port = kind(ListenPolicy.for_interface("::", 0), RecordingFactory(), reactor)
+    port = kind(ListenPolicy("::", 0), RecordingFactory(), reactor)
     port.startListening()
     close(reactor, port, connect(reactor, port, "127.0.0.1"))
     client = socket.create_connection(("127.0.0.1", port.getHost().port))

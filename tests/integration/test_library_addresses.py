@@ -30,11 +30,11 @@ ASKED: dict[str, Callable[[Any, str], object]] = {
     "bindAddress with a port": lambda reactor, text: DualStackClientEndpoint(
         reactor, "::1", 80, bindAddress=(text, 0)
     ),
-    "listen": lambda reactor, text: DualStackServerEndpoint(reactor, 0, text),
+    "listen": lambda reactor, text: DualStackServerEndpoint(reactor, 0, interface=text),
     "listen by string": lambda reactor, text: serverFromString(
         reactor, f"dualstack:0:interface={text}"
     ),
-    "datagrams": lambda reactor, text: DualStackDatagramEndpoint(reactor, 0, text),
+    "datagrams": lambda reactor, text: DualStackDatagramEndpoint(reactor, 0, interface=text),
 }
 
 

@@ -46,7 +46,7 @@ def without_dual_stack() -> Iterator[None]:
 
 
 def localhost(reactor: Reactor, port: int = 0) -> Any:
-    endpoint = DualStackServerEndpoint(reactor, port, "localhost")
+    endpoint = DualStackServerEndpoint(reactor, port, interface="localhost")
     return reactor.result_of(endpoint.listen(RecordingFactory()))
 
 

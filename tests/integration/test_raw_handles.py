@@ -73,7 +73,7 @@ def names(skt: socket.socket) -> tuple[Any, Any]:
 def test_the_handle_has_canonical_names_and_the_family_of_the_kernel(
     interface: str, host: str, family: int, reactor: Reactor
 ) -> None:
-    endpoint = DualStackServerEndpoint(reactor, 0, interface)
+    endpoint = DualStackServerEndpoint(reactor, 0, interface=interface)
     with connected(reactor, endpoint, host) as connection:
         assert names(connection.handle) == connection.names
         assert connection.handle.family == family
@@ -85,7 +85,7 @@ def test_the_handle_has_canonical_names_and_the_family_of_the_kernel(
 def test_a_dup_is_canonical_too_and_stays_so_when_the_connection_is_gone(
     interface: str, host: str, family: int, reactor: Reactor
 ) -> None:
-    endpoint = DualStackServerEndpoint(reactor, 0, interface)
+    endpoint = DualStackServerEndpoint(reactor, 0, interface=interface)
     with connected(reactor, endpoint, host) as connection:
         with connection.handle.dup() as copy, copy.dup() as copy_of_copy:
             for each in (copy, copy_of_copy):

@@ -42,7 +42,7 @@ def warnings() -> Iterator[list[str]]:
 
 
 def listen(reactor: Reactor, port: int, interface: str = "::") -> Any:
-    endpoint = DualStackServerEndpoint(reactor, port, interface, reusePort=True)
+    endpoint = DualStackServerEndpoint(reactor, port, interface=interface, reusePort=True)
     return reactor.result_of(endpoint.listen(Counting()))
 
 

@@ -148,7 +148,7 @@ def test_names_are_resolved_and_raced(kind: str) -> None:
     reactor.resolve_names()
     served = RecordingFactory()
     port = reactor.result_of(
-        DualStackServerEndpoint(Tracing(reactor), 0, "127.0.0.1").listen(served)
+        DualStackServerEndpoint(Tracing(reactor), 0, interface="127.0.0.1").listen(served)
     )
     for _ in range(2):
         endpoint = DualStackClientEndpoint(Slotted(reactor), "localhost", port.getHost().port)

@@ -59,11 +59,17 @@ class Informed(Recorder):
 
 
 def listen(
-    reactor: Reactor, protocol: Any, *args: Any, port: int = 0, way: str = "recvmmsg", **kwargs: Any
+    reactor: Reactor,
+    protocol: Any,
+    interface: str = "::",
+    *,
+    port: int = 0,
+    way: str = "recvmmsg",
+    **kwargs: Any,
 ) -> Any:
     """The listening port of an endpoint."""
     made = reactor.result_of(
-        DualStackDatagramEndpoint(reactor, port, *args, **kwargs).listen(protocol)
+        DualStackDatagramEndpoint(reactor, port, interface=interface, **kwargs).listen(protocol)
     )
     receive_by(made, way)
     return made

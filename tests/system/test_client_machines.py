@@ -35,7 +35,7 @@ SERVER, CLIENT = "fe80::7", "fe80::8"
 @contextlib.contextmanager
 def listening(reactor: Reactor, place: Namespace, interface: str = "::") -> Iterator[Any]:
     with place.entered():
-        endpoint = DualStackServerEndpoint(reactor, 0, interface)
+        endpoint = DualStackServerEndpoint(reactor, 0, interface=interface)
         port = reactor.result_of(endpoint.listen(RecordingFactory()))
     yield port
     for each in port.factory.made:

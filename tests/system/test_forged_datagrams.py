@@ -207,7 +207,7 @@ def test_a_mapped_destination_makes_nothing_genuine(
 @pytest.mark.parametrize("interface", ["::", "fd00:1::1"])
 def test_a_forged_SYN_makes_no_connection(wire: Wire, interface: str) -> None:
     with wire.host.entered():
-        listener = open_listening_socket(ListenPolicy.for_interface(interface, 0))
+        listener = open_listening_socket(ListenPolicy(interface, 0))
         genuine = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
     with listener, genuine:
         number = listener.getsockname()[1]

@@ -37,7 +37,9 @@ def test_another_source_address_is_another_network(reactor: Reactor) -> None:
         far.add_addresses("wire", IPV4, IPV6)
         near.add_addresses("wire", "10.1.0.1", "fd00:1::1")
         with far.entered():
-            listening = DualStackServerEndpoint(reactor, PORT, IPV4).listen(RecordingFactory())
+            listening = DualStackServerEndpoint(reactor, PORT, interface=IPV4).listen(
+                RecordingFactory()
+            )
             listener: Any = reactor.result_of(listening)
         with near.entered():
             assert attempts() == [IPV6, IPV4]

@@ -160,7 +160,7 @@ def test_where_neither_family_can_be_had_the_error_says_so(interface: str, fallb
     program = (
         "from dsadapter.policy import ListenPolicy\n"
         "from dsadapter.sockets.listening import open_listening_sockets\n"
-        f"try: open_listening_sockets(ListenPolicy.for_interface({arguments}))\n"
+        f"try: open_listening_sockets(ListenPolicy({arguments}))\n"
         "except OSError as error: print(type(error).__name__, error.errno, error.strerror)\n"
     )
     with running_command([*without(*denials), sys.executable, "-c", program]) as python:

@@ -49,11 +49,11 @@ REFUSED = "advises a string that is refused, or none"
         (r"dualstack:[::]:9090", "[::]:9090 "),
         (r"dualstack:[::1]:9090", "[::1]:9090 "),
         (r"dualstack:::1:9090", "[::1]:9090 "),
+        ("dualstack:[127.0.0.7]:9090", "127.0.0.7:9090 "),
         *all_faulty(
             REFUSED,
             [
                 ("dualstack:127.0.0.7:9090", "127.0.0.7:9090 "),
-                ("dualstack:[127.0.0.7]:9090", "127.0.0.7:9090 "),
                 (r"dualstack:127.0.0.7\:9090", "127.0.0.7:9090 "),
                 (r"dualstack:9090:interface=127.0.0.7\:9090", "127.0.0.7:9090 "),
                 ("dualstack:9090:127.0.0.7", "127.0.0.7:9090 "),
@@ -85,12 +85,12 @@ def test_ADDRESS_PORT_is_shown_the_string_to_listen_with(description: str, meant
     [
         ("dualstack:[::1]:80", "[::1]:80>"),
         ("dualstack:::1:80", "[::1]:80>"),
+        ("dualstack:[192.0.2.1]:80", "192.0.2.1:80>"),
         *all_faulty(
             REFUSED,
             [
                 ("dualstack:tcp:192.0.2.1:80", "192.0.2.1:80>"),
                 ("dualstack://192.0.2.1:80", "192.0.2.1:80>"),
-                ("dualstack:[192.0.2.1]:80", "192.0.2.1:80>"),
                 (r"dualstack:192.0.2.1\:80", "192.0.2.1:80>"),
                 ("dualstack:80:192.0.2.1", "192.0.2.1:80>"),
                 ("dualstack:tcp:www.example.org:80", "www.example.org:80>"),
@@ -176,8 +176,8 @@ HOSTS = st.sampled_from(WORDS) | st.tuples(
 @pytest.mark.parametrize(
     "make",
     [
-        lambda host: DualStackServerEndpoint(MemoryReactor(), 0, host),
-        lambda host: DualStackDatagramEndpoint(MemoryReactor(), 0, host),
+        lambda host: DualStackServerEndpoint(MemoryReactor(), 0, interface=host),
+        lambda host: DualStackDatagramEndpoint(MemoryReactor(), 0, interface=host),
         lambda host: DualStackClientEndpoint(MemoryReactor(), host, 80),
         lambda host: DualStackClientEndpoint(MemoryReactor(), "a.example", 80, bindAddress=host),
     ],

@@ -98,7 +98,7 @@ def test_the_classic_slips_show_the_exact_string_to_type(description: str, to_ty
         ("dualstack:80:127.0.0.1", "'127.0.0.1'", "dualstack:80:interface=127.0.0.1"),
         ("dualstack:80:reusePort=maybe", "reusePort 'maybe'", "reusePort=yes or reusePort=no"),
         ("dualstack:80:reusePort=", "reusePort ''", "reusePort=yes or reusePort=no"),
-        ("dualstack:80:backlog=0", "backlog 0", "from 1 to"),
+        ("dualstack:80:backlog=0", "backlog '0'", "from 1 to"),
         ("dualstack:80:backlog=many", "backlog 'many'", "backlog=128"),
         ("dualstack:80:fallback=maybe", "fallback 'maybe'", "auto, pair, ipv4, ipv6, fail"),
         ("dualstack:80:interface=0.0.0.0:fallback=ipv6", "fallback 'ipv6'", "interface '0.0.0.0'"),

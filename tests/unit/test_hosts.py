@@ -47,8 +47,8 @@ def test_hosts_and_their_canonical_forms(text: str, canonical: str) -> None:
         ("a..example", "empty part"),
         ("[::1]", "brackets"),
         ("[::ffff:127.0.0.1]", "brackets"),
-        ("::1:80:80:80:80:80:80:80:80", "the port is an argument of its own"),
-        ("example.com:80", "the port is an argument of its own"),
+        ("::1:80:80:80:80:80:80:80:80", "give the port as an argument of its own"),
+        ("example.com:80", "give the port as an argument of its own"),
         ("fe80::1%", "write it as 'fe80::1%eth0'"),
         ("::ffff:127.0.0.1%eth0", "zone id"),
         ("exa mple", "give the name alone"),
@@ -64,7 +64,7 @@ def test_hosts_and_their_canonical_forms(text: str, canonical: str) -> None:
         (" ", "give the name alone"),
         ("127.0.0.1 ", "give the name alone"),
         ("\t127.0.0.1", "'\\t127.0.0.1'"),
-        ("exa\x00mple", "give the name alone"),
+        ("exa\x00mple", "leave them out"),
         ("127.0.0.01", "127.0.0.01"),
         ("a" * 64 + ".example", "63 between two dots"),
         (".".join(["abcdefg"] * 33), "at most 253 characters"),
@@ -76,7 +76,8 @@ def test_what_is_no_host_is_refused_by_name_and_with_a_remedy(text: str, remedy:
     with pytest.raises(ValueError) as caught:
         canonical_host(text)
     assert remedy in str(caught.value)
-    assert repr(text) in str(caught.value) or text in str(caught.value)
+    quoted = repr(text[:100])
+    assert quoted in str(caught.value) or text in str(caught.value)
 
 
 @pytest.mark.parametrize("host", [None, b"example.com", 1])

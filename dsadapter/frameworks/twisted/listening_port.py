@@ -11,9 +11,11 @@ from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError
+from dsadapter.frameworks.twisted.spelling import LISTENING
 from dsadapter.hooks.contracts import IListener
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.manager import active_hooks
+from dsadapter.messages import spelled
 from dsadapter.policy import FALLBACKS, DatagramPolicy, ListenMode, ListenPolicy
 from dsadapter.records import Operation, Refusal
 from dsadapter.sockets.conflicts import sharing_conflict
@@ -75,6 +77,7 @@ class Listener:
         try:
             return opening(hooks)
         except OSError as error:
+            error = spelled(error, LISTENING)
             raise CannotListenError(policy.host, policy.port, error) from error
         except PluginError as error:
             self._tellRefused("listen", (policy.host, policy.port), error.plugin, str(error))

@@ -79,7 +79,7 @@ def logged(event: dict[str, Any]) -> None:
 before = descriptors()
 globalLogPublisher.addObserver(logged)
 options = {"fallback": sys.argv[3]} if len(sys.argv) > 3 else {}
-DualStackDatagramEndpoint(reactor, 0, sys.argv[1], **options).listen(Witness()).addCallbacks(
-    listening, refused
-)
+DualStackDatagramEndpoint(reactor, 0, interface=sys.argv[1], **options).listen(
+    Witness()
+).addCallbacks(listening, refused)
 reactor.run()

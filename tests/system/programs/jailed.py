@@ -106,19 +106,19 @@ def to_what_is_named_inside(host: str) -> Do:
 
 
 def datagrams(interface: str) -> Do:
-    endpoint = DualStackDatagramEndpoint(reactor, 0, interface)
+    endpoint = DualStackDatagramEndpoint(reactor, 0, interface=interface)
     return lambda: reactor.result_of(endpoint.listen(DatagramProtocol())).getHost().host
 
 
 OPERATIONS: dict[str, Callable[[], Do]] = {
     "server": lambda: listening(DualStackServerEndpoint(reactor, 0)),
     "server string": lambda: listening(serverFromString(reactor, "dualstack:0")),
-    "IPv4 server": lambda: listening(DualStackServerEndpoint(reactor, 0, "127.0.0.1")),
-    "IPv6 server": lambda: listening(DualStackServerEndpoint(reactor, 0, "::1")),
-    "pair": lambda: listening(DualStackServerEndpoint(reactor, 0, "localhost")),
+    "IPv4 server": lambda: listening(DualStackServerEndpoint(reactor, 0, interface="127.0.0.1")),
+    "IPv6 server": lambda: listening(DualStackServerEndpoint(reactor, 0, interface="::1")),
+    "pair": lambda: listening(DualStackServerEndpoint(reactor, 0, interface="localhost")),
     "TLS server": lambda: listening(serverFromString(reactor, f"dualstack:0:{argument}")),
     "foreign server": lambda: listening(DualStackServerEndpoint(reactor, 0)),
-    "foreign pair": lambda: listening(DualStackServerEndpoint(reactor, 0, "localhost")),
+    "foreign pair": lambda: listening(DualStackServerEndpoint(reactor, 0, interface="localhost")),
     "held": lambda: held(),
     "datagrams": lambda: datagrams("::"),
     "IPv4 datagrams": lambda: datagrams("0.0.0.0"),

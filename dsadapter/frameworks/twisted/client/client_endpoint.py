@@ -20,9 +20,18 @@ from dsadapter.addressing.hosts import is_literal
 from dsadapter.errors import BindAddressError, PluginError
 from dsadapter.frameworks.twisted.client.name_resolution import checked_resolver
 from dsadapter.frameworks.twisted.client.race import Race
-from dsadapter.hooks.manager import active_hooks
 from dsadapter.frameworks.twisted.reactors import way_of
-from dsadapter.policy import ConnectPolicy, MappedAddresses, canonical_target, socket_name
+from dsadapter.frameworks.twisted.spelling import CONNECTING, spelling
+from dsadapter.hooks.manager import active_hooks
+from dsadapter.messages import spelled
+from dsadapter.policy import (
+    DEFAULT_ATTEMPT_DELAY,
+    DEFAULT_TIMEOUT,
+    ConnectPolicy,
+    MappedAddresses,
+    canonical_target,
+    socket_name,
+)
 from dsadapter.sockets.connecting import check_bind_address
 
 
@@ -60,24 +69,26 @@ class DualStackClientEndpoint:
         reactor: Any,
         host: str,
         port: int,
-        timeout: float | None = 30,
-        bindAddress: str | tuple[str, int] | None = None,
-        attemptDelay: float = 0.25,
-        resolver: IHostnameResolver | IResolver | None = None,
         *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        bindAddress: str | tuple[str, int] | None = None,
+        attemptDelay: float = DEFAULT_ATTEMPT_DELAY,
+        resolver: IHostnameResolver | IResolver | None = None,
         firstAddressFamilyCount: int = 1,
         rememberOutcomes: bool = True,
         mappedAddresses: MappedAddresses = "unmap",
     ) -> None:
-        policy = ConnectPolicy.checked(
-            timeout,
-            bindAddress,
-            attemptDelay,
-            firstAddressFamilyCount,
-            rememberOutcomes,
-            mappedAddresses,
-        )
-        self._set(reactor, canonical_target(host, port), policy, checked_resolver(resolver))
+        with spelling(CONNECTING):
+            policy = ConnectPolicy(
+                timeout=timeout,
+                bind_address=bindAddress,
+                attempt_delay=attemptDelay,
+                first_address_family_count=firstAddressFamilyCount,
+                remember_outcomes=rememberOutcomes,
+                mapped_addresses=mappedAddresses,
+            )
+            target = canonical_target(host, port)
+        self._set(reactor, target, policy, checked_resolver(resolver))
 
     @classmethod
     def withPolicy(cls, reactor: Any, target: tuple[str, int], policy: ConnectPolicy) -> Self:
@@ -100,7 +111,7 @@ class DualStackClientEndpoint:
             try:
                 check_bind_address(target[0], policy.bind_address)
             except BindAddressError as error:
-                raise ValueError(error.strerror) from error
+                raise ValueError(spelled(error, CONNECTING).strerror) from error
         self._reactor = reactor
         self._target = target
         self._policy = policy

@@ -9,6 +9,8 @@ from twisted.internet import error as twisted_error
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import BindAddressError
+from dsadapter.frameworks.twisted.spelling import CONNECTING
+from dsadapter.messages import spelled
 from dsadapter.policy import socket_name
 
 
@@ -79,6 +81,7 @@ def _kind(twisted: type[twisted_error.ConnectError]) -> type[ConnectingError]:
 
 def _in_twisted(error: Exception | None) -> twisted_error.ConnectError:
     if isinstance(error, BindAddressError):
+        error = spelled(error, CONNECTING)
         return twisted_error.ConnectBindError(error.errno, error.strerror)
     if isinstance(error, OSError) and error.errno is not None:
         found: twisted_error.ConnectError = twisted_error.getConnectError(
@@ -95,4 +98,5 @@ def _story(target: str, attempts: Sequence[FailedAttempt]) -> str:
 
 
 def _text(error: Exception) -> str:
+    error = spelled(error, CONNECTING)
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -19,13 +19,15 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from dsadapter.addressing.literal import parse_literal, require_literal
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.addressing.text import is_ipv4, parse_ipv6, unmap_text
 from dsadapter.errors import AddressFamilyError
 from dsadapter.frameworks.twisted.client.connecting_errors import FailedAttempt
 from dsadapter.happy_eyeballs.ordering import is_ipv6
+from dsadapter.messages import Message, quoted
 from dsadapter.policy import ConnectPolicy
-from dsadapter.sockets.connecting import check_bind_address, destination_sockaddr
+from dsadapter.sockets.connecting import check_bind_address
+from dsadapter.sockets.ifaddrs import scoped_sockaddr
 
 if TYPE_CHECKING:
     # zope.interface 5 has no such operator.
@@ -129,8 +131,11 @@ class Lookup:
     def _check_mapped(self, address: SocketAddress) -> None:
         if self._policy.mapped_addresses == "refuse":
             raise AddressFamilyError(
-                f"the resolver gave {address[0]} as an IPv4-mapped address, which "
-                f"mappedAddresses='refuse' leaves out"
+                Message(
+                    "the resolver gave {address} as an IPv4-mapped address, which "
+                    "{mapped_addresses}='refuse' leaves out",
+                    address=address[0],
+                )
             )
 
     def changed(self) -> None:
@@ -238,14 +243,13 @@ class Question:
 
 def _canonical_sockaddr(host: str, port: int, scope_id: int | str) -> SocketAddress:
     """A scope id survives, in whichever of its places a resolver has put it."""
-    host = unmap_text(host)
-    valid = parse_ipv6(host) is not None if ":" in host else is_ipv4(host)
-    if not valid:
-        raise ValueError(f"{host!r} is not an address")
-    if scope_id and ":" in host and "%" not in host:
+    literal = parse_literal(host)
+    if literal is None:
+        raise ValueError(f"{quoted(host)} is not an address")
+    if scope_id and not literal.is_ipv4 and not literal.zone:
         zone = if_indextoname(scope_id) if isinstance(scope_id, int) else scope_id
-        host = f"{host}%{zone}"
-    return destination_sockaddr(host, port)
+        literal = require_literal(f"{literal}%{zone}")
+    return scoped_sockaddr(str(literal), port)
 
 
 def _description(error: BaseException | None) -> str:

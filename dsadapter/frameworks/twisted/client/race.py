@@ -41,7 +41,8 @@ from dsadapter.hooks.dispatch import Hooks
 from dsadapter.policy import ConnectPolicy, socket_name
 from dsadapter.records import Attempt, Refusal
 from dsadapter.sockets.canonical import CanonicalSocket
-from dsadapter.sockets.connecting import destination_sockaddr, start_connecting
+from dsadapter.sockets.connecting import start_connecting
+from dsadapter.sockets.ifaddrs import scoped_sockaddr
 
 if TYPE_CHECKING:
     from dsadapter.frameworks.twisted.client.name_resolution import AnyResolver
@@ -95,7 +96,7 @@ class Race:
     def _connect_to_literal(self) -> None:
         self._schedule = Schedule(self._policy.attempt_delay)
         try:
-            address = destination_sockaddr(self._host, self._port)
+            address = scoped_sockaddr(self._host, self._port)
         except OSError as error:
             self._fail(
                 all_failed(self._target(), [FailedAttempt((self._host, self._port), 0, error)])
@@ -287,5 +288,5 @@ class Race:
 
     def _address(self) -> Any:
         if is_literal(self._host):
-            return stream_address(destination_sockaddr(self._host, self._port))
+            return stream_address(scoped_sockaddr(self._host, self._port))
         return HostnameAddress(self._host.encode("ascii"), self._port)

@@ -11,6 +11,7 @@ from twisted.internet.protocol import AbstractDatagramProtocol
 from dsadapter.frameworks.twisted.datagram.datagram_port import DatagramPort
 from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
 from dsadapter.frameworks.twisted.reactors import way_of
+from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
 from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy
 
 
@@ -31,11 +32,13 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
         self,
         reactor: Any,
         port: int,
+        *,
         interface: str = "::",
         maxPacketSize: int = DEFAULT_PACKET_SIZE,
     ) -> None:
         self._reactor = reactor
-        self._policy = DatagramPolicy.for_interface(interface, port, maxPacketSize)
+        with spelling(LISTENING):
+            self._policy = DatagramPolicy(interface, port, max_packet_size=maxPacketSize)
 
     def listen(self, protocol: AbstractDatagramProtocol) -> Deferred[IListeningPort]:
         """Bind before returning, so that privileges can be dropped right after.

@@ -28,11 +28,16 @@ from dsadapter.hooks.dispatch import Hooks
 from dsadapter.packetinfo import platform
 from dsadapter.packetinfo.peers import Route, way_back
 from dsadapter.packetinfo.receiving import Counters, Datagram, Receiver
-from dsadapter.packetinfo.sending import choose_route, wire_address
+from dsadapter.packetinfo.sending import (
+    BROADCAST_NAME,
+    choose_route,
+    parse_destination,
+    wire_address,
+)
 from dsadapter.policy import DatagramPolicy
 from dsadapter.rate_limit import RateLimit
 from dsadapter.sockets.binding import open_datagram_socket
-from dsadapter.sockets.literals import BROADCAST, canonical_text, parse_literal
+from dsadapter.sockets.ifaddrs import scoped_text
 
 # What ICMP can say about the peer of a connected port; none of it is a reason to end.
 _UNREACHABLE_NAMES = (
@@ -242,9 +247,9 @@ class DatagramPort(Listener, Counters, DualStackMulticast, udp.Port):
         if self._connectedAddr:
             raise RuntimeError("already connected, reconnecting is not currently supported")
         try:
-            if host == BROADCAST:
+            if host == BROADCAST_NAME:
                 raise ValueError(f"{host!r} is nobody to be connected to")
-            address = wire_address(self.policy.mode, parse_literal(host), port)
+            address = wire_address(self.policy.mode, parse_destination(host), port)
         except ValueError as error:
             raise InvalidAddressError(host, str(error)) from error
         self.socket.connect(address)
@@ -257,7 +262,7 @@ class DatagramPort(Listener, Counters, DualStackMulticast, udp.Port):
         if not more:
             return IPv4Address("UDP", host, port)
         packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-        return IPv6Address("UDP", canonical_text(packed, more[1]), port)
+        return IPv6Address("UDP", scoped_text(packed, more[1]), port)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Close the socket; but an ICMP message about the peer of a connected port is not its end.
@@ -286,7 +291,7 @@ class DatagramPort(Listener, Counters, DualStackMulticast, udp.Port):
 def _same(addr: tuple[str, int], connected: Any) -> bool:
     """Whether two addresses are spellings of one."""
     try:
-        ours, theirs = parse_literal(addr[0]), parse_literal(connected[0])
+        ours, theirs = parse_destination(addr[0]), parse_destination(connected[0])
     except ValueError:
         return False
     return ours == theirs and addr[1] == connected[1]

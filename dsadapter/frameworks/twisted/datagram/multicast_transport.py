@@ -11,9 +11,10 @@ from twisted.internet.error import MulticastJoinError
 from twisted.python.failure import Failure
 
 from dsadapter.addressing.hosts import canonical_host
+from dsadapter.addressing.literal import require_literal
 from dsadapter.policy import DatagramPolicy
 from dsadapter.sockets import multicast
-from dsadapter.sockets.literals import interface_index, parse_literal
+from dsadapter.sockets.ifaddrs import interface_index
 
 
 class DualStackMulticast:
@@ -118,7 +119,7 @@ class DualStackMulticast:
 
 
 def _is_known(name: str) -> bool:
-    known: tuple[Callable[[Any], object], ...] = (parse_literal, interface_index)
+    known: tuple[Callable[[Any], object], ...] = (require_literal, interface_index)
     for parse in known:
         try:
             parse(name)

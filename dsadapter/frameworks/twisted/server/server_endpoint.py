@@ -14,9 +14,10 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
+from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
 from dsadapter.frameworks.twisted.server.stream_port import StreamPort
-from dsadapter.frameworks.twisted.reactors import way_of
+from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
 from dsadapter.policy import Fallback, ListenPolicy
 
 
@@ -43,13 +44,17 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         self,
         reactor: Any,
         port: int,
+        *,
         interface: str = "::",
         backlog: int = socket.SOMAXCONN,
         fallback: Fallback = "auto",
         reusePort: bool = False,
     ) -> None:
         self._reactor = reactor
-        self._policy = ListenPolicy.for_interface(interface, port, backlog, reusePort, fallback)
+        with spelling(LISTENING):
+            self._policy = ListenPolicy(
+                interface, port, backlog=backlog, fallback=fallback, reuse_port=reusePort
+            )
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Bind and listen before returning, so that privileges can be dropped right after.

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from twisted.internet.endpoints import quoteStringArgument
 
 from dsadapter.addressing.text import unmap_text
+from dsadapter.frameworks.twisted.spelling import CONNECTING, spelling
 from dsadapter.frameworks.twisted.strings.option_values import cut_literal, whole_number, yes_or_no
-from dsadapter.policy import MAX_FIRST_FAMILY_COUNT, ConnectPolicy, canonical_target
+from dsadapter.messages import quoted
+from dsadapter.policy import (
+    DEFAULT_ATTEMPT_DELAY,
+    DEFAULT_TIMEOUT,
+    ConnectPolicy,
+    canonical_target,
+)
 
 _OPTIONS = (
     "host",
@@ -38,20 +46,23 @@ def client_options(
                 f"dualstack: has no option {name!r} for connecting; it has {', '.join(_OPTIONS)}"
             )
     options = {**_positional(args, kwargs), **kwargs}
-    policy = ConnectPolicy.checked(
-        timeout=_seconds("timeout", options.get("timeout", "30")),
-        bind_address=options.get("bindAddress"),
-        attempt_delay=_seconds("attemptDelay", options.get("attemptDelay", "0.25")),
-        first_address_family_count=whole_number(
-            "firstAddressFamilyCount",
-            options.get("firstAddressFamilyCount", "1"),
-            MAX_FIRST_FAMILY_COUNT,
-            "dualstack:example.com:80:firstAddressFamilyCount=2",
-        ),
-        remember_outcomes=yes_or_no("rememberOutcomes", options.get("rememberOutcomes", "yes")),
-        mapped_addresses=options.get("mappedAddresses", "unmap"),
-    )
-    return canonical_target(options["host"], _port(options["port"])), policy
+    with spelling(CONNECTING):
+        policy = ConnectPolicy(
+            timeout=_seconds("timeout", options.get("timeout", f"{DEFAULT_TIMEOUT:g}")),
+            bind_address=options.get("bindAddress"),
+            attempt_delay=_seconds(
+                "attemptDelay", options.get("attemptDelay", f"{DEFAULT_ATTEMPT_DELAY:g}")
+            ),
+            first_address_family_count=whole_number(
+                "first_address_family_count",
+                options.get("firstAddressFamilyCount", "1"),
+                "dualstack:example.com:80:firstAddressFamilyCount=2",
+                name="firstAddressFamilyCount",
+            ),
+            remember_outcomes=yes_or_no("rememberOutcomes", options.get("rememberOutcomes", "yes")),
+            mapped_addresses=cast("Any", options.get("mappedAddresses", "unmap")),
+        )
+        return canonical_target(options["host"], _port(options["port"])), policy
 
 
 def _positional(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str, str]:
@@ -67,18 +78,15 @@ def _positional(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str, str
 
 
 def _port(text: str) -> int:
-    # int() would take spaces, underscores, signs and other scripts' digits.
-    if re.fullmatch("[0-9]{1,5}", text):
-        return int(text)
-    raise ValueError(
-        f"dualstack: port {text!r} is not a whole number from 1 to 65535, as in {_FORM}"
-    )
+    return whole_number("port", text, "dualstack:example.com:80", low=1)
 
 
 def _seconds(name: str, text: str) -> float:
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
         return float(text)
-    raise ValueError(f"dualstack: {name} {text!r} is not a number of seconds such as 10 or 0.25")
+    raise ValueError(
+        f"dualstack: {name} {quoted(text)} is not a number of seconds such as 10 or 0.25"
+    )
 
 
 def _refuse_unescaped_literal(args: Sequence[str], kwargs: Mapping[str, str]) -> None:

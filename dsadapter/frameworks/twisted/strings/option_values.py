@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from dsadapter.addressing.literal import parse_literal
+from dsadapter.messages import quoted
+from dsadapter.policy import WHOLE_NUMBERS
 
 _YES = ("yes", "true", "1")
 _NO = ("no", "false", "0")
 
 
-def whole_number(name: str, text: str, highest: int, example: str) -> int:
-    """The value of an option that is a number from 0.
+def whole_number(
+    parameter: str, text: str, example: str, *, name: str | None = None, low: int | None = None
+) -> int:
+    """The value of an option that is a whole number.
 
+    :param parameter: a key of :data:`dsadapter.policy.WHOLE_NUMBERS`.
+    :param name: the option, if it has another name.
+    :param low: the least value here.
     :raises ValueError: naming the option, the value and the form to use.
     """
+    lowest, highest = WHOLE_NUMBERS[parameter]
+    if low is not None:
+        lowest = low
     # int() would take spaces, underscores, signs and other scripts' digits.
-    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= highest:
+    digits = text.isascii() and text.isdigit() and len(text) <= 10
+    if digits and lowest <= int(text) <= highest:
         return int(text)
     raise ValueError(
-        f"dualstack: {name} {text!r} is not a whole number from 0 to {highest}"
-        f"{spaces_hint(text)}; write it as in {example!r}"
+        f"dualstack: {name or parameter} {quoted(text)} is not a whole number from {lowest} to "
+        f"{highest}{spaces_hint(text)}; write it as in {example!r}"
     )
 
 
@@ -35,7 +45,7 @@ def yes_or_no(name: str, text: str) -> bool:
     if text.lower() in _NO:
         return False
     raise ValueError(
-        f"dualstack: {name} {text!r} is neither yes nor no{spaces_hint(text)}; "
+        f"dualstack: {name} {quoted(text)} is neither yes nor no{spaces_hint(text)}; "
         f"write {name}=yes or {name}=no"
     )
 
@@ -45,14 +55,12 @@ def cut_literal(parts: Sequence[str]) -> tuple[str, str] | None:
 
     :returns: as it was typed, and without brackets; None if it is neither, or no literal.
     """
-    from dsadapter.addressing.text import parse_ipv6
-
     literal = ":".join(parts)
     bare = literal[1:-1] if literal[:1] == "[" and literal[-1:] == "]" else literal
     if len(parts) < 2 and bare is literal:
         return None
     try:
-        return None if parse_ipv6(bare) is None else (literal, bare)
+        return None if parse_literal(bare) is None else (literal, bare)
     except ValueError:
         return None
 

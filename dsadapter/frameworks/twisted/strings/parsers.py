@@ -39,15 +39,16 @@ class DualStackServerParser:
         :raises PluginError: if a required plugin is not registered.
         """
         from dsadapter.frameworks import get_framework
+        from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
         from dsadapter.frameworks.twisted.strings.server_strings import TLS_OPTIONS, server_options
         from dsadapter.policy import ListenPolicy
 
         options = server_options(_as_text(args), {k: _text(v) for k, v in kwargs.items()})
         tls = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
 
-        endpoint: IStreamServerEndpoint = get_framework("twisted").server(
-            reactor, ListenPolicy.for_interface(**options)
-        )
+        with spelling(LISTENING):
+            policy = ListenPolicy(**options)
+        endpoint: IStreamServerEndpoint = get_framework("twisted").server(reactor, policy)
         return _over_tls(reactor, endpoint, tls) if tls else endpoint
 
 

@@ -22,7 +22,7 @@ _SERVER_OPTIONS = ("port", "interface", "backlog", "fallback", "reusePort", *TLS
 def server_options(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str, Any]:
     """The options for the parts of an endpoint string, as Twisted's tokenizer gives them.
 
-    :returns: the arguments of :meth:`~dsadapter.policy.ListenPolicy.for_interface`, and those of
+    :returns: the arguments of :class:`~dsadapter.policy.ListenPolicy`, and those of
         :data:`TLS_OPTIONS` as text.
     :raises ValueError: naming the offending part and the form to use.
     """
@@ -47,14 +47,15 @@ def server_options(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str, 
         options["port"] = args[0]
     if "port" not in options:
         raise ValueError("dualstack: needs a port, as in 'dualstack:8080' or 'dualstack:port=8080'")
-    options["port"] = whole_number("port", options["port"], 65535, "dualstack:8080")
+    options["port"] = whole_number("port", options["port"], "dualstack:8080")
     if "backlog" in options:
         options["backlog"] = whole_number(
-            "backlog", options["backlog"], 2**31 - 1, "dualstack:8080:backlog=128"
+            "backlog", options["backlog"], "dualstack:8080:backlog=128"
         )
     if "reusePort" in options:
         options["reuse_port"] = yes_or_no("reusePort", options.pop("reusePort"))
-    return {"interface": "::", **options}
+    options["host"] = options.pop("interface", "::")
+    return options
 
 
 def _refuse_unescaped_literal(args: Sequence[str], kwargs: Mapping[str, str]) -> None:

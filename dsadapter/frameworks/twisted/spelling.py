@@ -1,0 +1,33 @@
+"""Parameters as Twisted's users type them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from dsadapter.messages import spelled
+
+LISTENING: Mapping[str, str] = {
+    "host": "interface",
+    "reuse_port": "reusePort",
+    "max_packet_size": "maxPacketSize",
+}
+CONNECTING: Mapping[str, str] = {
+    "bind_address": "bindAddress",
+    "attempt_delay": "attemptDelay",
+    "first_address_family_count": "firstAddressFamilyCount",
+    "remember_outcomes": "rememberOutcomes",
+    "mapped_addresses": "mappedAddresses",
+}
+
+
+@contextmanager
+def spelling(names: Mapping[str, str]) -> Iterator[None]:
+    """Raise what is wrong with a parameter in the spelling of Twisted's users.
+
+    :param names: :data:`LISTENING` or :data:`CONNECTING`.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise spelled(error, names) from error.__cause__

@@ -43,7 +43,9 @@ def _listened(reactor: Any, endpoint: Any) -> Any:
 
 def stream(reactor: Any, family: str | None, interface: str = "::", port: int = 0) -> Any:
     options: dict[str, Any] = {"family": family} if family else {}
-    return _listened(reactor, DualStackServerEndpoint(reactor, port, interface, **options))
+    return _listened(
+        reactor, DualStackServerEndpoint(reactor, port, interface=interface, **options)
+    )
 
 
 def by_string(reactor: Any, family: str | None, interface: str = "::", port: int = 0) -> Any:
@@ -168,26 +170,23 @@ def test_a_datagram_port_leaves_the_other_family_to_others(reactor: Reactor, fam
 POLICIES: list[Any] = [ListenPolicy, DatagramPolicy]
 
 
-@FAMILY
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("interface", ["", "::", "0:0:0:0:0:0:0:0"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_policy_for_a_wildcard(policy: Any, interface: str, family: str) -> None:
-    made = policy.for_interface(interface, 80, family=family)
+    made = policy(interface, 80, family=family)
     assert (made.mode, made.host) == (family, WILDCARD[family])
 
 
-@FAMILY
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_policy_for_localhost(family: Any) -> None:
-    made: Any = ListenPolicy.for_interface("localhost", 80, family=family)
+    made: Any = ListenPolicy("localhost", 80, family=family)
     assert (made.mode, made.host) == (family, LOOPBACK[family])
 
 
-@FAMILY
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_address_of_localhost_is_enough_for_datagrams(family: Any) -> None:
-    made: Any = DatagramPolicy.for_interface("localhost", 80, family=family)
+    made: Any = DatagramPolicy("localhost", 80, family=family)
     assert (made.mode, made.host) == (family, LOOPBACK[family])
 
 
@@ -202,11 +201,11 @@ MEANINGLESS = [
 
 
 def constructed(reactor: Any, interface: str, family: str) -> None:
-    DualStackServerEndpoint(reactor, 80, interface, family=family)
+    DualStackServerEndpoint(reactor, 80, interface=interface, family=family)
 
 
 def constructed_for_datagrams(reactor: Any, interface: str, family: str) -> None:
-    DualStackDatagramEndpoint(reactor, 80, interface, family=family)
+    DualStackDatagramEndpoint(reactor, 80, interface=interface, family=family)
 
 
 def described(reactor: Any, interface: str, family: str) -> None:
@@ -232,7 +231,7 @@ def test_what_means_nothing_is_named_with_the_remedy(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_test_reactor_is_asked_for_it(interface: str, family: Any) -> None:
     reactor = MemoryReactor()
-    endpoint = DualStackServerEndpoint(reactor, 80, interface, family=family)
+    endpoint = DualStackServerEndpoint(reactor, 80, interface=interface, family=family)
     endpoint.listen(RecordingFactory())
     [(_, _, _, asked)] = reactor.tcpServers
     assert asked == (WILDCARD if interface == "::" else LOOPBACK)[family]

@@ -44,10 +44,10 @@ def outcome(jail: Path, *args: str, **kwargs: object) -> str:
     ("description", "hosts"),
     [
         ("tcp:{}", ["127.0.0.1"]),
-        pytest.param("dualstack:{}", ["127.0.0.1", "::1"], marks=LATE),
-        pytest.param("dualstack:{}:interface=localhost", ["127.0.0.1", "::1"], marks=LATE),
-        pytest.param("dualstack:{}:interface=127.0.0.1", ["127.0.0.1"], marks=LATE),
-        pytest.param(r"dualstack:{}:interface=\:\:1", ["::1"], marks=LATE),
+        ("dualstack:{}", ["127.0.0.1", "::1"]),
+        ("dualstack:{}:interface=localhost", ["127.0.0.1", "::1"]),
+        ("dualstack:{}:interface=127.0.0.1", ["127.0.0.1"]),
+        (r"dualstack:{}:interface=\:\:1", ["::1"]),
     ],
 )
 def test_twistd_listens_in_a_jail(jail: Path, description: str, hosts: list[str]) -> None:
@@ -64,25 +64,24 @@ def test_twistd_listens_in_a_jail(jail: Path, description: str, hosts: list[str]
 @pytest.mark.parametrize(
     ("operation", "expected"),
     [
-        pytest.param("server", "127.0.0.1 ::1", marks=LATE),
-        pytest.param("server string", "127.0.0.1 ::1", marks=LATE),
-        pytest.param("IPv4 server", "127.0.0.1", marks=LATE),
-        pytest.param("IPv6 server", "::1", marks=LATE),
-        pytest.param("pair", "127.0.0.1 ::1", marks=LATE),
-        pytest.param("foreign server", "127.0.0.1 ::1", marks=LATE),
-        pytest.param("foreign pair", "127.0.0.1 ::1", marks=LATE),
-        pytest.param("held", "held", marks=LATE),
-        pytest.param("datagrams", "::", marks=LATE),
-        pytest.param("IPv4 datagrams", "0.0.0.0", marks=LATE),
-        pytest.param("IPv4 group", "joined", marks=LATE),
-        pytest.param("IPv6 group", "joined", marks=LATE),
+        ("server", "127.0.0.1 ::1"),
+        ("server string", "127.0.0.1 ::1"),
+        ("IPv4 server", "127.0.0.1"),
+        ("IPv6 server", "::1"),
+        ("pair", "127.0.0.1 ::1"),
+        ("foreign server", "127.0.0.1 ::1"),
+        ("foreign pair", "127.0.0.1 ::1"),
+        ("held", "held"),
+        ("datagrams", "::"),
+        ("IPv4 datagrams", "0.0.0.0"),
+        ("IPv4 group", "joined"),
+        ("IPv6 group", "joined"),
     ],
 )
 def test_a_program_listens_from_a_jail(jail: Path, operation: str, expected: str) -> None:
     assert outcome(jail, operation) == expected
 
 
-@LATE
 @pytest.mark.parametrize("way", ["tls={0.directory}", "privateKey={0.key}:certKey={0.certificate}"])
 def test_a_program_serves_TLS_from_a_jail(jail: Path, tmp_path: Path, way: str) -> None:
     files = Files.written_to(tmp_path / "tls")
@@ -115,7 +114,6 @@ def wired() -> Iterator[tuple[Namespace, Namespace]]:
         yield server, client
 
 
-@LATE
 def test_a_program_reaches_a_link_local_address_from_a_jail(
     jail: Path, wired: tuple[Namespace, Namespace]
 ) -> None:

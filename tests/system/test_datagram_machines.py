@@ -178,14 +178,6 @@ def test_a_fallback_that_can_not_be_had_is_an_error(fallback: str, denial: str, 
     assert event["left_open"] == []
 
 
-@FALLBACK
-@pytest.mark.parametrize("fallback", ["auto", "ipv4", "ipv6", "fail"])
-def test_a_fallback_changes_nothing_where_both_can_be_had(fallback: str) -> None:
-    with running(WITNESS, "::", "epoll", fallback) as server:
-        port, warnings = announced(server)
-        assert (port["mode"], warnings) == ("dual-stack", [])
-
-
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
 def test_where_batches_are_denied_single_datagrams_do(error: str) -> None:
     prefix = without(f"--deny-call=recvmmsg={error}")

@@ -64,9 +64,9 @@ class Place(NamedTuple):
     def listen(self, reactor: Any, stage: str = "") -> Any:
         endpoint: Any
         if self.datagrams:
-            endpoint = DualStackDatagramEndpoint(reactor, 0, self.interface)
+            endpoint = DualStackDatagramEndpoint(reactor, 0, interface=self.interface)
             return endpoint.listen(MoodyDatagrams(stage))
-        endpoint = DualStackServerEndpoint(reactor, 0, self.interface)
+        endpoint = DualStackServerEndpoint(reactor, 0, interface=self.interface)
         return endpoint.listen(Moody(stage))
 
     def served(self, number: int) -> list[str]:
@@ -100,17 +100,15 @@ def places(only: tuple[str, ...] = tuple(PLACES), **faults: str) -> pytest.MarkD
     """Each of them, some with a fault."""
     return pytest.mark.parametrize(
         "place",
-        [
-            pytest.param(
-                name,
-                marks=[pytest.mark.xfail(strict=True, reason=faults[name.replace(" ", "_")])]
-                if name.replace(" ", "_") in faults
-                else [],
-            )
-            for name in only
-        ],
+        [pytest.param(name, marks=_marks(faults.get(name.replace(" ", "_")))) for name in only],
         indirect=True,
     )
+
+
+def _marks(reason: str | None) -> list[pytest.MarkDecorator]:
+    if reason is None:
+        return []
+    return [pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)]
 
 
 class Opened:
@@ -245,6 +243,8 @@ def test_its_repr_shows_the_bound_port(place: Place, driven: Any) -> None:
 @places(adopted=WRAPPED, adopted_pair=WRAPPED, datagrams=SILENT)
 def test_stopping_fails_with_the_error_itself(place: Place, driven: Any) -> None:
     port = driven.result_of(place.listen(driven, "stop"))
-    [outcome] = end(driven, port.stopListening())
+    ends = end(driven, port.stopListening())
+    assert len(ends) == 1
+    [outcome] = ends
     # Where the application is told from the reactor, the error is logged instead.
     assert outcome is None or outcome.check(ValueError)

@@ -29,7 +29,9 @@ OPTIONS = {"attemptDelay": 0.01, "rememberOutcomes": False}
 WINNER, LOSER = LIVE[0], REFUSED[1]
 
 stale = pytest.mark.xfail(
-    strict=True, reason="fault: a stale event reaches the next owner of its number"
+    strict=True,
+    raises=AssertionError,
+    reason="fault: a stale event reaches the next owner of its number",
 )
 reactors = pytest.mark.parametrize(
     "reactor",
@@ -124,7 +126,7 @@ def test_a_connect_is_not_told_of_it(turn: Turn) -> None:
 
 PORTS = {
     "streams": lambda reactor: DualStackServerEndpoint(reactor, 0).listen(RecordingFactory()),
-    "pair": lambda reactor: DualStackServerEndpoint(reactor, 0, "localhost").listen(
+    "pair": lambda reactor: DualStackServerEndpoint(reactor, 0, interface="localhost").listen(
         RecordingFactory()
     ),
     "datagrams": lambda reactor: DualStackDatagramEndpoint(reactor, 0).listen(DatagramProtocol()),

@@ -10,6 +10,7 @@ __all__ = [
     "BindAddressError",
     "NotDualStackError",
     "PluginError",
+    "RefusedError",
     "UnknownFrameworkError",
 ]
 
@@ -63,6 +64,15 @@ class PluginError(_RestorableError):
         super().__init__(message)
         self.plugin = plugin
         """The name of the plugin: that of its entry point, or the one it was registered under."""
+
+
+class RefusedError(PluginError):
+    """A plugin has refused one operation, or has failed where it decides about one."""
+
+    def __init__(self, message: str, plugin: str, address: tuple[Any, ...]) -> None:
+        super().__init__(message, plugin)
+        self.address = address
+        """Where the operation would have listened or connected to; two items only for IPv4."""
 
 
 class UnknownFrameworkError(LookupError):

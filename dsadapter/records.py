@@ -7,7 +7,7 @@ A record is compared by identity: the one of ``dsadapter_connection_lost`` is th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.policy import Family
@@ -15,7 +15,10 @@ from dsadapter.policy import Family
 if TYPE_CHECKING:
     from dsadapter.hooks.contracts import IListener
 
-__all__ = ["Attempt", "Connection", "Family", "Operation", "Refusal"]
+__all__ = ["Attempt", "Connection", "Direction", "Family", "Operation", "Refusal"]
+
+Direction = Literal["inbound", "outbound"]
+"""Who began a connection: the peer, or this program."""
 
 Operation = Literal["listen", "accept", "connect"]
 """What was refused."""
@@ -27,23 +30,30 @@ class Connection:
 
     framework: str
     """The name of the framework that carries it, such as ``twisted``."""
-    listener: IListener
-    """The listener that accepted it."""
+    listener: IListener | None
+    """The listener that accepted it; None for one that this program made."""
     peer: SocketAddress
     """``(host, port)`` of an IPv4 peer; ``(host, port, flow info, scope id)`` of an IPv6 one, the
     host with its zone if it has one."""
     local: SocketAddress
-    """The address that the peer connected to, in the same form."""
+    """The address of this end, in the same form."""
+    direction: Direction
+    translated: bool
+    """Whether the kernel names the peer by an IPv4-mapped address."""
+
+    @classmethod
+    def accepted(cls, listener: IListener, peer: SocketAddress, local: SocketAddress) -> Self:
+        """The record of a connection that a listener has accepted.
+
+        :param peer: canonical, as ``local`` is.
+        """
+        translated = len(peer) == 2 and listener.mode == "dual-stack"
+        return cls(listener.framework, listener, peer, local, "inbound", translated)
 
     @property
     def family(self) -> Family:
         """The address family that the peer speaks."""
         return "ipv4" if len(self.peer) == 2 else "ipv6"
-
-    @property
-    def translated(self) -> bool:
-        """Whether the kernel names the peer by an IPv4-mapped address."""
-        return len(self.peer) == 2 and self.listener.mode == "dual-stack"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +63,8 @@ class Refusal:
     framework: str
     operation: Operation
     address: SocketAddress
-    """Where it would have listened, or the peer whose connection was closed."""
+    """Where it would have listened or connected to, or the peer whose connection was closed; in the
+    form of :attr:`Connection.peer`."""
     plugin: str | None
     """The name of the plugin that refused; None for the application, whose factory built no
     protocol."""

@@ -12,8 +12,10 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dsadapter.errors import PluginError
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.errors import RefusedError
 from dsadapter.rate_limit import RateLimit
+from dsadapter.sockets.ifaddrs import scoped_sockaddr
 from dsadapter.sockets.options import read_v6only
 
 if TYPE_CHECKING:
@@ -94,11 +96,13 @@ class Hooks:
         self.before_bind = _check(
             "dsadapter_before_bind",
             ("sock", "policy"),
+            _listening_address,
             implementations.get("dsadapter_before_bind", ()),
         )
         self.before_connect = _check(
             "dsadapter_before_connect",
             ("sock", "attempt"),
+            lambda attempt: attempt.destination,
             implementations.get("dsadapter_before_connect", ()),
         )
         self.listener_opened = compiled["dsadapter_listener_opened"]
@@ -178,7 +182,10 @@ def remedy(plugin: str) -> str:
 
 
 def _check(
-    hook: str, arguments: tuple[str, ...], implementations: Sequence[Implementation]
+    hook: str,
+    arguments: tuple[str, ...],
+    address_of: Callable[[Any], SocketAddress],
+    implementations: Sequence[Implementation],
 ) -> Callable[..., None] | None:
     if not implementations:
         return None
@@ -187,30 +194,39 @@ def _check(
         for plugin, function, wanted in implementations
     ]
 
-    def check(sock: socket.socket, *others: Any) -> None:
-        given = (sock, *others)
+    def check(sock: socket.socket, subject: Any) -> None:
+        given = (sock, subject)
+
+        def refused(plugin: str, what: str) -> RefusedError:
+            return RefusedError(
+                f"plugin {plugin!r} {what} in {hook}, which refuses the operation. If that is "
+                f"not wanted: {remedy(plugin)}",
+                plugin,
+                address_of(subject),
+            )
+
         v6only = read_v6only(sock)
         for plugin, function, indices in calls:
             try:
                 result = function(*(given[index] for index in indices))
             except Exception as error:
-                raise _refused(plugin, hook, f"raised {_shown(error)}") from error
+                raise refused(plugin, f"raised {_shown(error)}") from error
             if result is not None:
-                raise _refused(plugin, hook, _returned(result))
+                raise refused(plugin, _returned(result))
             if sock.fileno() == -1:
-                raise _refused(plugin, hook, "closed the socket")
+                raise refused(plugin, "closed the socket")
             if read_v6only(sock) != v6only:
-                raise _refused(plugin, hook, "changed IPV6_V6ONLY")
+                raise refused(plugin, "changed IPV6_V6ONLY")
 
     return check
 
 
-def _refused(plugin: str, hook: str, what: str) -> PluginError:
-    return PluginError(
-        f"plugin {plugin!r} {what} in {hook}, which refuses the operation. If that is "
-        f"not wanted: {remedy(plugin)}",
-        plugin,
-    )
+def _listening_address(policy: ListenPolicy | DatagramPolicy) -> SocketAddress:
+    try:
+        return scoped_sockaddr(policy.host, policy.port)
+    except OSError:
+        # The interface of its zone is not there.
+        return policy.host, policy.port, 0, 0
 
 
 def _shown(error: BaseException) -> str:

@@ -394,7 +394,8 @@ def test_a_plugin_refuses(reactor: ForeignReactor) -> None:
         with pytest.raises(CannotListenError, match="not on my watch"):
             listen(reactor)
     [refusal] = recording.of("operation_refused")
-    assert (refusal.operation, refusal.address, refusal.plugin) == ("listen", ("::", 0), "Refusing")
+    assert (refusal.operation, refusal.plugin) == ("listen", "Refusing")
+    assert refusal.address == ("::", 0, 0, 0)
     assert open_descriptors() == before
 
 

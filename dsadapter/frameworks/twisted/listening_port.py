@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.errors import PluginError
+from dsadapter.errors import PluginError, RefusedError
 from dsadapter.frameworks.twisted.spelling import LISTENING
 from dsadapter.hooks.contracts import IListener
 from dsadapter.hooks.dispatch import Hooks
@@ -79,8 +79,8 @@ class Listener:
         except OSError as error:
             error = spelled(error, LISTENING)
             raise CannotListenError(policy.host, policy.port, error) from error
-        except PluginError as error:
-            self._tellRefused("listen", (policy.host, policy.port), error.plugin, str(error))
+        except RefusedError as error:
+            self._tellRefused("listen", error.address, error.plugin, str(error))
             raise CannotListenError(policy.host, policy.port, error) from error
 
     def _tellOpened(self, addresses: Sequence[SocketAddress]) -> None:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.errors import PluginError
+from dsadapter.errors import RefusedError
 from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.frameworks.twisted.client.client_transport import (
     ClientConnection,
@@ -159,9 +159,9 @@ class Race:
         try:
             sock = start_connecting(attempt, self._hooks.before_connect)
         except Exception as error:
-            if isinstance(error, PluginError) and self._hooks.operation_refused is not None:
+            if isinstance(error, RefusedError) and self._hooks.operation_refused is not None:
                 self._hooks.operation_refused(
-                    Refusal("twisted", "connect", address, error.plugin, str(error))
+                    Refusal("twisted", "connect", error.address, error.plugin, str(error))
                 )
             self._attempt_failed(address, error)
         else:

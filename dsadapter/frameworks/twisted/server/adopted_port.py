@@ -160,7 +160,7 @@ class _Protocol(_StandIn):
         observers = self._port.observers()
         if observers is not None:
             peer, local = sockaddr_of(canonical.getPeer()), sockaddr_of(canonical.getHost())
-            self._connection = Connection(self._port.framework, self._port, peer, local)
+            self._connection = Connection.accepted(self._port, peer, local)
             self._lost = observers.lost
             if observers.made is not None:
                 observers.made(self._connection)

@@ -162,7 +162,7 @@ class StreamPort(StreamListener, tcp.Port):
         observers: ConnectionObservers,
     ) -> None:
         made, lost = observers
-        connection = Connection(self.framework, self, peer, local)
+        connection = Connection.accepted(self, peer, local)
         if lost is not None:
             unobserved = transport.connectionLost
 

@@ -25,6 +25,8 @@ from twisted.logger import Logger
 from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
+from dsadapter.frameworks.twisted.private import certificate_directory
+
 __all__ = [
     "connectionCreatorFromDirectory",
     "connectionCreatorFromFiles",
@@ -120,13 +122,12 @@ def connectionCreatorFromDirectory(directory: str) -> Any:
     :raises ValueError: if it is no directory, or a file in it can't be used; the message names the
         file and the remedy.
     """
-    try:
-        from twisted.protocols._sni import SNIConnectionCreator, autoReloadingDirectoryOfPEMs
-    except ImportError as error:
+    twisted = certificate_directory()
+    if twisted is None:
         raise ValueError(
-            f"tls {directory!r} needs Twisted 26.4 or newer; upgrade it, or give privateKey=FILE "
-            f"with certKey=FILE"
-        ) from error
+            f"tls {directory!r} needs Twisted 26.4 or newer, of a release that this one knows; "
+            f"give privateKey=FILE with certKey=FILE"
+        )
     if not os.path.isdir(directory):
         raise ValueError(
             f"tls {directory!r} is not a directory; give the one with the .pem files, or "
@@ -135,8 +136,8 @@ def connectionCreatorFromDirectory(directory: str) -> Any:
     path = FilePath(directory)
     _check_directory(path)
     with _explaining(f"tls {directory!r} can't be used"):
-        lookup = autoReloadingDirectoryOfPEMs(path)
-        creator = SNIConnectionCreator(lookup)
+        lookup = twisted.lookup(path)
+        creator = twisted.connection_creator(lookup)
         if lookup(None) is None:
             _log.warn(
                 "tls {directory!r} has no certificate with a DNS name in its subjectAltName and "

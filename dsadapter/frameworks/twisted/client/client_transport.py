@@ -9,12 +9,18 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import NotConnectingError
-from twisted.internet.interfaces import IConnector, IProtocol, IProtocolFactory, IWriteDescriptor
+from twisted.internet.interfaces import (
+    IConnector,
+    ILoggingContext,
+    IProtocol,
+    IProtocolFactory,
+    IWriteDescriptor,
+)
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.frameworks.twisted.addresses import stream_address
+from dsadapter.frameworks.twisted.addresses import real_name, stream_address
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.connecting import has_connected, is_connected
 
@@ -108,16 +114,24 @@ class ClientConnection(tcp.Client):
         tcp.Connection.__init__(self, sock, None, reactor)  # type: ignore[arg-type]
         self.addr = self.realAddress = address
         self.addressFamily = AF_INET6 if family_number(sock) == AF_INET6 else AF_INET
-        self._addressType = IPv4Address if len(address) == 2 else IPv6Address  # type: ignore[assignment]
         self.connector = EstablishedConnector(self, factory)
 
     def makeConnection(self, protocol: IProtocol) -> None:
         """Begin to read, and tell the protocol."""
         self.protocol = protocol
         self.connected = 1
-        self.logstr = f"{self._getLogPrefix(protocol)},client"
+        prefix = protocol.logPrefix() if ILoggingContext.providedBy(protocol) else None
+        self.logstr = f"{prefix or type(protocol).__name__},client"
         self.startReading()  # type: ignore[no-untyped-call]
         protocol.makeConnection(self)
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """The canonical local address."""
+        return stream_address(real_name(self.socket.getsockname()))
+
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        """The canonical address that was connected to."""
+        return stream_address(self.realAddress)
 
 
 @implementer(IConnector)

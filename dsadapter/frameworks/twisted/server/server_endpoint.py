@@ -13,6 +13,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
 from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
@@ -68,9 +69,8 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         policy = self._policy
         way = way_of(self._reactor, "listen", adopts=True)
         if way != "recording":
-            listener = (StreamPort if way == "watching" else AdoptedPort)(
-                policy, protocolFactory, self._reactor
-            )
+            own = way == "watching" and private.TCP_PORT_TAKES_SOCKETS
+            listener = (StreamPort if own else AdoptedPort)(policy, protocolFactory, self._reactor)
             listener.startListening()
             return listener
         port: IListeningPort = self._reactor.listenTCP(

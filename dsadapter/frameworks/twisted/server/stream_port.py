@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.frameworks.twisted.addresses import stream_address
+from dsadapter.frameworks.twisted import private
+from dsadapter.frameworks.twisted.addresses import real_name, stream_address
 from dsadapter.frameworks.twisted.listening_port import StreamListener
 from dsadapter.hooks.dispatch import ConnectionObservers
 from dsadapter.policy import ListenMode, ListenPolicy
@@ -26,6 +28,10 @@ _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
 
 # Windows' event loops break with more than one accept a turn; so says tcp.Port.
 _ACCEPTS_ADAPT = os.name == "posix"
+# A connection that a firewall rejects, or whose client has gone (accept(2)).
+_ONE_CONNECTION = (errno.EPERM, errno.ECONNABORTED, errno.EINTR)
+_ACCEPT_AGAIN = 1.0
+"""Seconds until accepting is tried again after an error that is likely to last, such as EMFILE."""
 
 
 class StreamPort(StreamListener, tcp.Port):
@@ -43,6 +49,7 @@ class StreamPort(StreamListener, tcp.Port):
         self.policy = policy
         self.mode: ListenMode = policy.mode
         self._second: _SecondSocket | None = None
+        self._acceptingAgain: Any = None
 
     def startListening(self) -> None:
         """Open the listening sockets and begin accepting; a stopped port can be started again.
@@ -68,25 +75,28 @@ class StreamPort(StreamListener, tcp.Port):
 
     def startReading(self) -> None:
         """Accept connections, of every family that is served."""
+        self._forgetAcceptingAgain()
         super().startReading()  # type: ignore[no-untyped-call]
         if self._second is not None:
             self.reactor.addReader(self._second)
 
     def stopReading(self) -> None:
         """Leave connections in the backlog."""
+        self._forgetAcceptingAgain()
         super().stopReading()  # type: ignore[no-untyped-call]
         if self._second is not None:
             self.reactor.removeReader(self._second)
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The address of the listening socket; of two, the IPv4 one, with the port of both."""
-        return self._buildAddr(tcp._getsockname(self.socket))
+        return self._buildAddr(real_name(self.socket.getsockname()))
 
     def connectionLost(self, reason: Failure) -> None:
         """Close the listening sockets."""
         if not self.connected:
             # A reactor that ends tells each of its readers.
             return
+        self._forgetAcceptingAgain()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         second, self._second = self._second, None
         if second is not None:
@@ -125,18 +135,37 @@ class StreamPort(StreamListener, tcp.Port):
         """Go on with Twisted's own accept loop from an accept that failed: EMFILE recovery,
         EPERM, ECONNABORTED. Its log events are buffered, because an observer might take the
         descriptor that EMFILE recovery has just given up."""
+        recovery = private.ACCEPT_RECOVERY
+        if recovery is None:
+            self._waitOut(error)
+            return 0
         accepted = 0
         listener = _FailedListener(error, accept)
-        with tcp._BuffersLogs(self._logger.namespace, self._logger.observer) as logger:
-            for skt, address in tcp._accept(logger, range(limit), listener, tcp._reservedFD):
+        reserved = recovery.reserved_descriptor
+        with recovery.buffers_logs(self._logger.namespace, self._logger.observer) as logger:
+            for skt, address in recovery.accept(logger, range(limit), listener, reserved):
                 accepted += 1
                 self._serve(skt, address)
         return accepted
 
+    def _waitOut(self, error: OSError) -> None:
+        """Accept again in a while; at once where only that one connection has failed."""
+        if error.errno in _ONE_CONNECTION:
+            return
+        log.msg(f"{self} accepts again in {_ACCEPT_AGAIN:g} s: {error.strerror}")
+        self.stopReading()
+        reactor: Any = self.reactor
+        self._acceptingAgain = reactor.callLater(_ACCEPT_AGAIN, self.startReading)
+
+    def _forgetAcceptingAgain(self) -> None:
+        call, self._acceptingAgain = self._acceptingAgain, None
+        if call is not None and call.active():
+            call.cancel()
+
     def _serve(self, skt: socket.socket, address: SocketAddress) -> None:
         if len(address) == 4 and address[3]:
             # Only a scoped address has more to it than its text: the interface name.
-            address = tcp._getrealname(address)
+            address = real_name(address)
         try:
             protocol = self.factory.buildProtocol(self._buildAddr(address))  # type: ignore[union-attr]
         except BaseException:

@@ -34,12 +34,15 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def faulty(reason: str, *values: Any) -> Any:
-    """A parameter of a test that fails today; ``reason`` in a few words."""
-    mark = pytest.mark.xfail(strict=True, reason=f"fault: {reason}")
-    return pytest.param(*values, marks=mark)
+def all_faulty(
+    reason: str, cases: Iterable[Any], raises: type[Exception] | None = None
+) -> list[Any]:
+    """Parameters of a test that fails today, one for each case: a tuple of values, or the only one.
 
-
-def all_faulty(reason: str, cases: Iterable[Any]) -> list[Any]:
-    """Such parameters, one for each case: a tuple of values, or the only value."""
-    return [faulty(reason, *(case if isinstance(case, tuple) else (case,))) for case in cases]
+    :param reason: in a few words.
+    :param raises: what it fails with, if not with an assertion of its own.
+    """
+    failures = raises or (AssertionError, pytest.fail.Exception)
+    mark = pytest.mark.xfail(strict=True, reason=f"fault: {reason}", raises=failures)
+    values = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [pytest.param(*each, marks=mark) for each in values]

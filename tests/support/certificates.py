@@ -53,9 +53,18 @@ class Issued(NamedTuple):
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
-def issue(name: str, issuer: Issued | None = None, *hosts: str, key: Key | None = None) -> Issued:
+def issue(
+    name: str,
+    issuer: Issued | None = None,
+    *hosts: str,
+    key: Key | None = None,
+    days: tuple[int, int] = (-1, 30),
+) -> Issued:
     """A certificate for DNS names and addresses, or without any for an authority; self-signed
-    without issuer."""
+    without issuer.
+
+    :param days: from now, until which it is not yet valid, and after which it has expired.
+    """
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -65,8 +74,8 @@ def issue(name: str, issuer: Issued | None = None, *hosts: str, key: Key | None 
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_before(now + datetime.timedelta(days=days[0]))
+        .not_valid_after(now + datetime.timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(not hosts, None), critical=True)
         # What CPython 3.13 and newer insist on (RFC 5280, section 4.2.1).
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

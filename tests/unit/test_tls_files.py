@@ -1,0 +1,207 @@
+"""What an operator is told of TLS files that no client will accept, or that are mixed up.
+
+Nothing is opened.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.advice import all_faulty
+from support.certificates import Authority, Files, Issued, issue, older_pyopenssl_api
+from support.versions import SERVES_DIRECTORIES, lacking
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.testing import MemoryReactor
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+
+pytestmark = older_pyopenssl_api
+needs_directories = pytest.mark.skipif(
+    not SERVES_DIRECTORIES, reason=lacking("has no tls: server strings")
+)
+EXPIRED = (-30, -1)
+NOT_YET = (1, 30)
+DATES = {EXPIRED: r"expired", NOT_YET: r"not yet valid|not valid (yet|before)|valid from"}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files.written_to(tmp_path_factory.mktemp("tls"))
+
+
+def words(**options: object) -> str:
+    """What is said of an endpoint string: the warnings, and the error if there is one."""
+    lines: list[str] = []
+
+    def observe(event: Any) -> None:
+        if event.get("log_level", LogLevel.info) >= LogLevel.warn:
+            lines.append(formatEvent(event))
+
+    parts = [f"{name}={quoteStringArgument(str(value))}" for name, value in options.items()]
+    globalLogPublisher.addObserver(observe)
+    try:
+        serverFromString(MemoryReactor(), ":".join(["dualstack:8443", *parts]))
+    except ValueError as error:
+        lines.append(str(error))
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    return "\n".join(lines)
+
+
+def server(days: tuple[int, int] = (-1, 30)) -> Issued:
+    return issue("c.example", Authority.made().intermediate, "c.example", days=days)
+
+
+def given_apart(folder: Path, made: Issued) -> tuple[dict[str, object], Path]:
+    (folder / "key.pem").write_bytes(made.key_pem())
+    (folder / "certificate.pem").write_bytes(made.pem)
+    options = {"privateKey": folder / "key.pem", "certKey": folder / "certificate.pem"}
+    return options, folder / "certificate.pem"
+
+
+def given_together(folder: Path, made: Issued) -> tuple[dict[str, object], Path]:
+    (folder / "both.pem").write_bytes(made.key_pem() + made.pem)
+    return {"privateKey": folder / "both.pem"}, folder / "both.pem"
+
+
+def given_as_a_chain(folder: Path, made: Issued) -> tuple[dict[str, object], Path]:
+    sound = server()
+    (folder / "sound.pem").write_bytes(sound.key_pem() + sound.pem)
+    (folder / "chain.pem").write_bytes(made.pem)
+    return {"privateKey": folder / "sound.pem", "extraCertChain": folder / "chain.pem"}, (
+        folder / "chain.pem"
+    )
+
+
+def given_by_a_directory(folder: Path, made: Issued) -> tuple[dict[str, object], Path]:
+    (folder / "c.pem").write_bytes(made.key_pem() + made.pem)
+    return {"tls": folder}, folder / "c.pem"
+
+
+GIVEN = [given_apart, given_together, given_as_a_chain, given_by_a_directory]
+
+
+@needs_directories
+@pytest.mark.parametrize("give", all_faulty("nothing is said of a certificate's dates", GIVEN))
+@pytest.mark.parametrize("days", [EXPIRED, NOT_YET], ids=["expired", "not yet valid"])
+def test_a_certificate_out_of_its_time_is_named(
+    tmp_path: Path, days: tuple[int, int], give: Any
+) -> None:
+    options, file = give(tmp_path, server(days))
+    said = words(**options)
+    assert str(file) in said
+    assert re.search(DATES[days], said)
+
+
+@needs_directories
+@pytest.mark.parametrize("give", GIVEN)
+def test_nothing_is_said_of_a_sound_one(tmp_path: Path, give: Any) -> None:
+    made = Authority.made().intermediate if give is given_as_a_chain else server()
+    options, _ = give(tmp_path, made)
+    assert words(**options) == ""
+
+
+def test_a_key_of_another_certificate_is_named(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_bytes(server().key_pem())
+    (tmp_path / "certificate.pem").write_bytes(server().pem)
+    said = words(privateKey=tmp_path / "key.pem", certKey=tmp_path / "certificate.pem")
+    assert "key.pem" in said
+    assert "certificate.pem" in said
+
+
+@pytest.mark.xfail(strict=True, reason="fault: nothing is said of a chain of somebody else's")
+def test_a_chain_that_certifies_something_else_is_named(tmp_path: Path) -> None:
+    stranger = issue("Somebody else")
+    options, chain = given_as_a_chain(tmp_path, stranger)
+    assert str(chain) in words(**options)
+
+
+def a_key_of_another(folder: Path) -> list[str]:
+    (folder / "c.pem").write_bytes(server().pem)
+    (folder / "key.pem").write_bytes(server().key_pem())
+    return ["c.pem", "key.pem"]
+
+
+def a_certificate_without_a_key(folder: Path) -> list[str]:
+    (folder / "c.pem").write_bytes(server().pem)
+    return ["c.pem"]
+
+
+def a_key_without_a_certificate(folder: Path) -> list[str]:
+    (folder / "key.pem").write_bytes(server().key_pem())
+    return ["key.pem"]
+
+
+def a_certificate_without_DNS_names(folder: Path) -> list[str]:
+    made = issue("192.0.2.1", Authority.made().intermediate, "192.0.2.1")
+    (folder / "c.pem").write_bytes(made.key_pem() + made.pem)
+    return ["c.pem"]
+
+
+def files_that_are_not_read(folder: Path) -> list[str]:
+    made = server()
+    (folder / "c.crt").write_bytes(made.pem)
+    (folder / "c.key").write_bytes(made.key_pem())
+    return ["c.crt", "c.key"]
+
+
+def a_file_without_blocks(folder: Path) -> list[str]:
+    (folder / "empty.pem").write_bytes(b"")
+    return ["empty.pem"]
+
+
+@needs_directories
+@pytest.mark.parametrize(
+    "fill",
+    [
+        # Twisted itself warns of such a key.
+        a_key_without_a_certificate,
+        *all_faulty(
+            "the files of a directory with nothing usable are not named",
+            [
+                a_key_of_another,
+                a_certificate_without_a_key,
+                a_certificate_without_DNS_names,
+                files_that_are_not_read,
+                a_file_without_blocks,
+            ],
+        ),
+    ],
+)
+def test_a_directory_with_nothing_usable_names_its_files(tmp_path: Path, fill: Any) -> None:
+    names = fill(tmp_path)
+    said = words(tls=tmp_path)
+    assert str(tmp_path) in said
+    assert [name for name in names if name not in said] == []
+
+
+@needs_directories
+def test_an_empty_directory_is_named(tmp_path: Path) -> None:
+    assert str(tmp_path) in words(tls=tmp_path)
+
+
+@pytest.mark.xfail(strict=True, reason="fault: files that are swapped are not recognised")
+def test_a_key_and_a_certificate_that_are_swapped_are_recognised(files: Files) -> None:
+    said = words(privateKey=files.certificate, certKey=files.key)
+    assert str(files.certificate) in said
+    assert str(files.key) in said
+    assert re.search(r"swap|the other way r?a?round|exchange", said)
+
+
+@pytest.mark.parametrize(
+    "content",
+    all_faulty(
+        "sound files share the blame",
+        [b"", b"not PEM", b"-----BEGIN DH PARAMETERS-----\nMAYCAQ\n-----END DH PARAMETERS-----\n"],
+    ),
+    ids=["empty", "no PEM", "cut"],
+)
+def test_parameters_that_can_not_be_used_blame_themselves(
+    files: Files, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "dh.pem").write_bytes(content)
+    said = words(privateKey=files.key, certKey=files.certificate, dhParameters=tmp_path / "dh.pem")
+    assert re.search(rf"dhParameters '{re.escape(str(tmp_path))}/dh.pem' (can't|has|is)\b", said)
+    assert "used together" not in said

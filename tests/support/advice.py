@@ -15,10 +15,15 @@ _QUOTED = re.compile(r"'([^']*)'")
 _BLANKS = {"HOST": "example.com", "PORT": "8080"}
 
 
-def advised_strings(text: str) -> list[str]:
-    """The endpoint strings that an error tells its reader to type, with blanks filled in."""
+def advised_strings(text: str, typed: str) -> list[str]:
+    """The endpoint strings that an error tells its reader to type instead of what was typed, with
+    blanks filled in."""
     found = [quoted or bare for quoted, bare in _STRINGS.findall(text)]
-    return [re.sub("HOST|PORT", lambda blank: _BLANKS[blank[0]], each) for each in found]
+    return [
+        re.sub("HOST|PORT", lambda blank: _BLANKS[blank[0]], each)
+        for each in found
+        if each != typed
+    ]
 
 
 def advised_addresses(text: str, typed: Iterable[str]) -> list[str]:

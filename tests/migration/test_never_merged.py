@@ -1,0 +1,171 @@
+"""What is never made one listener, however much it looks like a pair."""
+
+from __future__ import annotations
+
+import pytest
+from migration.cases import ENDPOINTS, REACTOR, certain, found, summary
+
+APART = {
+    "different ports": (
+        REACTOR + "reactor.listenTCP(80, factory)\nreactor.listenTCP(81, factory, interface='::')"
+    ),
+    "different factories": (
+        REACTOR + "reactor.listenTCP(80, factory)\nreactor.listenTCP(80, other, interface='::')"
+    ),
+    "UDP and TCP": (
+        REACTOR + "reactor.listenTCP(53, factory)\nreactor.listenUDP(53, factory, interface='::')"
+    ),
+    "TLS and plain": (
+        REACTOR
+        + "reactor.listenTCP(80, factory)\nreactor.listenSSL(80, factory, ctx, interface='::')"
+    ),
+    "ports that the system chooses": (
+        REACTOR + "reactor.listenTCP(0, factory)\nreactor.listenTCP(0, factory, interface='::')"
+    ),
+    "branches of one condition": (
+        REACTOR
+        + "if six:\n    reactor.listenTCP(80, factory, interface='::')\n"
+        + "else:\n    reactor.listenTCP(80, factory)"
+    ),
+    "a branch and what follows it": (
+        REACTOR
+        + "if six:\n    reactor.listenTCP(80, factory, interface='::')\n"
+        + "reactor.listenTCP(80, factory)"
+    ),
+    "a handler and what failed": (
+        REACTOR
+        + "try:\n    reactor.listenTCP(80, factory, interface='::')\n"
+        + "except Exception:\n    reactor.listenTCP(80, factory)"
+    ),
+    "functions of their own": (
+        ENDPOINTS
+        + "def four():\n    TCP4ServerEndpoint(reactor, 80).listen(site)\n"
+        + "def six():\n    TCP6ServerEndpoint(reactor, 80).listen(site)"
+    ),
+    "the second one after the reactor ran": (
+        REACTOR
+        + "reactor.listenTCP(80, factory)\nreactor.run()\n"
+        + "reactor.listenTCP(80, factory, interface='::')"
+    ),
+    "a factory that is made anew between them": (
+        REACTOR
+        + "reactor.listenTCP(80, factory)\nfactory = make()\n"
+        + "reactor.listenTCP(80, factory, interface='::')"
+    ),
+    "a name that something else is imported as": (
+        "strports = 1\n"
+        + REACTOR
+        + "reactor.listenTCP(80, factory)\nreactor.listenTCP(80, factory, interface='::')"
+    ),
+    "arguments that are unpacked": (
+        REACTOR
+        + "reactor.listenTCP(80, factory, **options)\n"
+        + "reactor.listenTCP(80, factory, interface='::')"
+    ),
+    "an address and a wildcard": (
+        REACTOR
+        + "reactor.listenTCP(80, factory, interface='192.0.2.1')\n"
+        + "reactor.listenTCP(80, factory, interface='::')"
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", APART)
+def test_these_stay_apart(shape):
+    assert certain(APART[shape]) == []
+
+
+LOOPBACK = {
+    "a pair": (
+        REACTOR
+        + "reactor.listenTCP(80, factory, interface='127.0.0.1')\n"
+        + "reactor.listenTCP(80, factory, interface='::1')"
+    ),
+    "a loop": (
+        REACTOR + "for a in ('127.0.0.1', '::1'):\n    reactor.listenTCP(80, factory, interface=a)"
+    ),
+    "a list": (
+        "import asyncio\nasync def main():\n"
+        "    await asyncio.start_server(serve, ['127.0.0.1', '::1'], 80)"
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", LOOPBACK)
+def test_a_private_service_is_not_published(shape):
+    """``::`` would serve the world; ``localhost`` is what replaces the two."""
+    (finding,) = found(LOOPBACK[shape])
+    assert finding.certainty.value == "likely"
+    assert finding.edits == ()
+    assert "localhost" in finding.replacement
+    assert "publish" in finding.message
+
+
+CRASH = """
+import ipaddress
+class Echo(Protocol):
+    def connectionMade(self):
+        self.peer = ipaddress.ip_address(self.transport.getPeer().host).ipv4_mapped
+"""
+
+
+def test_a_pair_beside_unmapping_that_crashes_is_unsure():
+    """Rewriting the listener alone would end every IPv4 connection in an exception."""
+    source = (
+        REACTOR
+        + "reactor.listenTCP(80, factory)\nreactor.listenTCP(80, factory, interface='::')\n"
+        + CRASH
+    )
+    assert summary(source) == [("P1", "likely"), ("P10x", "likely")]
+
+
+def test_a_file_is_left_whole_if_one_part_is_unsure():
+    source = (
+        REACTOR
+        + "reactor.listenTCP(80, factory)\nreactor.listenTCP(80, factory, interface='::')\n"
+        + "reactor.listenTCP(81, factory, interface='::')\n"
+    )
+    assert summary(source) == [("P1", "likely"), ("P16", "likely")]
+    assert "line 5" in found(source)[0].message
+
+
+def test_an_unsure_part_that_a_comment_answers_for_holds_nothing_up():
+    source = (
+        REACTOR
+        + "reactor.listenTCP(80, factory)\nreactor.listenTCP(80, factory, interface='::')\n"
+        + "reactor.listenTCP(81, factory, interface='::')  # dsadapter: ignore[P16]\n"
+    )
+    assert certain(source) == ["P1"]
+
+
+PROTOCOL = """
+from twisted.internet import protocol, reactor
+class Echo(protocol.Protocol):
+    def connectionMade(self):
+        host = self.transport.getPeer().host
+        if host.startswith("::ffff:"):
+            host = host[7:]
+factory = protocol.Factory()
+factory.protocol = {served}
+reactor.listenTCP(80, factory)
+reactor.listenTCP(80, factory, interface="::")
+{more}
+"""
+
+
+def test_a_strip_goes_with_the_listener_that_makes_it_useless():
+    assert certain(PROTOCOL.format(served="Echo", more="")) == ["P8", "P1"]
+
+
+@pytest.mark.parametrize(
+    ("served", "more"),
+    [
+        ("Other", ""),
+        ("Echo", "reactor.connectTCP('example.com', 80, factory)"),
+        ("Echo", "reactor.listenTCP(81, factory)"),
+    ],
+    ids=["it serves others", "it connects too", "another listener serves them too"],
+)
+def test_a_strip_stays_where_others_may_need_it(served, more):
+    """And the listener with it: half of a change is none."""
+    assert certain(PROTOCOL.format(served=served, more=more)) == []

@@ -113,6 +113,41 @@ def test_a_sandbox_denies_batches(reactor: Reactor, number: str, host: str) -> N
     faults.run(body)
 
 
+@pytest.mark.parametrize(
+    ("way", "number"),
+    [
+        pytest.param(way, number, marks=fault("fault: one transient error closes a datagram port"))
+        for way in CALLS
+        for number in ("ENOMEM", "EIO")
+    ],
+)
+def test_many_failures_are_logged_a_few_times(reactor: Reactor, way: str, number: str) -> None:
+    faults = Faults("recvmmsg", "recvmsg")
+    protocol = Recorder()
+    said: list[Any] = []
+
+    def body() -> None:
+        if way == "one by one":
+            faults.always("recvmmsg", errno.ENOSYS)
+        port = listen(reactor, protocol)
+        send(port, "::1", b"before")
+        assert received(reactor, protocol) == [b"before"]
+        faults.fail(CALLS[way], getattr(errno, number), times=50)
+        send(port, "::1", b"after")
+        for _ in range(60):
+            reactor.iterate(0)
+        assert [data for data, _ in protocol.got] == [b"before", b"after"]
+        reactor.result_of(port.stopListening())
+
+    globalLogPublisher.addObserver(said.append)
+    try:
+        faults.run(body)
+    finally:
+        globalLogPublisher.removeObserver(said.append)
+    texts = [event for event in said if os.strerror(getattr(errno, number)) in str(event)]
+    assert 1 <= len(texts) < 25
+
+
 UNREACHABLE = ("EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN")
 
 

@@ -1,0 +1,75 @@
+"""What a process is told that has no descriptor left."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.datagrams import Recorder
+from support.listeners import RecordingFactory
+from support.reactors import Reactor, open_descriptors
+
+from dsadapter.frameworks.twisted import (
+    DualStackClientEndpoint,
+    DualStackDatagramEndpoint,
+    DualStackServerEndpoint,
+)
+
+
+@pytest.fixture
+def full(reactor: Reactor) -> Iterator[None]:
+    reactor.resolve_names()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1 + max(map(int, open_descriptors())), hard))
+    try:
+        while True:
+            held.append(socket.socket())
+    except OSError:
+        pass
+    yield
+    for each in held:
+        each.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+USES: dict[str, Any] = {
+    "listening": lambda reactor: DualStackServerEndpoint(reactor, 0).listen(RecordingFactory()),
+    "pair": lambda reactor: DualStackServerEndpoint(reactor, 0, interface="localhost").listen(
+        RecordingFactory()
+    ),
+    "datagrams": lambda reactor: DualStackDatagramEndpoint(reactor, 0).listen(Recorder()),
+    "a literal": lambda reactor: DualStackClientEndpoint(reactor, "127.0.0.1", 9).connect(
+        RecordingFactory()
+    ),
+    "a name": lambda reactor: DualStackClientEndpoint(reactor, "localhost", 9, timeout=0.5).connect(
+        RecordingFactory()
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(
+            use,
+            marks=pytest.mark.xfail(
+                strict=True,
+                raises=AssertionError,
+                reason="fault: without a descriptor a name waits its whole timeout, untold",
+            ),
+        )
+        if use == "a name"
+        else use
+        for use in USES
+    ],
+)
+@pytest.mark.usefixtures("full")
+def test_it_says_so(reactor: Reactor, use: str) -> None:
+    ends: list[Any] = []
+    USES[use](reactor).addBoth(ends.append)
+    reactor.until(lambda: ends)
+    assert "Too many open files" in str(ends[0].value)

@@ -69,8 +69,10 @@ class PluginError(_RestorableError):
 class RefusedError(PluginError):
     """A plugin has refused one operation, or has failed where it decides about one."""
 
-    def __init__(self, message: str, plugin: str, address: tuple[Any, ...]) -> None:
+    def __init__(self, message: str, plugin: str, reason: str, address: tuple[Any, ...]) -> None:
         super().__init__(message, plugin)
+        self.reason = reason
+        """Why, without the name of the plugin."""
         self.address = address
         """Where the operation would have listened or connected to; two items only for IPv4."""
 

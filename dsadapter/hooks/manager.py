@@ -17,26 +17,15 @@ import pluggy
 
 from dsadapter.errors import PluginError
 from dsadapter.hooks import specifications
-from dsadapter.hooks.dispatch import (
-    BLOCK_VARIABLE,
-    CHECKS,
-    OBSERVERS,
-    Hooks,
-    Implementation,
-    remedy,
-)
-from dsadapter.hooks.validation import (
-    InvalidPluginError,
-    check_implementations,
-    listing,
-    verify_adapter,
-)
+from dsadapter.hooks.dispatch import Hooks
+from dsadapter.hooks.specifications import CHECKS, OBSERVERS, Implementation
+from dsadapter.hooks.validation import InvalidPluginError, check_implementations, verify_adapter
+from dsadapter.hooks.wording import BLOCK_VARIABLE, REQUIRE_VARIABLE, guess, listing, remedy
 
 __all__ = ["PluginManager", "active_hooks", "get_plugin_manager"]
 
 PROJECT = "dsadapter"
 """The pluggy project, and the group of the entry points."""
-REQUIRE_VARIABLE = "DSADAPTER_REQUIRE_PLUGINS"
 BUILT_IN = {"twisted": "dsadapter.frameworks.twisted.adapter"}
 """Modules that are plugins too, by name; a blocked one is not even imported."""
 
@@ -100,9 +89,11 @@ class PluginManager:
             if self._loaded:
                 return
             self._loaded = True
+            installed = sorted(entry_points(group=PROJECT), key=lambda e: e.name)
+            self._warn_of_unknown({*BUILT_IN, *(e.name for e in installed)})
             for name, module in BUILT_IN.items():
                 self._try(name, "built in", partial(importlib.import_module, module))
-            for entry_point in sorted(entry_points(group=PROJECT), key=lambda e: e.name):
+            for entry_point in installed:
                 self._try(entry_point.name, _source(entry_point), entry_point.load)
 
     def register(self, plugin: Any, name: str | None = None) -> str:
@@ -133,6 +124,7 @@ class PluginManager:
                     f"no plugin is called {name!r}; there are {listing(self.plugins)}", name
                 )
             self._pluggy.unregister(name=name)
+            self._sources.pop(name, None)
             self._frameworks = {
                 framework: (owner, adapter)
                 for framework, (owner, adapter) in self._frameworks.items()
@@ -155,17 +147,29 @@ class PluginManager:
         for name in sorted(self._required):
             if not self._pluggy.has_plugin(name):
                 raise PluginError(
-                    f"plugin {name!r} is required and {self._absence(name)}, so nothing opens. "
-                    f"Mend that, or take it out of {REQUIRE_VARIABLE}",
+                    f"plugin {name!r} is required and {self._absence(name)}, so nothing opens; "
+                    f"fix that, or take it out of {REQUIRE_VARIABLE}",
                     name,
                 )
+
+    def _warn_of_unknown(self, installed: set[str]) -> None:
+        for name in sorted(self._blocked - installed):
+            logger.warning(
+                "no installed plugin is called %r, which %s keeps out%s (there are %s)",
+                name,
+                BLOCK_VARIABLE,
+                guess(name, installed),
+                listing(sorted(installed)),
+            )
 
     def _absence(self, name: str) -> str:
         if name in self._blocked:
             return "blocked"
         if name in self._failures:
             return f"broken ({self._failures[name]})"
-        return f"not registered (there are {listing(self.plugins)})"
+        return (
+            f"not registered{guess(name, self.plugins)} (there are {listing(sorted(self.plugins))})"
+        )
 
     def _try(self, name: str, source: str, load: Callable[[], Any]) -> None:
         if name in self._blocked:
@@ -180,7 +184,7 @@ class PluginManager:
                 )
             try:
                 plugin = load()
-            # A module that calls sys.exit() is no reason to end.
+            # A module that calls sys.exit() doesn't end the server.
             except (Exception, SystemExit) as error:
                 raise _broken(name, source, f"can't be imported: {_explained(error)}") from error
             self._register(plugin, name, source)
@@ -211,7 +215,7 @@ class PluginManager:
                 else f"it raised {_explained(error)}"
             )
             raise _broken(name, source, f"{what}, in {_REGISTER_FRAMEWORKS}") from error
-        self._sources.setdefault(name, source)
+        self._sources[name] = source
         self._frameworks.update({adapter.name: (name, adapter) for adapter in contributed})
         self._compile()
 

@@ -5,12 +5,18 @@ Common to all: an implementation names only the arguments that it wants. It is a
 in the thread of the framework, which it must not block: Twisted's is the reactor thread. Several
 plugins are called in pluggy's order, the last registered first, ``tryfirst`` and ``trylast``
 respected. Only ``Exception`` is caught. A hook that nobody implements costs nothing.
+
+This module is the table of hooks. ``register_`` hooks are called when a plugin registers,
+``before_`` hooks are checks, which may refuse; all others are observers, which have one argument
+and an attribute of :class:`~dsadapter.hooks.dispatch.Hooks` each.
 """
 
 from __future__ import annotations
 
+import inspect
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pluggy import HookspecMarker
 
@@ -22,6 +28,15 @@ if TYPE_CHECKING:
     from dsadapter.records import Attempt, Connection, Refusal
 
 hookspec = HookspecMarker("dsadapter")
+
+
+class Implementation(NamedTuple):
+    """One plugin's implementation of one hook."""
+
+    plugin: str
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+    """The names of those of the hook's arguments that it takes, in its own order."""
 
 
 @hookspec
@@ -49,9 +64,10 @@ def dsadapter_before_bind(sock: socket.socket, policy: ListenPolicy | DatagramPo
     **Called** once per socket that listens or receives datagrams, after its options are set and
     before ``bind``.
 
-    **An exception** refuses this one operation, as does returning anything but None: the socket is
-    closed and the application gets the error that its framework has for not being able to listen.
-    So does closing the socket or changing ``IPV6_V6ONLY``, which is read back afterwards: a plugin
+    **An exception** refuses this one operation: the socket is closed and the application gets the
+    error that its framework has for not being able to listen. ``PermissionError("reason")`` is how
+    to refuse. Any other exception reads as a fault of the plugin, as do a value other than None and
+    a closed socket or a changed ``IPV6_V6ONLY``, which is read back: they refuse as well. A plugin
     can't widen what was asked for.
 
     **Costs** one call per socket.
@@ -68,9 +84,9 @@ def dsadapter_before_connect(sock: socket.socket, attempt: Attempt) -> None:
     **Called** once per attempt at one address, after the socket's options are set and before
     ``bind`` and ``connect``. A name with several addresses makes several attempts.
 
-    **An exception** refuses this one attempt, as does returning anything but None: the socket is
-    closed, and the next address is tried. So does closing the socket or changing ``IPV6_V6ONLY``.
-    If no attempt succeeds, the application's error has the reason in its text.
+    **An exception** refuses this one attempt, by the rules of ``dsadapter_before_bind``: the socket
+    is closed, and the next address is tried. If no attempt succeeds, the application's error has
+    the reason in its text.
 
     **Costs** one call per attempt.
 
@@ -106,11 +122,12 @@ def dsadapter_listener_closed(listener: IListener) -> None:
 
 @hookspec
 def dsadapter_connection_made(connection: Connection) -> None:
-    """A connection has been accepted and the application has built its protocol, which has not been
-    told yet.
+    """A connection has been accepted, or one that this program makes is established; the
+    application has built its protocol, which has not been told yet.
 
-    **Called** once per connection. A plugin that registers while a listener is open is told of the
-    connections from then on.
+    **Called** once per connection, of both directions: ``connection.direction`` says which, and
+    ``connection.listener`` is None for an outbound one. A plugin that registers while a listener is
+    open is told of the connections from then on.
 
     **An exception** is logged, at a limited rate; other plugins are called and the connection is
     not touched. What is returned is ignored, with a message.
@@ -124,8 +141,8 @@ def dsadapter_connection_made(connection: Connection) -> None:
 def dsadapter_connection_lost(connection: Connection) -> None:
     """A connection has ended, and its protocol has been told.
 
-    **Called** exactly once per connection that was accepted while the plugin was registered, with
-    the record that ``dsadapter_connection_made`` was given, unless the plugin has gone by then.
+    **Called** exactly once per connection that was made while the plugin was registered, with the
+    record that ``dsadapter_connection_made`` was given, unless the plugin has gone by then.
 
     **An exception** is dealt with as for ``dsadapter_connection_made``; **costs** the same.
     """
@@ -142,3 +159,17 @@ def dsadapter_operation_refused(refusal: Refusal) -> None:
     **An exception** is dealt with as for ``dsadapter_connection_made``; **costs** nothing but for
     what is refused.
     """
+
+
+ARGUMENTS = {
+    name: tuple(inspect.signature(function).parameters)
+    for name, function in list(globals().items())
+    if name.startswith("dsadapter_")
+}
+"""The names of each hook's arguments."""
+
+CHECKS = tuple(hook for hook in ARGUMENTS if hook.startswith("dsadapter_before_"))
+OBSERVERS = tuple(
+    hook for hook in ARGUMENTS if hook not in CHECKS and not hook.startswith("dsadapter_register_")
+)
+CONNECTION_OBSERVERS = tuple(hook for hook in OBSERVERS if ARGUMENTS[hook] == ("connection",))

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from zope.interface.verify import verifyObject
 
-from dsadapter.hooks import specifications
 from dsadapter.hooks.contracts import (
     IClientEndpointFactory,
     IDatagramEndpointFactory,
     IFrameworkAdapter,
     IServerEndpointFactory,
 )
+from dsadapter.hooks.specifications import ARGUMENTS
+from dsadapter.hooks.wording import guess, listing
 
 _FACTORIES = {
     "server": IServerEndpointFactory,
     "client": IClientEndpointFactory,
     "datagram": IDatagramEndpointFactory,
-}
-_SPECIFICATIONS = {
-    name: tuple(inspect.signature(function).parameters)
-    for name, function in vars(specifications).items()
-    if name.startswith("dsadapter_")
 }
 
 
@@ -49,7 +44,7 @@ def check_implementations(
         )
     for attribute, options in marked:
         hook = options.get("specname") or attribute
-        if hook in _SPECIFICATIONS:
+        if hook in ARGUMENTS:
             _check_implementation(plugin, hook, getattr(plugin, attribute), options)
         elif not options.get("optionalhook"):
             raise InvalidPluginError(_unknown_hook(hook))
@@ -69,9 +64,9 @@ def _check_implementation(
             raise InvalidPluginError(
                 f"it is the class {plugin.__qualname__}; name an instance, or a module"
             )
-        if argument not in _SPECIFICATIONS[hook]:
+        if argument not in ARGUMENTS[hook]:
             raise InvalidPluginError(
-                f"{hook} has no argument {argument!r}; it has {listing(_SPECIFICATIONS[hook])}"
+                f"{hook} has no argument {argument!r}; it has {listing(ARGUMENTS[hook])}"
             )
 
 
@@ -94,11 +89,6 @@ def verify_adapter(adapter: Any) -> None:
         raise InvalidPluginError(f"{adapter!r} has the name {adapter.name!r}, which is no text")
 
 
-def listing(names: Iterable[str]) -> str:
-    """Names for a message: ``'a', 'b'``, or ``none``."""
-    return ", ".join(repr(name) for name in names) or "none"
-
-
 def _required_arguments(function: Callable[..., Any]) -> list[str]:
     # pluggy passes no argument that has a default.
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -110,9 +100,8 @@ def _required_arguments(function: Callable[..., Any]) -> list[str]:
 
 
 def _unknown_hook(hook: str) -> str:
-    close = difflib.get_close_matches(hook, _SPECIFICATIONS, 1)
-    guess = f"did you mean {close[0]}?" if close else f"there are {listing(_SPECIFICATIONS)}"
+    remedy = guess(hook, ARGUMENTS) or f"; there are {listing(ARGUMENTS)}"
     return (
-        f"there is no hook {hook}; {guess} (for a hook of another version of dsadapter, mark it "
+        f"there is no hook {hook!r}{remedy} (for a hook of another version of dsadapter, mark it "
         f"with hookimpl(optionalhook=True))"
     )

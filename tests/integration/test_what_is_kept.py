@@ -88,12 +88,6 @@ class Silent:
         pass
 
 
-FORGETS = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="fault: the plugin manager never forgets a name"
-)
-
-
-@FORGETS
 def test_the_name_of_a_plugin_that_is_gone_is_forgotten() -> None:
     manager = PluginManager()
     name = Name("passing")
@@ -105,7 +99,6 @@ def test_the_name_of_a_plugin_that_is_gone_is_forgotten() -> None:
     assert known() is None
 
 
-@FORGETS
 def test_the_name_of_a_plugin_that_is_gone_can_be_taken() -> None:
     manager = PluginManager()
     manager.register(Silent(), "twisted")

@@ -39,7 +39,7 @@ def test_plugins_are_told_and_broken_ones_refused(oldest: Environment) -> None:
         "listener_opened",
     ]
     assert seen["peers"] == ["127.0.0.1", "::1"]
-    assert "did you mean dsadapter_connection_made?" in seen["refused"]
+    assert "did you mean 'dsadapter_connection_made'?" in seen["refused"]
 
 
 def test_tls_without_its_packages_names_what_to_install(oldest: Environment) -> None:

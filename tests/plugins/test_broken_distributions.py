@@ -80,7 +80,7 @@ SKIPPED_PLUGINS = {
     "exit at import": Skipped("import sys; sys.exit('bye')", "can't be imported: SystemExit: bye"),
     "unknown hook": Skipped(
         IMPORT + "@hookimpl\ndef dsadapter_conection_made(connection): pass",
-        "there is no hook dsadapter_conection_made; did you mean dsadapter_connection_made?",
+        "there is no hook 'dsadapter_conection_made'; did you mean 'dsadapter_connection_made'?",
     ),
     "wrong signature": Skipped(
         IMPORT + "@hookimpl\ndef dsadapter_before_bind(sock, address): pass",
@@ -153,11 +153,15 @@ def test_a_broken_plugin_is_named_once_and_skipped_unless_required(run: Run, nam
     )
 
 
-def test_a_blocked_plugin_is_not_imported(run: Run) -> None:
+def test_a_blocked_plugin_is_not_imported_and_a_mistyped_name_is_told(run: Run) -> None:
     plugin = broken("print('imported'); 1 / 0")
-    report = run(plugin, DSADAPTER_BLOCK_PLUGINS="another, broken")
+    report = run(plugin, DSADAPTER_BLOCK_PLUGINS="twistd, broken")
     assert report["served"] == SERVED
-    assert report["messages"] == []
+    [message] = report["messages"]
+    assert message == (
+        "no installed plugin is called 'twistd', which DSADAPTER_BLOCK_PLUGINS keeps out; did you "
+        "mean 'twisted'? (there are 'broken', 'twisted')"
+    )
 
 
 OBSERVERS = ["listener_opened", "connection_made", "connection_lost", "listener_closed"]
@@ -167,8 +171,8 @@ OBSERVERS = ["listener_opened", "connection_made", "connection_lost", "listener_
     ("body", "what"),
     [
         ("raise KeyError('oops')", "raised KeyError: 'oops' in"),
-        ("return 42", "returned 42, where None belongs, in"),
-        ("return later()", "returned a coroutine, which nobody awaits, where None belongs in"),
+        ("return 42", "returned 42 instead of None in"),
+        ("return later()", "returned a coroutine, which nobody awaits, instead of None in"),
     ],
 )
 def test_observers_that_misbehave_are_named_and_nothing_else_happens(
@@ -191,8 +195,8 @@ def test_observers_that_misbehave_are_named_and_nothing_else_happens(
     ("body", "what"),
     [
         ("raise KeyError('oops')", "raised KeyError: 'oops' in"),
-        ("return True", "returned True, where None belongs, in"),
-        ("return later()", "returned a coroutine, which nobody awaits, where None belongs in"),
+        ("return True", "returned True instead of None in"),
+        ("return later()", "returned a coroutine, which nobody awaits, instead of None in"),
         ("sock.close()", "closed the socket in"),
     ],
 )
@@ -201,7 +205,8 @@ def test_a_check_that_is_broken_refuses(run: Run, body: str, what: str) -> None:
     report = run(broken(source))
     assert report["served"] is None
     assert report["error"].startswith(
-        f"CannotListenError: Couldn't listen on :::0: plugin 'broken' {what} dsadapter_before_bind"
+        f"CannotListenError: Couldn't listen on :::0: plugin 'broken' is broken: it {what} "
+        f"dsadapter_before_bind"
     )
     assert REMEDY in report["error"]
 
@@ -215,7 +220,7 @@ def test_an_observer_of_refusals_that_raises_changes_nothing(run: Run) -> None:
         def dsadapter_operation_refused(refusal): 1 / 0
     """
     report = run(broken(source))
-    assert "PermissionError: no in dsadapter_before_bind" in report["error"]
+    assert report["error"].endswith("plugin 'broken' refused: no.")
     [message] = report["messages"]
     assert "ZeroDivisionError" in message
     assert "in dsadapter_operation_refused" in message

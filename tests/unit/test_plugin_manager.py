@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
-import weakref
+import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,9 +17,9 @@ from dsadapter import hookimpl
 from dsadapter.errors import PluginError, UnknownFrameworkError
 from dsadapter.frameworks import get_framework
 from dsadapter.hooks import specifications
-from dsadapter.hooks.dispatch import CHECKS, OBSERVERS
 from dsadapter.interfaces import IFrameworkAdapter, IServerEndpointFactory
 from dsadapter.plugin import PluginManager, get_plugin_manager
+from dsadapter.records import Connection
 from dsadapter.testing import RecordingPlugin, registered
 
 RECORD: Any = object()
@@ -37,9 +38,25 @@ def plugin(**hooks: Callable[..., Any]) -> Any:
     return type("Plugin", (), marked)()
 
 
-def test_every_hook_is_dispatched_or_asked_at_registration() -> None:
-    hooks = {name for name in vars(specifications) if name.startswith("dsadapter_")}
-    assert {*CHECKS, *OBSERVERS, "dsadapter_register_frameworks"} == hooks
+HOOKS = [name for name in vars(specifications) if name.startswith("dsadapter_")]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_reaches_who_implements_it(manager: PluginManager, hook: str) -> None:
+    told: list[str] = []
+    short = hook.removeprefix("dsadapter_")
+    manager.register(plugin(**{short: lambda: told.append(short)}))
+    if short.startswith("before_"):
+        with socket.socket() as sock:
+            getattr(manager.hooks, short)(sock, RECORD)
+    elif not short.startswith("register_"):
+        getattr(manager.hooks, short)(RECORD)
+    assert told == [short]
+
+
+def test_the_recording_plugin_implements_every_hook_that_is_called_later() -> None:
+    implemented = {name for name in dir(RecordingPlugin) if name.startswith("dsadapter_")}
+    assert implemented == {hook for hook in HOOKS if not hook.startswith("dsadapter_register_")}
 
 
 def test_every_hook_says_when_it_is_called_what_an_exception_does_and_what_it_costs() -> None:
@@ -167,7 +184,7 @@ def test_a_failing_observer_is_named_and_the_others_are_called(
     [record] = caplog.records
     assert record.getMessage() == (
         "plugin 'failing' raised ZeroDivisionError: division by zero in "
-        "dsadapter_connection_made; nothing else was affected; update or mend it, or keep it out "
+        "dsadapter_connection_made; nothing else was affected; fix or update it, or keep it out "
         "with DSADAPTER_BLOCK_PLUGINS=failing"
     )
     assert record.exc_info
@@ -192,7 +209,7 @@ def test_an_observer_that_returns_something_is_named(
     manager.register(plugin(listener_opened=lambda: 42), "answering")
     assert manager.hooks.listener_opened is not None
     manager.hooks.listener_opened(RECORD)
-    assert "plugin 'answering' returned 42, where None belongs, in" in caplog.text
+    assert "plugin 'answering' returned 42 instead of None in" in caplog.text
 
 
 def test_an_observer_that_returns_a_coroutine_is_named_and_leaves_no_warning(
@@ -219,6 +236,71 @@ def test_only_exceptions_are_caught(manager: PluginManager, error: type[BaseExce
         manager.hooks.listener_opened(RECORD)
 
 
+def outbound(listener: Any = None) -> Connection:
+    return Connection("any", listener, ("192.0.2.1", 80), ("192.0.2.2", 81), "outbound", True)
+
+
+def of_the_listener(connection: Connection) -> str:
+    return str(connection.listener.policy)  # type: ignore[union-attr]
+
+
+def test_a_plugin_that_asks_every_connection_for_its_listener_is_told_which_line_to_change_once(
+    manager: PluginManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def count(connection: Any) -> None:
+        told.append(of_the_listener(connection))
+
+    recording = RecordingPlugin()
+    manager.register(recording)
+    manager.register(plugin(connection_made=count, connection_lost=count), "older")
+    manager.register(plugin(connection_made=count), "another")
+    inbound: Any = SimpleNamespace(listener=SimpleNamespace(policy="here"))
+    records = [outbound(), inbound] * 3
+    for record in records:
+        manager.hooks.connection_made(record)  # type: ignore[misc]
+        manager.hooks.connection_lost(record)  # type: ignore[misc]
+    assert recording.of("connection_made") == recording.of("connection_lost") == records
+    assert told == ["here"] * 9
+    line = of_the_listener.__code__.co_firstlineno + 1
+    assert caplog.messages == [
+        f"plugin {name!r} is told of accepted connections only, until {__file__}, line {line} is "
+        f"changed ('return str(connection.listener.policy)  # type: ignore[union-attr]'): "
+        f"connection.listener is None if connection.direction is 'outbound'"
+        for name in ("another", "older")
+    ]
+
+
+def test_a_plugin_that_looks_every_listener_up_is_told_which_line_to_change(
+    manager: PluginManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    known: dict[Any, int] = {}
+    manager.register(plugin(connection_made=lambda connection: known[connection.listener] and None))
+    for _ in range(3):
+        manager.hooks.connection_made(outbound())  # type: ignore[misc]
+    [message] = caplog.messages
+    assert "known[connection.listener]" in message
+
+
+@pytest.mark.parametrize("error", [AttributeError("listener"), KeyError("x"), ValueError("None")])
+def test_another_fault_is_no_reason_to_leave_outbound_connections_out(
+    manager: PluginManager, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    asked: list[Any] = []
+
+    def fail(connection: Any) -> None:
+        asked.append(connection)
+        raise error
+
+    manager.register(plugin(connection_made=fail), "failing")
+    for _ in range(3):
+        manager.hooks.connection_made(outbound())  # type: ignore[misc]
+    assert len(asked) == 3
+    [message] = caplog.messages
+    assert message.startswith(f"plugin 'failing' raised {type(error).__name__}")
+
+
 async def asynchronous() -> None: ...
 
 
@@ -230,8 +312,8 @@ def wrapper() -> Any:
     ("broken", "message"),
     [
         (object(), "implements no hook; mark its functions with dsadapter.hookimpl"),
-        (plugin(conection_made=lambda: None), "did you mean dsadapter_connection_made?"),
-        (plugin(xyzzy=lambda: None), "there is no hook dsadapter_xyzzy; there are"),
+        (plugin(conection_made=lambda: None), "did you mean 'dsadapter_connection_made'?"),
+        (plugin(xyzzy=lambda: None), "there is no hook 'dsadapter_xyzzy'; there are"),
         (plugin(before_bind=lambda sok: None), "no argument 'sok'; it has 'sock', 'policy'"),
         (plugin(connection_lost=asynchronous), "dsadapter_connection_lost is 'async'"),
         (plugin(register_frameworks=lambda: 7), "7 does not verify as a framework adapter"),
@@ -288,14 +370,26 @@ def test_unregistering_what_is_not_there(manager: PluginManager) -> None:
         manager.unregister("absent")
 
 
-def test_an_unregistered_plugin_is_let_go(manager: PluginManager) -> None:
-    recording = RecordingPlugin()
-    manager.register(recording)
-    manager.unregister("RecordingPlugin")
-    gone = weakref.ref(recording)
-    del recording
-    gc.collect()
-    assert gone() is None
+def test_a_mistyped_name_to_keep_out_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DSADAPTER_BLOCK_PLUGINS", "twistd,twisted")
+    manager = PluginManager(block=["quite-another"])
+    for _ in range(2):
+        manager.load()
+    another, mistyped = (m for m in caplog.messages if "keeps out" in m)
+    assert another.startswith("no installed plugin is called 'quite-another', which")
+    assert mistyped.startswith(
+        "no installed plugin is called 'twistd', which DSADAPTER_BLOCK_PLUGINS keeps out; did you "
+        "mean 'twisted'? (there are "
+    )
+
+
+def test_a_mistyped_name_to_require_is_told(manager: PluginManager) -> None:
+    manager = PluginManager(require=["egres"])
+    manager.register(RecordingPlugin(), "egress")
+    with pytest.raises(PluginError, match=r"'egres' is required .*; did you mean 'egress'\?"):
+        manager.check_required()
 
 
 def test_environment_blocks_and_requires(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ class Listener:
             error = spelled(error, LISTENING)
             raise CannotListenError(policy.host, policy.port, error) from error
         except RefusedError as error:
-            self._tellRefused("listen", error.address, error.plugin, str(error))
+            self._tellRefused("listen", error.address, error.plugin, error.reason)
             raise CannotListenError(policy.host, policy.port, error) from error
 
     def _tellOpened(self, addresses: Sequence[SocketAddress]) -> None:

@@ -161,7 +161,7 @@ class Race:
         except Exception as error:
             if isinstance(error, RefusedError) and self._hooks.operation_refused is not None:
                 self._hooks.operation_refused(
-                    Refusal("twisted", "connect", error.address, error.plugin, str(error))
+                    Refusal("twisted", "connect", error.address, error.plugin, error.reason)
                 )
             self._attempt_failed(address, error)
         else:

@@ -1,0 +1,81 @@
+"""How checks are called: what they let pass goes on, everything else refuses.
+
+A check refuses on purpose with a ``PermissionError`` that says why. Whatever else it raises, and
+whatever it returns but None, is a fault of the plugin, and refuses as well.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.errors import RefusedError
+from dsadapter.hooks.specifications import Implementation
+from dsadapter.hooks.wording import remedy, returned, shown
+from dsadapter.policy import DatagramPolicy, ListenPolicy
+from dsadapter.records import Attempt
+from dsadapter.sockets.ifaddrs import scoped_sockaddr
+from dsadapter.sockets.options import read_v6only
+
+Subject = ListenPolicy | DatagramPolicy | Attempt
+
+
+def compiled_check(
+    hook: str, arguments: tuple[str, ...], implementations: Sequence[Implementation]
+) -> Callable[[socket.socket, Any], None] | None:
+    """All implementations as one function of the socket and what is to be done with it.
+
+    :param arguments: the names of these two in the hook's specification.
+    :returns: None if there is no implementation; else a function that raises
+        :class:`~dsadapter.errors.RefusedError` where one of them refuses or fails.
+    """
+    if not implementations:
+        return None
+    calls = [
+        (plugin, function, [arguments.index(name) for name in wanted])
+        for plugin, function, wanted in implementations
+    ]
+
+    def check(sock: socket.socket, subject: Subject) -> None:
+        given = (sock, subject)
+        v6only = read_v6only(sock)
+        for plugin, function, indices in calls:
+            try:
+                result = function(*(given[index] for index in indices))
+            except Exception as error:
+                if _says_no(error):
+                    reason = str(error)
+                    text = f"plugin {plugin!r} refused: {reason}"
+                    raise RefusedError(text, plugin, reason, _address(subject)) from error
+                raise _faulty(plugin, hook, f"raised {shown(error)}", subject) from error
+            if result is not None:
+                raise _faulty(plugin, hook, returned(result), subject)
+            if sock.fileno() == -1:
+                raise _faulty(plugin, hook, "closed the socket", subject)
+            if read_v6only(sock) != v6only:
+                raise _faulty(plugin, hook, "changed IPV6_V6ONLY", subject)
+
+    return check
+
+
+def _says_no(error: Exception) -> bool:
+    # The system's own has a number: the plugin tried something that it may not do.
+    return isinstance(error, PermissionError) and error.errno is None and bool(str(error))
+
+
+def _faulty(plugin: str, hook: str, what: str, subject: Subject) -> RefusedError:
+    reason = f"{what} in {hook}"
+    text = f"plugin {plugin!r} is broken: it {reason}, so nothing opens; {remedy(plugin)}"
+    return RefusedError(text, plugin, reason, _address(subject))
+
+
+def _address(subject: Subject) -> SocketAddress:
+    if isinstance(subject, Attempt):
+        return subject.destination
+    try:
+        return scoped_sockaddr(subject.host, subject.port)
+    except OSError:
+        # The interface of its zone is not there.
+        return subject.host, subject.port, 0, 0

@@ -1,0 +1,40 @@
+"""How messages speak of what a plugin has done, and of what an operator can do about it."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable
+
+BLOCK_VARIABLE = "DSADAPTER_BLOCK_PLUGINS"
+REQUIRE_VARIABLE = "DSADAPTER_REQUIRE_PLUGINS"
+
+
+def remedy(plugin: str) -> str:
+    """What an operator can do about a broken plugin."""
+    return f"fix or update it, or keep it out with {BLOCK_VARIABLE}={plugin}"
+
+
+def shown(error: BaseException) -> str:
+    """``KeyError: 'x'``, or the type alone for an exception without text."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def returned(result: object) -> str:
+    """What a function that has to return None did instead."""
+    if inspect.iscoroutine(result):
+        # Python would warn of one that was never awaited.
+        result.close()
+        return "returned a coroutine, which nobody awaits, instead of None"
+    return f"returned {result!r} instead of None"
+
+
+def listing(names: Iterable[str]) -> str:
+    """Names for a message: ``'a', 'b'``, or ``none``."""
+    return ", ".join(repr(name) for name in names) or "none"
+
+
+def guess(name: str, names: Iterable[str]) -> str:
+    """``; did you mean 'abc'?``, or nothing if no name is close."""
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -266,14 +266,15 @@ def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
 
     :raises ValueError: naming the value and the choices.
     """
-    if value not in choices:
-        raise ValueError(
-            Message(
-                f"{{{name}}} {{value}} is none of {', '.join(choices)}; {choices[0]!r} is the "
-                f"default",
-                value=quoted(value),
-            )
+    if value in choices:
+        return
+    lower = value.lower() if isinstance(value, str) else None
+    hint = f"did you mean {lower!r}?" if lower in choices else f"{choices[0]!r} is the default"
+    raise ValueError(
+        Message(
+            f"{{{name}}} {{value}} is none of {', '.join(choices)}; {hint}", value=quoted(value)
         )
+    )
 
 
 def _set(policy: Any, name: str, value: object) -> None:

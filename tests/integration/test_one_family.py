@@ -27,7 +27,6 @@ from dsadapter.policy import DatagramPolicy, ListenPolicy
 pytestmark = pytest.mark.usefixtures("global_clock")
 
 Family = Literal["ipv4", "ipv6"]
-FAMILY = pytest.mark.xfail(strict=True, reason="fault: one family can't be asked for")
 OFFERED = pytest.mark.xfail(strict=True, reason="fault: a held port's error offers no family")
 LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 WILDCARD = {"ipv4": "0.0.0.0", "ipv6": "::"}
@@ -64,7 +63,6 @@ def runtime(request: pytest.FixtureRequest) -> Iterator[Any]:
 STREAMS = pytest.mark.parametrize("listen", [stream, by_string])
 
 
-@FAMILY
 @STREAMS
 @pytest.mark.parametrize("interface", ["::", "localhost"])
 @pytest.mark.parametrize("family", FAMILIES)
@@ -92,7 +90,6 @@ def test_it_serves_both_unless_it_is_asked(runtime: Any, listen: Listen, interfa
     stop(runtime, port)
 
 
-@FAMILY
 @STREAMS
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_family_can_have_a_listener_of_its_own(
@@ -121,7 +118,6 @@ def held(family: str, kind: int = socket.SOCK_STREAM) -> Iterator[int]:
 
 
 @older_pyopenssl_api
-@FAMILY
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_TLS_listener_serves_that_family_alone(
     reactor: Reactor, tmp_path: Any, family: Family
@@ -135,7 +131,6 @@ def test_a_TLS_listener_serves_that_family_alone(
     stop(reactor, port)
 
 
-@FAMILY
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_datagram_port_serves_that_family_alone(reactor: Reactor, family: Any) -> None:
     endpoint = DualStackDatagramEndpoint(reactor, 0, family=family)
@@ -158,7 +153,6 @@ def test_a_datagram_port_serves_that_family_alone(reactor: Reactor, family: Any)
         stop(reactor, port)
 
 
-@FAMILY
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_datagram_port_leaves_the_other_family_to_others(reactor: Reactor, family: Any) -> None:
     other = "ipv6" if family == "ipv4" else "ipv4"
@@ -213,7 +207,6 @@ def described(reactor: Any, interface: str, family: str) -> None:
     serverFromString(reactor, f"dualstack:80:interface={escaped}:family={family}")
 
 
-@FAMILY
 @pytest.mark.parametrize("make", [constructed, constructed_for_datagrams, described])
 @pytest.mark.parametrize(("interface", "family"), MEANINGLESS)
 def test_what_means_nothing_is_named_with_the_remedy(
@@ -226,7 +219,6 @@ def test_what_means_nothing_is_named_with_the_remedy(
     assert "'ipv4'" in text or "ipv4, ipv6" in text or repr(interface) in text
 
 
-@FAMILY
 @pytest.mark.parametrize("interface", ["::", "localhost"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_test_reactor_is_asked_for_it(interface: str, family: Any) -> None:

@@ -12,7 +12,7 @@ from dsadapter.frameworks.twisted.datagram.datagram_port import DatagramPort
 from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
 from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
-from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy
+from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy, Family
 
 
 class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
@@ -23,6 +23,8 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
     :param port: 0 to 65535; 0 lets the system choose one, the same for both families.
     :param interface: ``"::"`` or ``""`` for both families. An IPv4 literal, plain or mapped, is
         IPv4 only; any other IPv6 literal is IPv6 only.
+    :param family: ``"ipv4"`` or ``"ipv6"`` for that family of ``::`` or ``localhost`` alone; None
+        for both.
     :param maxPacketSize: how many bytes a datagram may have; a longer one is dropped, counted and
         logged.
     :raises ValueError: naming the offending value and the form to use.
@@ -34,11 +36,14 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
         port: int,
         *,
         interface: str = "::",
+        family: Family | None = None,
         maxPacketSize: int = DEFAULT_PACKET_SIZE,
     ) -> None:
         self._reactor = reactor
         with spelling(LISTENING):
-            self._policy = DatagramPolicy(interface, port, max_packet_size=maxPacketSize)
+            self._policy = DatagramPolicy(
+                interface, port, family=family, max_packet_size=maxPacketSize
+            )
 
     def listen(self, protocol: AbstractDatagramProtocol) -> Deferred[IListeningPort]:
         """Bind before returning, so that privileges can be dropped right after.

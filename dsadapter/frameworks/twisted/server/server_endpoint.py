@@ -19,7 +19,7 @@ from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
 from dsadapter.frameworks.twisted.server.stream_port import StreamPort
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
-from dsadapter.policy import Fallback, ListenPolicy
+from dsadapter.policy import Fallback, Family, ListenPolicy
 
 
 @implementer(IStreamServerEndpoint)
@@ -31,6 +31,8 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
     :param port: 0 to 65535; 0 lets the system choose one, the same for both families.
     :param interface: ``"::"`` or ``""`` for both families; ``"localhost"`` for 127.0.0.1 and ::1.
         An IPv4 literal, plain or mapped, is IPv4 only; any other IPv6 literal is IPv6 only.
+    :param family: ``"ipv4"`` or ``"ipv6"`` for that family of ``::`` or ``localhost`` alone; None
+        for both.
     :param backlog: how many connections may wait to be accepted; the system caps it.
     :param fallback: what to serve where a family is missing or ``IPV6_V6ONLY`` can't be cleared:
         ``"pair"``, a socket for each family; ``"ipv4"`` or ``"ipv6"``, that one alone; ``"fail"``,
@@ -47,6 +49,7 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         port: int,
         *,
         interface: str = "::",
+        family: Family | None = None,
         backlog: int = socket.SOMAXCONN,
         fallback: Fallback = "auto",
         reusePort: bool = False,
@@ -54,7 +57,12 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         self._reactor = reactor
         with spelling(LISTENING):
             self._policy = ListenPolicy(
-                interface, port, backlog=backlog, fallback=fallback, reuse_port=reusePort
+                interface,
+                port,
+                family=family,
+                backlog=backlog,
+                fallback=fallback,
+                reuse_port=reusePort,
             )
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:

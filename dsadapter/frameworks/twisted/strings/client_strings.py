@@ -1,16 +1,21 @@
-"""The options of the client endpoint string ``dualstack:``."""
+"""The client endpoint string ``dualstack:``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any, cast
 
-from twisted.internet.endpoints import quoteStringArgument
-
-from dsadapter.addressing.text import unmap_text
 from dsadapter.frameworks.twisted.spelling import CONNECTING, spelling
-from dsadapter.frameworks.twisted.strings.option_values import cut_literal, whole_number, yes_or_no
+from dsadapter.frameworks.twisted.strings.option_values import OptionError, whole_number, yes_or_no
+from dsadapter.frameworks.twisted.strings.server_strings import TLS_OPTIONS
+from dsadapter.frameworks.twisted.strings.words import (
+    Words,
+    explained,
+    joined,
+    splits,
+    unknown_option,
+)
 from dsadapter.messages import quoted
 from dsadapter.policy import (
     DEFAULT_ATTEMPT_DELAY,
@@ -29,23 +34,33 @@ _OPTIONS = (
     "rememberOutcomes",
     "mappedAddresses",
 )
-_FORM = "'dualstack:example.com:80' or 'dualstack:host=example.com:port=80'"
+_REQUIRED = ("host", "port")
 
 
-def client_options(
-    args: Sequence[str], kwargs: Mapping[str, str]
-) -> tuple[tuple[str, int], ConnectPolicy]:
-    """Target and policy for the parts of an endpoint string, as Twisted's tokenizer gives them.
+def parse_client(words: Words) -> tuple[tuple[str, int], ConnectPolicy]:
+    """Target and policy that an endpoint string means.
 
-    :raises ValueError: naming the offending part and the form to use.
+    :raises ValueError: naming the string, the offending part and the string to type.
     """
-    _refuse_unescaped_literal(args, kwargs)
-    for name in kwargs:
-        if name not in _OPTIONS:
+    try:
+        return _parsed(words)
+    except ValueError as error:
+        raise explained(error, words, _meant(words)) from error.__cause__
+
+
+def _parsed(words: Words) -> tuple[tuple[str, int], ConnectPolicy]:
+    for name in words.options:
+        if name in TLS_OPTIONS:
             raise ValueError(
-                f"dualstack: has no option {name!r} for connecting; it has {', '.join(_OPTIONS)}"
+                f"{name} is for listening; connect over TLS with "
+                f"'tls:HOST:PORT:endpoint=dualstack\\:HOST\\:PORT', or with wrapClientTLS around "
+                f"the endpoint"
             )
-    options = {**_positional(args, kwargs), **kwargs}
+        if name not in _OPTIONS:
+            raise unknown_option(name, _OPTIONS, "connecting")
+    for option in ("host", "bindAddress"):
+        words = joined(words, option, _REQUIRED)
+    options = {**_positional(words), **words.options}
     with spelling(CONNECTING):
         policy = ConnectPolicy(
             timeout=_seconds("timeout", options.get("timeout", f"{DEFAULT_TIMEOUT:g}")),
@@ -62,64 +77,57 @@ def client_options(
             remember_outcomes=yes_or_no("rememberOutcomes", options.get("rememberOutcomes", "yes")),
             mapped_addresses=cast("Any", options.get("mappedAddresses", "unmap")),
         )
-        return canonical_target(options["host"], _port(options["port"])), policy
+        port = whole_number("port", options["port"], "dualstack:example.com:80", low=1)
+        return canonical_target(options["host"], port), policy
 
 
-def _positional(args: Sequence[str], kwargs: Mapping[str, str]) -> dict[str, str]:
-    missing = [name for name in ("host", "port") if name not in kwargs]
-    if len(args) < len(missing):
-        raise ValueError(f"dualstack: needs {' and '.join(missing[len(args) :])}, as in {_FORM}")
-    if len(args) > len(missing):
-        raise ValueError(
-            f"dualstack: does not take {args[len(missing)]!r} beside host and port; options are "
-            f"written NAME=VALUE, as in 'dualstack:example.com:80:timeout=10'"
+def _positional(words: Words) -> dict[str, str]:
+    missing = [name for name in _REQUIRED if name not in words.options]
+    given = words.positional
+    if len(given) < len(missing):
+        raise OptionError(
+            f"needs {' and '.join(missing[len(given) :])}", "dualstack:example.com:80"
         )
-    return dict(zip(missing, args, strict=True))
-
-
-def _port(text: str) -> int:
-    return whole_number("port", text, "dualstack:example.com:80", low=1)
+    if len(given) > len(missing):
+        raise ValueError(
+            f"{quoted(':'.join(given[len(missing) :]))} after host and port is no option; write "
+            f"options as NAME=VALUE, and colons inside a value with a backslash"
+        )
+    return dict(zip(missing, given, strict=True))
 
 
 def _seconds(name: str, text: str) -> float:
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
         return float(text)
-    raise ValueError(
-        f"dualstack: {name} {quoted(text)} is not a number of seconds such as 10 or 0.25"
-    )
+    raise ValueError(f"{name} {quoted(text)} is not a number of seconds such as 10 or 0.25")
 
 
-def _refuse_unescaped_literal(args: Sequence[str], kwargs: Mapping[str, str]) -> None:
-    """Recognise ``dualstack:::1:80``, ``dualstack:[::1]:80`` and ``host=::1``, whose colons Twisted
-    took for separators, and show what to type."""
-    for option in ("host", "bindAddress"):
-        begun = [kwargs[option]] if option in kwargs else []
-        for rest, parts in _splits(option, args, kwargs):
-            cut = cut_literal([*begun, *parts])
-            if cut is not None:
-                literal, bare = cut
-                slip = "brackets" if bare is not literal else "colons that need a backslash"
-                words = {**kwargs, **rest, option: unmap_text(bare)}
-                # No repr: it would double the backslashes that have to be typed.
-                raise ValueError(f"dualstack: {literal} has {slip}; write {_description(words)}")
+def _meant(words: Words) -> Words | None:
+    """The string that was meant, if it can be told; it is taken by the parser."""
+    for meant in _meanings(words):
+        if meant != words and _is_taken(meant):
+            return meant
+    return None
 
 
-def _splits(
-    option: str, args: Sequence[str], kwargs: Mapping[str, str]
-) -> list[tuple[dict[str, str], Sequence[str]]]:
-    """The ways to tell the other positional parts from those of a literal that was cut."""
-    if option == "host":
-        if "port" in kwargs:
-            return [({}, args)]
-        return [({"port": args[-1]}, args[:-1])] if args and args[-1].isdigit() else []
-    missing = [name for name in ("host", "port") if name not in kwargs]
-    if option not in kwargs or len(args) < len(missing):
-        return []
-    return [(dict(zip(missing, args, strict=False)), args[len(missing) :])]
+def _meanings(words: Words) -> Iterator[Words]:
+    others = {k: v for k, v in words.options.items() if k not in _REQUIRED}
+    for host, port in splits(words, "host"):
+        yield Words((host, port), others)
+    if "bindAddress" not in others:
+        return
+    missing = [name for name in _REQUIRED if name not in words.options]
+    named = {**words.options, **dict(zip(missing, words.positional, strict=False))}
+    if not named.keys() >= set(_REQUIRED):
+        return
+    pieces = [others["bindAddress"], *words.positional[len(missing) :]]
+    address = ":".join(pieces).strip("[]")
+    yield Words((named["host"], named["port"]), {**others, "bindAddress": address})
 
 
-def _description(words: Mapping[str, str]) -> str:
-    options = dict(words)
-    host, port = options.pop("host", "HOST"), options.pop("port", "PORT")
-    tail = [f"{name}={quoteStringArgument(value)}" for name, value in options.items()]
-    return ":".join(["dualstack", quoteStringArgument(host), port, *tail])
+def _is_taken(words: Words) -> bool:
+    try:
+        _parsed(words)
+    except ValueError:
+        return False
+    return True

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from dsadapter.addressing.literal import parse_literal
 from dsadapter.messages import quoted
 from dsadapter.policy import WHOLE_NUMBERS
 
 _YES = ("yes", "true", "1")
 _NO = ("no", "false", "0")
+
+
+class OptionError(ValueError):
+    """What is wrong with an option.
+
+    :param example: an endpoint string that has it right.
+    """
+
+    def __init__(self, reason: str, example: str) -> None:
+        super().__init__(reason)
+        self.example = example
 
 
 def whole_number(
@@ -20,7 +28,7 @@ def whole_number(
     :param parameter: a key of :data:`dsadapter.policy.WHOLE_NUMBERS`.
     :param name: the option, if it has another name.
     :param low: the least value here.
-    :raises ValueError: naming the option, the value and the form to use.
+    :raises OptionError: naming the option, the value and the form to use.
     """
     lowest, highest = WHOLE_NUMBERS[parameter]
     if low is not None:
@@ -29,9 +37,10 @@ def whole_number(
     digits = text.isascii() and text.isdigit() and len(text) <= 10
     if digits and lowest <= int(text) <= highest:
         return int(text)
-    raise ValueError(
-        f"dualstack: {name or parameter} {quoted(text)} is not a whole number from {lowest} to "
-        f"{highest}{spaces_hint(text)}; write it as in {example!r}"
+    raise OptionError(
+        f"{name or parameter} {quoted(text)} is not a whole number from {lowest} to "
+        f"{highest}{spaces_hint(text)}",
+        example,
     )
 
 
@@ -45,24 +54,9 @@ def yes_or_no(name: str, text: str) -> bool:
     if text.lower() in _NO:
         return False
     raise ValueError(
-        f"dualstack: {name} {quoted(text)} is neither yes nor no{spaces_hint(text)}; "
+        f"{name} {quoted(text)} is neither yes nor no{spaces_hint(text)}; "
         f"write {name}=yes or {name}=no"
     )
-
-
-def cut_literal(parts: Sequence[str]) -> tuple[str, str] | None:
-    """The IPv6 literal that Twisted has cut at its colons into these parts, or that is in brackets.
-
-    :returns: as it was typed, and without brackets; None if it is neither, or no literal.
-    """
-    literal = ":".join(parts)
-    bare = literal[1:-1] if literal[:1] == "[" and literal[-1:] == "]" else literal
-    if len(parts) < 2 and bare is literal:
-        return None
-    try:
-        return None if parse_literal(bare) is None else (literal, bare)
-    except ValueError:
-        return None
 
 
 def spaces_hint(text: str) -> str:

@@ -21,6 +21,8 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dsadapter.frameworks.twisted.strings.words import Words
+
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
 class DualStackServerParser:
@@ -29,7 +31,9 @@ class DualStackServerParser:
 
     prefix = "dualstack"
 
-    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
+    def parseStreamServer(  # type: ignore[override]
+        self, reactor: Any, /, *args: Any, **kwargs: Any
+    ) -> IStreamServerEndpoint:
         """A :class:`~dsadapter.frameworks.twisted.DualStackServerEndpoint`, from the
         factory that the framework registry has for Twisted; with TLS, inside what Twisted wraps
         around an endpoint.
@@ -39,17 +43,12 @@ class DualStackServerParser:
         :raises PluginError: if a required plugin is not registered.
         """
         from dsadapter.frameworks import get_framework
-        from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
-        from dsadapter.frameworks.twisted.strings.server_strings import TLS_OPTIONS, server_options
-        from dsadapter.policy import ListenPolicy
+        from dsadapter.frameworks.twisted.strings.server_strings import parse_server
 
-        options = server_options(_as_text(args), {k: _text(v) for k, v in kwargs.items()})
-        tls = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
-
-        with spelling(LISTENING):
-            policy = ListenPolicy(**options)
+        words = _words(args, kwargs)
+        policy, tls = parse_server(words)
         endpoint: IStreamServerEndpoint = get_framework("twisted").server(reactor, policy)
-        return _over_tls(reactor, endpoint, tls) if tls else endpoint
+        return _over_tls(reactor, endpoint, tls, words) if tls else endpoint
 
 
 @implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
@@ -59,7 +58,9 @@ class DualStackClientParser:
 
     prefix = "dualstack"
 
-    def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
+    def parseStreamClient(  # type: ignore[override]
+        self, reactor: Any, /, *args: Any, **kwargs: Any
+    ) -> IStreamClientEndpoint:
         """A :class:`~dsadapter.frameworks.twisted.DualStackClientEndpoint`, from the
         factory that the framework registry has for Twisted.
 
@@ -68,9 +69,9 @@ class DualStackClientParser:
         :raises PluginError: if a required plugin is not registered.
         """
         from dsadapter.frameworks import get_framework
-        from dsadapter.frameworks.twisted.strings.client_strings import client_options
+        from dsadapter.frameworks.twisted.strings.client_strings import parse_client
 
-        target, policy = client_options(_as_text(args), {k: _text(v) for k, v in kwargs.items()})
+        target, policy = parse_client(_words(args, kwargs))
         endpoint: IStreamClientEndpoint = get_framework("twisted").client(reactor, target, policy)
         return endpoint
 
@@ -81,7 +82,9 @@ class CanonicalServerParser:
 
     prefix = "canonical"
 
-    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
+    def parseStreamServer(  # type: ignore[override]
+        self, reactor: Any, /, *args: Any, **kwargs: Any
+    ) -> IStreamServerEndpoint:
         """:raises NotImplementedError: always."""
         raise NotImplementedError(
             "'canonical:' is not part of this version of dsadapter; "
@@ -90,16 +93,18 @@ class CanonicalServerParser:
 
 
 def _over_tls(
-    reactor: Any, endpoint: IStreamServerEndpoint, options: Mapping[str, str]
+    reactor: Any, endpoint: IStreamServerEndpoint, options: Mapping[str, str], words: Words
 ) -> IStreamServerEndpoint:
     try:
         from dsadapter.frameworks.twisted import tls
     except ImportError as error:
-        raise ValueError(f"dualstack: {next(iter(options))} can't be used: {error}") from error
+        raise ValueError(
+            f"{words.shown()}: {next(iter(options))} can't be used: {error}"
+        ) from error
     try:
         creator = tls.connectionCreatorFromOptions(options)
     except ValueError as error:
-        raise ValueError(f"dualstack: {error}") from error
+        raise ValueError(f"{words.shown()}: {error}") from error
     # Without a clock TLS takes the global reactor's.
     return tls.wrapServerTLS(creator, endpoint, clock=IReactorTime(reactor, None))
 
@@ -108,5 +113,7 @@ def _text(value: str | bytes) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
-def _as_text(values: Sequence[str | bytes]) -> list[str]:
-    return [_text(value) for value in values]
+def _words(args: Sequence[str | bytes], kwargs: Mapping[str, str | bytes]) -> Words:
+    from dsadapter.frameworks.twisted.strings.words import Words
+
+    return Words(tuple(map(_text, args)), {name: _text(value) for name, value in kwargs.items()})

@@ -1,4 +1,4 @@
-"""Reports on standard error who connects to the dual-stack listeners of this process."""
+"""Reports on standard error with whom this process has connections."""
 
 import sys
 
@@ -12,7 +12,7 @@ def dsadapter_listener_opened(listener):
 
 @hookimpl
 def dsadapter_connection_made(connection):
-    report(f"{connection.peer[0]} has come")
+    report(f"{connection.direction} connection with {connection.peer[0]}")
 
 
 @hookimpl

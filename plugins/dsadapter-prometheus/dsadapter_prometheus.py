@@ -26,16 +26,19 @@ class PrometheusPlugin:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._registry = registry
-        self._exporting = False
+        self._asked = False
         self._listeners = Gauge(
             "dsadapter_listeners_open",
             "Listeners that are open.",
             ["framework", "mode"],
             registry=registry,
         )
-        by_family = ["framework", "listener", "family"]
+        by_family = ["framework", "direction", "listener", "family"]
         self._made = Counter(
-            "dsadapter_connections", "Connections accepted.", by_family, registry=registry
+            "dsadapter_connections",
+            "Connections accepted, and connections made by this program.",
+            by_family,
+            registry=registry,
         )
         self._open = Gauge(
             "dsadapter_connections_open",
@@ -46,7 +49,7 @@ class PrometheusPlugin:
         self._translated = Counter(
             "dsadapter_translations",
             "Connections whose peer the kernel named by an IPv4-mapped address.",
-            ["framework", "listener"],
+            by_family[:3],
             registry=registry,
         )
         self._refused = Counter(
@@ -64,12 +67,7 @@ class PrometheusPlugin:
         :raises OSError: if its address can't be listened on.
         """
         self._listeners.labels(listener.framework, listener.mode).inc()
-        where = os.environ.get(LISTEN_VARIABLE)
-        if where and not self._exporting:
-            # Once: what fails now fails at the next listener, too.
-            self._exporting = True
-            host, port = _address(where)
-            start_http_server(port, host, self._registry)
+        self._export()
 
     @hookimpl
     def dsadapter_listener_closed(self, listener: IListener) -> None:
@@ -78,12 +76,18 @@ class PrometheusPlugin:
 
     @hookimpl
     def dsadapter_connection_made(self, connection: Connection) -> None:
-        """Count it."""
+        """Count it, and begin to export if that was asked for.
+
+        :raises ValueError: as for a listener, if nothing listens.
+        :raises OSError: likewise.
+        """
         labels = _labels(connection)
         self._made.labels(*labels).inc()
         self._open.labels(*labels).inc()
         if connection.translated:
-            self._translated.labels(*labels[:2]).inc()
+            self._translated.labels(*labels[:3]).inc()
+        if not self._asked:
+            self._export()
 
     @hookimpl
     def dsadapter_connection_lost(self, connection: Connection) -> None:
@@ -95,9 +99,18 @@ class PrometheusPlugin:
         """Count it."""
         self._refused.labels(refusal.framework, refusal.operation, refusal.plugin or "").inc()
 
+    def _export(self) -> None:
+        # Once: what fails now fails the next time, too.
+        asked, self._asked = self._asked, True
+        where = os.environ.get(LISTEN_VARIABLE)
+        if where and not asked:
+            host, port = _address(where)
+            start_http_server(port, host, self._registry)
 
-def _labels(connection: Connection) -> tuple[str, str, str]:
-    return connection.framework, str(connection.listener.policy), connection.family
+
+def _labels(connection: Connection) -> tuple[str, str, str, str]:
+    listener = "" if connection.listener is None else str(connection.listener.policy)
+    return connection.framework, connection.direction, listener, connection.family
 
 
 def _address(text: str) -> tuple[str, int]:

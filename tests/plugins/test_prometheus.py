@@ -66,7 +66,7 @@ def sample(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 def test_a_scrape_shows_what_happened(busy: tuple[Server, int], metrics_port: int) -> None:
     server, port = busy
-    where = {"listener": "[::]:0"}
+    where = {"direction": "inbound", "listener": "[::]:0"}
     clients = []
     for host in ("127.0.0.1", "::1"):
         clients.append(socket.create_connection((host, port)))

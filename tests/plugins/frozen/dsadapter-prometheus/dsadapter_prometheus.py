@@ -1,0 +1,113 @@
+"""Prometheus metrics of the listeners and connections of dsadapter."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, start_http_server
+
+from dsadapter import hookimpl
+
+if TYPE_CHECKING:
+    from dsadapter.interfaces import IListener
+    from dsadapter.records import Connection, Refusal
+
+__all__ = ["LISTEN_VARIABLE", "PrometheusPlugin", "plugin"]
+
+LISTEN_VARIABLE = "DSADAPTER_PROMETHEUS_LISTEN"
+
+
+class PrometheusPlugin:
+    """Counts what it is told of.
+
+    :param registry: where the metrics are kept, and what is exported.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._registry = registry
+        self._exporting = False
+        self._listeners = Gauge(
+            "dsadapter_listeners_open",
+            "Listeners that are open.",
+            ["framework", "mode"],
+            registry=registry,
+        )
+        by_family = ["framework", "listener", "family"]
+        self._made = Counter(
+            "dsadapter_connections", "Connections accepted.", by_family, registry=registry
+        )
+        self._open = Gauge(
+            "dsadapter_connections_open",
+            "Connections that are open.",
+            by_family,
+            registry=registry,
+        )
+        self._translated = Counter(
+            "dsadapter_translations",
+            "Connections whose peer the kernel named by an IPv4-mapped address.",
+            ["framework", "listener"],
+            registry=registry,
+        )
+        self._refused = Counter(
+            "dsadapter_refusals",
+            "What a plugin, or the application, refused.",
+            ["framework", "operation", "plugin"],
+            registry=registry,
+        )
+
+    @hookimpl
+    def dsadapter_listener_opened(self, listener: IListener) -> None:
+        """Count it, and begin to export if that was asked for.
+
+        :raises ValueError: if ``DSADAPTER_PROMETHEUS_LISTEN`` is no address.
+        :raises OSError: if its address can't be listened on.
+        """
+        self._listeners.labels(listener.framework, listener.mode).inc()
+        where = os.environ.get(LISTEN_VARIABLE)
+        if where and not self._exporting:
+            # Once: what fails now fails at the next listener, too.
+            self._exporting = True
+            host, port = _address(where)
+            start_http_server(port, host, self._registry)
+
+    @hookimpl
+    def dsadapter_listener_closed(self, listener: IListener) -> None:
+        """Count it off."""
+        self._listeners.labels(listener.framework, listener.mode).dec()
+
+    @hookimpl
+    def dsadapter_connection_made(self, connection: Connection) -> None:
+        """Count it."""
+        labels = _labels(connection)
+        self._made.labels(*labels).inc()
+        self._open.labels(*labels).inc()
+        if connection.translated:
+            self._translated.labels(*labels[:2]).inc()
+
+    @hookimpl
+    def dsadapter_connection_lost(self, connection: Connection) -> None:
+        """Count it off."""
+        self._open.labels(*_labels(connection)).dec()
+
+    @hookimpl
+    def dsadapter_operation_refused(self, refusal: Refusal) -> None:
+        """Count it."""
+        self._refused.labels(refusal.framework, refusal.operation, refusal.plugin or "").inc()
+
+
+def _labels(connection: Connection) -> tuple[str, str, str]:
+    return connection.framework, str(connection.listener.policy), connection.family
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError(
+            f"{LISTEN_VARIABLE}={text!r} is no address; write it as '127.0.0.1:9464', "
+            f"'[::1]:9464' or '9464'"
+        )
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+
+
+plugin = PrometheusPlugin()

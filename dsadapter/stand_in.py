@@ -41,7 +41,7 @@ class StandIn:
             delattr(self._original, name)
 
     @property
-    def __providedBy__(self) -> Any:
+    def __providedBy__(self) -> Any:  # noqa: N802
         # Only zope.interface asks. Each time anew: a transport that starts TLS provides more.
         from zope.interface import providedBy
 

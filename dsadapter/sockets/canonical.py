@@ -1,41 +1,159 @@
-"""A ``socket.socket`` whose addresses are canonical."""
+"""A ``socket.socket`` whose addresses are canonical, whoever accepts from it."""
 
 from __future__ import annotations
 
 import _socket
+import contextlib
+import os
 import socket
-from typing import Any, Self
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
+from dsadapter.sockets.options import ADDRESS_FORM, set_option
+
+if TYPE_CHECKING:
+    import ssl
 
 # socket.socket's own properties make an enum member on each access, which takes a microsecond.
 family_number = _socket.socket.family.__get__
 _type = _socket.socket.type.__get__
 _proto = _socket.socket.proto.__get__
+_accept: Any = _socket.socket._accept  # type: ignore[attr-defined]
+
+_INET6 = int(socket.AF_INET6)
+_STREAM = int(socket.SOCK_STREAM)
 
 
 class CanonicalSocket(socket.socket):
     """A socket that shows an IPv4 peer or local address as ``(ipv4, port)``, never mapped.
 
-    ``accept`` gives sockets of this class. Only names are translated: ``family`` stays what the
-    kernel says, and ``connect``, ``bind`` and ``sendto`` take what the kernel takes.
+    ``accept`` and ``dup`` give sockets of this class, and so does a worker process that one is
+    handed to (``multiprocessing``, whatever its start method). Only names are translated:
+    ``family`` stays what the kernel says, and ``connect``, ``bind`` and ``sendto`` take what the
+    kernel takes. Names of another family than AF_INET6 pass through.
+
+    Where the bare descriptor leaves the object, by ``detach`` or to a server that makes a socket of
+    its own of what ``_accept`` gives, nobody can translate names any more: the kernel is asked to
+    make the connection an AF_INET one (``IPV6_ADDRFORM``), as far as it can.
     """
 
     __slots__ = ()
 
+    _accepts: ClassVar[type[CanonicalSocket] | None] = None
+    """The class of the sockets that ``accept`` gives; None for the socket's own."""
+
+    @property
+    def sslsocket_class(self) -> type[ssl.SSLSocket]:
+        """What to set ``ssl.SSLContext.sslsocket_class`` to, for ``SSLContext.wrap_socket`` to make
+        canonical sockets, of a listening one as of an accepted one."""
+        # ssl takes its time, and not every program needs it.
+        from dsadapter.sockets.canonical_tls import CanonicalSSLSocket
+
+        return CanonicalSSLSocket
+
     def accept(self) -> tuple[Self, SocketAddress]:
         """As ``socket.socket.accept``, with the canonical address of the peer."""
-        fd, address = self._accept()  # type: ignore[attr-defined]
-        accepted = type(self)(family_number(self), _type(self), _proto(self), fd)
+        fd, name = _accept(self)
+        kind: Any = self._accepts or type(self)
+        accepted = kind(family_number(self), _type(self), _proto(self), fd)
         # What socket.socket does too: a BSD's accepted socket inherits non-blocking mode.
         if self.gettimeout() and socket.getdefaulttimeout() is None:
             accepted.setblocking(True)
-        return accepted, unmap_sockaddr(address)
+        return accepted, canonical_name(name)
+
+    def _accept(self) -> tuple[int, SocketAddress]:
+        """For servers that make their own socket of the descriptor, such as gevent's."""
+        fd, name = _accept(self)
+        address = canonical_name(name)
+        if address is not name:
+            accepted = socket.socket(family_number(self), _type(self), _proto(self), fd)
+            try:
+                take_ipv4_form(accepted)
+            finally:
+                accepted.detach()
+        return fd, address
 
     def getpeername(self) -> Any:
         """As ``socket.socket.getpeername``, canonical."""
-        return unmap_sockaddr(super().getpeername())
+        return canonical_name(super().getpeername())
 
     def getsockname(self) -> Any:
         """As ``socket.socket.getsockname``, canonical."""
-        return unmap_sockaddr(super().getsockname())
+        return canonical_name(super().getsockname())
+
+    def detach(self) -> int:
+        """As ``socket.socket.detach``. A connection with an IPv4 peer becomes an AF_INET one if the
+        kernel can do that, so that a reader of the bare descriptor, too, sees canonical names."""
+        if _type(self) == _STREAM:
+            take_ipv4_form(self)
+        return super().detach()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Only multiprocessing carries descriptors; anything else that pickles is mistaken.
+        if "multiprocessing.reduction" not in sys.modules:
+            self._refuse("pickle")
+        duplicate = _duplicate(self)
+        state = family_number(self), _type(self), _proto(self), self.gettimeout()
+        return _restored, (type(self), duplicate, *state)
+
+    def __copy__(self) -> NoReturn:
+        self._refuse("copy")
+
+    def __deepcopy__(self, memo: Any) -> NoReturn:
+        self._refuse("copy")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise TypeError(f"cannot {what} {type(self).__name__!r} object; dup() makes another one")
+
+
+def canonical_name(name: Any) -> Any:
+    """The canonical form of a name as the kernel gives it; of any family but AF_INET6 as it is."""
+    # Only AF_INET6's names have four items, and inet_ntop spells a mapped address in one way.
+    if type(name) is not tuple or len(name) != 4 or not name[0].startswith("::ffff:"):
+        return name
+    host, port, _, scope_id = name
+    tail = host[7:]
+    if "." in tail and ":" not in tail and not scope_id:
+        return tail, port
+    return unmap_sockaddr(name)
+
+
+def take_ipv4_form(sock: socket.socket) -> bool:
+    """Ask the kernel to make a connection with an IPv4 peer an AF_INET one, for every reader of its
+    descriptor (``IPV6_ADDRFORM``; Linux only).
+
+    It does so in ESTABLISHED alone: a peer that half-closes, closes or resets before this is called
+    stays mapped. So it is a help for readers of bare descriptors, never the boundary.
+
+    :returns: whether it has become one.
+    """
+    if ADDRESS_FORM.number is None or family_number(sock) != _INET6:
+        return False
+    with contextlib.suppress(OSError):
+        set_option(sock, ADDRESS_FORM, int(socket.AF_INET))
+        return True
+    return False
+
+
+def _duplicate(sock: socket.socket) -> Any:
+    from multiprocessing import reduction
+
+    if os.name == "nt":
+        return reduction.DupSocket(sock)  # type: ignore[attr-defined]
+    return reduction.DupFd(sock.fileno())
+
+
+def _restored(
+    kind: type[CanonicalSocket],
+    duplicate: Any,
+    family: int,
+    type_: int,
+    proto: int,
+    timeout: float | None,
+) -> CanonicalSocket:
+    handed = duplicate.detach()
+    fd = handed if isinstance(handed, int) else handed.detach()
+    sock = kind(family, type_, proto, fd)
+    sock.settimeout(timeout)
+    return sock

@@ -63,6 +63,16 @@ BIND_ADDRESS_NO_PORT = SocketOption(
     "many more; else bind takes one for itself",
 )
 
+ADDRESS_FORM = SocketOption(
+    "IPV6_ADDRFORM",
+    socket.IPPROTO_IPV6,
+    # Python has no name for it.
+    1 if sys.platform.startswith("linux") else None,
+    "any time",
+    "a connection with an IPv4 peer becomes an AF_INET one for every reader of its descriptor "
+    "(ipv6(7)); only in ESTABLISHED, which its peer has a say in",
+)
+
 # Python has names for few of these: IP_PKTINFO from 3.14 on, IP_RECVTTL in no release.
 _PLATFORM = "linux" if sys.platform.startswith("linux") else sys.platform.rstrip("0123456789")
 IPV6_PACKET_INFO = SocketOption(

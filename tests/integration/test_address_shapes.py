@@ -25,7 +25,6 @@ HOSTS = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 SERIALIZED = pytest.mark.xfail(strict=True, reason="fault: a remembering address is no plain tuple")
 WIRE = pytest.mark.xfail(strict=True, reason="fault: an address shows the wire form in vars()")
 COPIED = pytest.mark.xfail(strict=True, reason="fault: copying a stand-in recurses without end")
-OTHER = pytest.mark.xfail(strict=True, reason="fault: a canonical socket breaks on another family")
 
 
 @contextlib.contextmanager
@@ -152,7 +151,6 @@ KINDS = pytest.mark.parametrize(
 )
 
 
-@OTHER
 @KINDS
 @pytest.mark.parametrize("named", ["file", "abstract", "none"])
 def test_a_socket_of_the_same_class_passes_names_of_another_family_through(
@@ -177,7 +175,6 @@ def test_a_socket_of_the_same_class_passes_names_of_another_family_through(
                     same.detach()
 
 
-@OTHER
 @KINDS
 def test_it_accepts_connections_of_another_family(
     reactor: Reactor, kind_of: Callable[[Reactor], type[socket.socket]]

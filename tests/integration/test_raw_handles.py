@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -119,13 +120,20 @@ class TestLimits:
 
     def test_a_plain_socket_of_the_descriptor_leaks(self, reactor: Reactor) -> None:
         with connected(reactor, DualStackServerEndpoint(reactor, 0), "127.0.0.1") as connection:
-            descriptor = connection.handle.dup().detach()
-            with socket.socket(fileno=descriptor) as plain:
+            with socket.socket(fileno=os.dup(connection.handle.fileno())) as plain:
                 assert plain.getpeername()[0] == plain.getsockname()[0] == "::ffff:127.0.0.1"
                 assert tuple(unmap(name) for name in names(plain)) == connection.names
                 with CanonicalSocket(fileno=plain.detach()) as canonical:
                     assert names(canonical) == connection.names
                     assert canonical.family == socket.AF_INET6
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="IPV6_ADDRFORM is Linux's")
+    def test_a_detached_descriptor_is_IPv4_for_every_reader(self, reactor: Reactor) -> None:
+        with connected(reactor, DualStackServerEndpoint(reactor, 0), "127.0.0.1") as connection:
+            with socket.socket(fileno=connection.handle.dup().detach()) as plain:
+                assert plain.family == socket.AF_INET
+                assert names(plain) == names(connection.handle) == connection.names
+            assert connection.transport.getPeer().host == "127.0.0.1"
 
     def test_fromfd_leaks_with_the_right_family(self, reactor: Reactor) -> None:
         with connected(reactor, DualStackServerEndpoint(reactor, 0), "127.0.0.1") as connection:

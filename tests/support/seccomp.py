@@ -111,6 +111,11 @@ def _install(program: list[bytes], flags: int) -> int:
     raise OSError(number, os.strerror(number))
 
 
+def deny_option_in_this_thread(level: int, option: int, error: int) -> None:
+    """Have ``setsockopt`` of one option fail from here on, in this thread and those it starts."""
+    _install(_program([], [(level, option, error)], [], []), 0)
+
+
 def watch(*calls: str) -> int:
     """Have the kernel ask before each such call of this thread; where it asks."""
     return _install(_program([], [], [], [], calls), SECCOMP_FILTER_FLAG_NEW_LISTENER)

@@ -136,6 +136,17 @@ def scoped_text(packed: bytes, interface: int) -> str:
     return str(AddressLiteral(packed, zone))
 
 
+def zoned(address: SocketAddress) -> SocketAddress:
+    """A canonical socket address with its zone in the host, where it has a scope id.
+
+    The kernel names the interface by the scope id alone.
+    """
+    if len(address) == 2 or not address[3] or "%" in address[0]:
+        return address
+    flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    return socket.getnameinfo(address, flags)[0], *address[1:]
+
+
 def scoped_sockaddr(host: str, port: int) -> SocketAddress:
     """The canonical socket address of an address literal: its zone becomes the scope id.
 

@@ -21,7 +21,6 @@ pytestmark = needs_root
 
 SERVER, CLIENT = "fe80::7", "fe80::8"
 ZONE = "wire"
-RECORDS = pytest.mark.xfail(strict=True, reason="fault: a link-local record has no zone")
 INTERFACES = pytest.mark.parametrize("interface", ["::", f"{SERVER}%{ZONE}"])
 
 
@@ -61,7 +60,6 @@ def connected(runtime: Any, wired: tuple[Namespace, Namespace], interface: str) 
         stop(runtime, port)
 
 
-@RECORDS
 @INTERFACES
 def test_a_connection_keeps_its_zones(
     runtime: Any, wired: tuple[Namespace, Namespace], interface: str
@@ -73,7 +71,6 @@ def test_a_connection_keeps_its_zones(
             assert made.local[0] == f"{SERVER}%{ZONE}"
 
 
-@RECORDS
 def test_a_listener_keeps_its_zone(runtime: Any, wired: tuple[Namespace, Namespace]) -> None:
     with registered(RecordingPlugin()) as recording:
         with connected(runtime, wired, f"{SERVER}%{ZONE}") as _:
@@ -81,7 +78,6 @@ def test_a_listener_keeps_its_zone(runtime: Any, wired: tuple[Namespace, Namespa
             assert opened.addresses()[0][0] == f"{SERVER}%{ZONE}"
 
 
-@RECORDS
 def test_a_datagram_port_keeps_its_zone(
     reactor: Reactor, wired: tuple[Namespace, Namespace]
 ) -> None:

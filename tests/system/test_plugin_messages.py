@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.advice import all_faulty
 from support.environments import clean_environment
 
 from dsadapter.plugin import PluginManager
@@ -102,15 +101,13 @@ PLUGINS = ["failing", "missing"]
 def test_messages_about_plugins_reach_the_terminal(
     tmp_path: Path, plugins: Path, name: str
 ) -> None:
-    assert f"plugin '{name}'" in logged(tmp_path, plugins)
+    assert logged(tmp_path, plugins).count(f"plugin '{name}'") == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["failing", *all_faulty("what is said early does not reach Twisted's log", ["missing"])]
-)
+@pytest.mark.parametrize("name", PLUGINS)
 def test_messages_about_plugins_reach_the_log_file(
     tmp_path: Path, plugins: Path, name: str
 ) -> None:
     log = logged(tmp_path, plugins, "--logfile=twistd.log")
     assert "Main loop terminated" in log
-    assert f"plugin '{name}'" in log
+    assert log.count(f"plugin '{name}'") == 1

@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IReactorFDSet, IReactorSocket, IReactorT
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementedBy, providedBy
 
+from dsadapter.frameworks.twisted.log_carrier import carry_log
+
 Way = Literal["watching", "adopting", "recording"]
 """``watching``: sockets of ours, which the reactor watches. ``adopting``: listening sockets of ours
 in the reactor's own ports. ``recording``: nothing opens, because the reactor notes in a test what
@@ -37,6 +39,14 @@ def way_of(reactor: Any, operation: str, *, adopts: bool = False) -> Way:
     :param adopts: whether ``adopting`` is a way for this operation.
     :raises NotImplementedError: for what can't be served, naming it and the remedy.
     """
+    carry_log()
+    way = _way_of(reactor, operation, adopts)
+    if way != "recording":
+        carry_log(reactor)
+    return way
+
+
+def _way_of(reactor: Any, operation: str, adopts: bool) -> Way:
     # Not isinstance: a stand-in may claim another class.
     kind = type(reactor)
     recorders = _recorders()

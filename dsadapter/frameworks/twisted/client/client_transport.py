@@ -20,9 +20,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.frameworks.twisted.addresses import real_name, stream_address
+from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.connecting import has_connected, is_connected
+from dsadapter.sockets.ifaddrs import zoned
 
 
 @implementer(IWriteDescriptor)
@@ -127,7 +128,7 @@ class ClientConnection(tcp.Client):
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The canonical local address."""
-        return stream_address(real_name(self.socket.getsockname()))
+        return stream_address(zoned(self.socket.getsockname()))
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """The canonical address that was connected to."""

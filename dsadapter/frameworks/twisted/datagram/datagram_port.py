@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from dsadapter.errors import NotDualStackError
 from dsadapter.frameworks.twisted.datagram.multicast_transport import DualStackMulticast
-from dsadapter.frameworks.twisted.listening_port import Listener
+from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
 from dsadapter.hooks.contracts import IPacketInfoReceiver
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.packetinfo import platform
@@ -38,6 +38,7 @@ from dsadapter.policy import DatagramPolicy
 from dsadapter.rate_limit import RateLimit
 from dsadapter.sockets.binding import open_datagram_socket
 from dsadapter.sockets.ifaddrs import scoped_text
+from dsadapter.sockets.listening import Listening
 
 # What ICMP can say about the peer of a connected port; none of it is a reason to end.
 _UNREACHABLE_NAMES = (
@@ -59,7 +60,7 @@ _COMPLAINTS = {
 
 
 @implementer(IMulticastTransport)
-class DatagramPort(Listener, Counters, DualStackMulticast, udp.Port):
+class DatagramPort(ListeningPort[DatagramPolicy], Counters, DualStackMulticast, udp.Port):
     """A UDP port for one :class:`~dsadapter.policy.DatagramPolicy`, multicast included.
 
     Its counters are attributes: see :class:`~dsadapter.packetinfo.receiving.Counters`.
@@ -69,8 +70,7 @@ class DatagramPort(Listener, Counters, DualStackMulticast, udp.Port):
         self, policy: DatagramPolicy, protocol: AbstractDatagramProtocol, reactor: Any
     ) -> None:
         super().__init__(policy.port, protocol, policy.host, policy.max_packet_size, reactor)  # type: ignore[no-untyped-call]
-        self.policy = policy
-        self.mode = policy.mode
+        self._settle(policy)
         self._owner = object()
         self._arrived: Iterator[Datagram] = iter(())
         self._complaints: dict[str, RateLimit] = {}
@@ -85,7 +85,8 @@ class DatagramPort(Listener, Counters, DualStackMulticast, udp.Port):
         informed = IPacketInfoReceiver.providedBy(self.protocol)
         self._deliver = self._deliver_with_info if informed else self._deliver_plainly
         self._connectedAddr = None
-        skt = self._open(lambda hooks: self._open_socket(hooks, informed))
+        with cannot_listen(self.policy):
+            [skt] = self._life.open(lambda hooks: self._open_socket(hooks, informed))
         self._preexistingSocket = skt  # type: ignore[assignment]
         self._receiver = Receiver(
             skt,
@@ -102,15 +103,16 @@ class DatagramPort(Listener, Counters, DualStackMulticast, udp.Port):
             self.connected = 0
             skt.close()
             raise
-        self._tellOpened([skt.getsockname()])
+        self._life.opened()
 
-    def _open_socket(self, hooks: Hooks, informed: bool) -> socket.socket:
+    def _open_socket(self, hooks: Hooks, informed: bool) -> Listening:
         if not platform.SUPPORTED:
             raise NotDualStackError(
                 "this platform gives no packet information, without which IPv4 can't be told "
                 "from forged datagrams; use reactor.listenUDP, with one port a family"
             )
-        return open_datagram_socket(self.policy, hooks.before_bind, details=informed)
+        skt = open_datagram_socket(self.policy, hooks.before_bind, details=informed)
+        return Listening(self.policy.mode, (skt,), None)
 
     def doRead(self) -> None:
         """Give the protocol what waits, up to ``maxThroughput`` bytes."""
@@ -279,7 +281,7 @@ class DatagramPort(Listener, Counters, DualStackMulticast, udp.Port):
             pass
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         del self._receiver
-        self._tellClosed()
+        self._life.closed()
 
     def _dropped(self, reason: str, about: str) -> None:
         more = self._complaints.setdefault(reason, RateLimit()).admit()

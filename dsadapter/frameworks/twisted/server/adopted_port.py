@@ -8,6 +8,7 @@ provided included, to the reactor's own transport and to the application's own p
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -20,17 +21,17 @@ from twisted.python.failure import Failure
 from zope.interface import implementer, providedBy
 
 from dsadapter.addressing import unmap
-from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
+from dsadapter.addressing.sockaddr import unmap_sockaddr
 from dsadapter.addressing.text import unmap_text
 from dsadapter.frameworks.twisted.addresses import sockaddr_of
-from dsadapter.frameworks.twisted.listening_port import StreamListener
-from dsadapter.policy import ListenMode, ListenPolicy
-from dsadapter.records import Connection
-from dsadapter.sockets.listening import Listening
+from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
+from dsadapter.listener import Listener
+from dsadapter.policy import ListenPolicy
+from dsadapter.sockets.canonical import CanonicalSocket
 
 
 @implementer(IListeningPort)
-class AdoptedPort(StreamListener):
+class AdoptedPort(ListeningPort[ListenPolicy]):
     """A listening port for one :class:`~dsadapter.policy.ListenPolicy`, around the port that the
     reactor has made of the listening socket, or the two of a pair.
 
@@ -42,8 +43,7 @@ class AdoptedPort(StreamListener):
     _ports: tuple[Any, ...] = ()
 
     def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
-        self.policy = policy
-        self.mode: ListenMode = policy.mode
+        self._settle(policy)
         self.factory = factory
         self._reactor = reactor
 
@@ -64,23 +64,26 @@ class AdoptedPort(StreamListener):
 
         :raises CannotListenError: with the reason in its text; nothing stays open.
         """
-        self._listen(self._adopt)
+        with cannot_listen(self.policy):
+            sockets = self._life.open()
+        self._ports = self._adopted(sockets)
+        self._life.opened()
 
-    def _adopt(self, listening: Listening) -> None:
-        """Hand the sockets to the reactor, which takes duplicates."""
-        factory = _Factory(self.factory, self)
+    def _adopted(self, sockets: Sequence[CanonicalSocket]) -> tuple[Any, ...]:
+        """The reactor's own ports, which take duplicates of the sockets."""
+        factory = _Factory(self.factory, self._life)
         adopted: list[Any] = []
         try:
-            for skt in listening.sockets:
+            for skt in sockets:
                 adopted.append(self._reactor.adoptStreamPort(skt.fileno(), skt.family, factory))
         except BaseException:
             for port in adopted:
                 port.stopListening()
             raise
         finally:
-            for skt in listening.sockets:
+            for skt in sockets:
                 skt.close()
-        self._ports = tuple(adopted)
+        return tuple(adopted)
 
     def _first(self) -> Any:
         if not self._ports:
@@ -94,18 +97,6 @@ class AdoptedPort(StreamListener):
         """
         stopping = [maybeDeferred(port.stopListening) for port in self._ports]
         return gatherResults(stopping, consumeErrors=True).addCallback(lambda _: None)
-
-    def closed(self) -> None:
-        """Tell observers that the listening socket is closed; called by the factory."""
-        self._tellClosed()
-
-    def unbuilt(self, peer: SocketAddress) -> None:
-        """Tell observers of a connection without a protocol; called by the factory."""
-        self._tellUnbuilt(peer)
-
-    def observers(self) -> Any:
-        """Those of connections, or None."""
-        return self._hooks.connections
 
 
 class _StandIn:
@@ -127,43 +118,38 @@ class _StandIn:
 class _Factory(_StandIn):
     """The application's factory, as the reactor's port knows it."""
 
-    def __init__(self, factory: IProtocolFactory, port: AdoptedPort) -> None:
+    def __init__(self, factory: IProtocolFactory, life: Listener) -> None:
         super().__init__(factory)
-        self._port = port
+        self._life = life
 
     def buildProtocol(self, addr: Any) -> _Protocol | None:
         canonical = unmap(addr)
         protocol = self._original.buildProtocol(canonical)
         if protocol is None:
-            self._port.unbuilt(sockaddr_of(canonical))
+            self._life.unbuilt(sockaddr_of(canonical))
             return None
-        return _Protocol(protocol, self._port)
+        return _Protocol(protocol, self._life)
 
     def doStop(self) -> None:
         """Every port says so when it has closed, on whatever occasion."""
         self._original.doStop()
-        self._port.closed()
+        self._life.closed()
 
 
 class _Protocol(_StandIn):
     """The application's protocol, as the reactor's transport knows it."""
 
-    def __init__(self, protocol: Any, port: AdoptedPort) -> None:
+    def __init__(self, protocol: Any, life: Listener) -> None:
         super().__init__(protocol)
-        self._port = port
-        self._connection: Connection | None = None
-        self._lost: Any = None
+        self._life = life
+        self._lost: Callable[[], None] | None = None
 
     def makeConnection(self, transport: Any) -> None:
         _unmap_log_prefix(transport)
         canonical = _Transport(transport, self)
-        observers = self._port.observers()
-        if observers is not None:
+        if self._life.hooks.connections is not None:
             peer, local = sockaddr_of(canonical.getPeer()), sockaddr_of(canonical.getHost())
-            self._connection = Connection.accepted(self._port, peer, local)
-            self._lost = observers.lost
-            if observers.made is not None:
-                observers.made(self._connection)
+            self._lost = self._life.accepted(peer, local)
         self._original.makeConnection(canonical)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -172,7 +158,7 @@ class _Protocol(_StandIn):
             self._original.connectionLost(reason)
         finally:
             if lost is not None:
-                lost(self._connection)
+                lost()
 
     def replace(self, protocol: Any) -> None:
         """The application goes on with another protocol."""

@@ -17,12 +17,10 @@ from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.twisted import private
-from dsadapter.frameworks.twisted.addresses import real_name, stream_address
-from dsadapter.frameworks.twisted.listening_port import StreamListener
-from dsadapter.hooks.dispatch import ConnectionObservers
-from dsadapter.policy import ListenMode, ListenPolicy
-from dsadapter.records import Connection
-from dsadapter.sockets.listening import Listening
+from dsadapter.frameworks.twisted.addresses import stream_address
+from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
+from dsadapter.policy import ListenPolicy
+from dsadapter.sockets.ifaddrs import zoned
 
 _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
 
@@ -34,7 +32,7 @@ _ACCEPT_AGAIN = 1.0
 """Seconds until accepting is tried again after an error that is likely to last, such as EMFILE."""
 
 
-class StreamPort(StreamListener, tcp.Port):
+class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
     """A listening port for one :class:`~dsadapter.policy.ListenPolicy`.
 
     Everything but making the listening socket and accepting is ``tcp.Port``'s. Its transports are
@@ -46,8 +44,7 @@ class StreamPort(StreamListener, tcp.Port):
 
     def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
         super().__init__(policy.port, factory, policy.backlog, policy.host, reactor)
-        self.policy = policy
-        self.mode: ListenMode = policy.mode
+        self._settle(policy)
         self._second: _SecondSocket | None = None
         self._acceptingAgain: Any = None
 
@@ -56,22 +53,22 @@ class StreamPort(StreamListener, tcp.Port):
 
         :raises CannotListenError: with the reason in its text; nothing stays open.
         """
-        self._listen(self._start)
-
-    def _start(self, listening: Listening) -> None:
-        skt, *others = listening.sockets
+        with cannot_listen(self.policy):
+            sockets = self._life.open()
+        skt, *others = sockets
         self._preexistingSocket = skt
         self._second = _SecondSocket(self, *others) if others else None
         try:
             super().startListening()
         except BaseException:
             self._preexistingSocket = self._second = None
-            for opened in listening.sockets:
+            for opened in sockets:
                 opened.close()
             raise
         # tcp.Port leaves a socket that it was given without shutdown(); this one is its own.
         self._shouldShutdown = True
         self.addressFamily = skt.family
+        self._life.opened()
 
     def startReading(self) -> None:
         """Accept connections, of every family that is served."""
@@ -89,7 +86,7 @@ class StreamPort(StreamListener, tcp.Port):
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The address of the listening socket; of two, the IPv4 one, with the port of both."""
-        return self._buildAddr(real_name(self.socket.getsockname()))
+        return self._buildAddr(zoned(self.socket.getsockname()))
 
     def connectionLost(self, reason: Failure) -> None:
         """Close the listening sockets."""
@@ -101,7 +98,7 @@ class StreamPort(StreamListener, tcp.Port):
         second, self._second = self._second, None
         if second is not None:
             second.close()
-        self._tellClosed()
+        self._life.closed()
 
     def doRead(self, listening: socket.socket | None = None) -> None:
         """Accept connections: ``tcp.Port.doRead`` without its costs.
@@ -165,7 +162,7 @@ class StreamPort(StreamListener, tcp.Port):
     def _serve(self, skt: socket.socket, address: SocketAddress) -> None:
         if len(address) == 4 and address[3]:
             # Only a scoped address has more to it than its text: the interface name.
-            address = real_name(address)
+            address = zoned(address)
         try:
             protocol = self.factory.buildProtocol(self._buildAddr(address))  # type: ignore[union-attr]
         except BaseException:
@@ -173,41 +170,33 @@ class StreamPort(StreamListener, tcp.Port):
             raise
         if protocol is None:
             skt.close()
-            self._tellUnbuilt(address)
+            self._life.unbuilt(address)
             return
         session = self.sessionno
         self.sessionno = session + 1
         transport = self.transport(skt, protocol, address, self, session, self.reactor)
-        observers = self._hooks.connections
-        if observers is not None:
-            self._observe(transport, address, skt.getsockname(), observers)
+        if self._life.hooks.connections is not None:
+            lost = self._life.accepted(address, skt.getsockname())
+            if lost is not None:
+                _call_when_lost(transport, lost)
         protocol.makeConnection(transport)
 
-    def _observe(
-        self,
-        transport: Any,
-        peer: SocketAddress,
-        local: SocketAddress,
-        observers: ConnectionObservers,
-    ) -> None:
-        made, lost = observers
-        connection = Connection.accepted(self, peer, local)
-        if lost is not None:
-            unobserved = transport.connectionLost
-
-            def observedConnectionLost(reason: Failure) -> None:
-                del transport.connectionLost
-                try:
-                    unobserved(reason)
-                finally:
-                    lost(connection)
-
-            # On the object: its class is for the application to choose.
-            transport.connectionLost = observedConnectionLost
-        if made is not None:
-            made(connection)
-
     _buildAddr = staticmethod(stream_address)
+
+
+def _call_when_lost(transport: Any, lost: Callable[[], None]) -> None:
+    """Call a function when the application has been told that its connection is lost."""
+    untold = transport.connectionLost
+
+    def connectionLost(reason: Failure) -> None:
+        del transport.connectionLost
+        try:
+            untold(reason)
+        finally:
+            lost()
+
+    # On the object: its class is for the application to choose.
+    transport.connectionLost = connectionLost
 
 
 class _FailedListener:

@@ -42,12 +42,11 @@ class DualStackServerParser:
         :raises UnknownFrameworkError: if the plugin ``twisted`` is blocked.
         :raises PluginError: if a required plugin is not registered.
         """
-        from dsadapter.frameworks import get_framework
         from dsadapter.frameworks.twisted.strings.server_strings import parse_server
 
         words = _words(args, kwargs)
         policy, tls = parse_server(words)
-        endpoint: IStreamServerEndpoint = get_framework("twisted").server(reactor, policy)
+        endpoint: IStreamServerEndpoint = _adapter().server(reactor, policy)
         return _over_tls(reactor, endpoint, tls, words) if tls else endpoint
 
 
@@ -68,11 +67,10 @@ class DualStackClientParser:
         :raises UnknownFrameworkError: if the plugin ``twisted`` is blocked.
         :raises PluginError: if a required plugin is not registered.
         """
-        from dsadapter.frameworks import get_framework
         from dsadapter.frameworks.twisted.strings.client_strings import parse_client
 
         target, policy = parse_client(_words(args, kwargs))
-        endpoint: IStreamClientEndpoint = get_framework("twisted").client(reactor, target, policy)
+        endpoint: IStreamClientEndpoint = _adapter().client(reactor, target, policy)
         return endpoint
 
 
@@ -90,6 +88,15 @@ class CanonicalServerParser:
             "'canonical:' is not part of this version of dsadapter; "
             "listen with 'dualstack:PORT' instead of wrapping another endpoint"
         )
+
+
+def _adapter() -> Any:
+    """Twisted's adapter, from the registry; what loading plugins says reaches Twisted's log."""
+    from dsadapter.frameworks import get_framework
+    from dsadapter.frameworks.twisted.log_carrier import carry_log
+
+    carry_log()
+    return get_framework("twisted")
 
 
 def _over_tls(

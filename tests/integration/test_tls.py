@@ -32,6 +32,7 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IHandshakeListener, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.protocols.haproxy import proxyEndpoint
 from zope.interface import implementer
 
@@ -147,13 +148,27 @@ class Clients:
         def client() -> tuple[Any, str | None]:
             with socket.create_connection((host, port), timeout=PATIENCE) as plain:
                 plain.sendall(first)
-                with context.wrap_socket(plain, server_hostname=name) as wrapped:
+                with context.wrap_socket(plain, server_hostname=name or None) as wrapped:
                     wrapped.sendall(inside + b"hello")
                     assert wrapped.recv(5) == b"hello"
                     names = wrapped.getpeercert()["subjectAltName"]
                     return [value for _, value in names], wrapped.selected_alpn_protocol()
 
         return self.run(client)
+
+    def certificates(self, port: int, name: str) -> int:
+        """How many the server sends."""
+        command = ["openssl", "s_client", "-showcerts", "-servername", name]
+        shown: str = self.run(
+            lambda: subprocess.run(
+                [*command, "-connect", f"127.0.0.1:{port}"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+        ).stdout
+        return shown.count("-----BEGIN CERTIFICATE-----")
 
     def exchange(self, host: str, port: int, data: bytes) -> bytes:
         """Send something in plain text, and return the first answer."""
@@ -228,13 +243,7 @@ CASES = {
         wrapped(lambda reactor: TCP6ServerEndpoint(reactor, 0, interface="::")),
     ),
 }
-rows = pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=name, marks=[with_directories] if name == "directory" else [])
-        for name, case in CASES.items()
-    ],
-)
+rows = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 @rows
@@ -251,7 +260,13 @@ def test_addresses_are_canonical_before_and_after_the_handshake(
 
 
 @needs_global_clock
-@rows
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=[with_directories] if name == "directory" else [])
+        for name, case in CASES.items()
+    ],
+)
 def test_the_same_on_twisteds_own_endpoint_finds_the_leak(
     case: Case, reactor: Reactor, files: Files, clients: Clients
 ) -> None:
@@ -268,7 +283,7 @@ def test_the_same_on_twisteds_own_endpoint_finds_the_leak(
     [
         "privateKey={key}:certKey={full_chain}",
         "privateKey={key}:certKey={full_chain}:extraCertChain={chain}",
-        pytest.param("tls={directory}", marks=with_directories),
+        "tls={directory}",
     ],
 )
 def test_the_chain_is_sent_once(
@@ -276,16 +291,7 @@ def test_the_chain_is_sent_once(
 ) -> None:
     endpoint = string("dualstack:0:" + options)(reactor, files)
     with listening(reactor, endpoint, WitnessFactory()) as port:
-        shown = clients.run(
-            lambda: subprocess.run(
-                ["openssl", "s_client", "-showcerts", "-connect", f"127.0.0.1:{port}"],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-            )
-        ).stdout
-    assert shown.count("-----BEGIN CERTIFICATE-----") == 2
+        assert clients.certificates(port, "localhost") == 2
 
 
 def test_diffie_hellman_parameters_are_used(
@@ -311,10 +317,34 @@ def test_diffie_hellman_parameters_are_used(
                 clients.talk("127.0.0.1", port, name="rsa.example", context=context)
 
 
+BOTH = pytest.mark.parametrize(
+    "description",
+    ["dualstack:0:tls={}", pytest.param("tls:{}:0", marks=with_directories)],
+)
+
+
+def root() -> bytes:
+    return Authority.made().root.pem
+
+
+def ring() -> bytes:
+    """The root, but certified by the one that it has certified."""
+    authority = Authority.made()
+    return issue("Root of the tests", authority.intermediate, key=authority.root.key).pem
+
+
+def another_authority() -> bytes:
+    return issue("Somebody else").pem
+
+
+def parameters() -> bytes:
+    """What ``openssl ecparam -genkey`` writes before a key."""
+    return b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+
+
 @needs_global_clock
-@with_directories
 class TestDirectories:
-    @pytest.mark.parametrize("description", ["dualstack:0:tls={directory}", "tls:{directory}:0"])
+    @BOTH
     @pytest.mark.parametrize(
         ("name", "names"),
         [
@@ -332,11 +362,17 @@ class TestDirectories:
         files: Files,
         clients: Clients,
     ) -> None:
-        with listening(reactor, string(description)(reactor, files), WitnessFactory()) as port:
+        endpoint = serverFromString(reactor, description.format(files.directory))
+        with listening(reactor, endpoint, WitnessFactory()) as port:
             for host in ("127.0.0.1", "::1"):
                 assert clients.talk(host, port, name=name)[0] == names
 
-    @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:0"])
+    def test_a_name_has_no_case(self, reactor: Reactor, files: Files, clients: Clients) -> None:
+        endpoint = serverFromString(reactor, f"dualstack:0:tls={files.directory}")
+        with listening(reactor, endpoint, WitnessFactory()) as port:
+            assert clients.talk("::1", port, name="B.example")[0] == ["b.example", "*.b.example"]
+
+    @BOTH
     def test_certificates_may_come_later_where_there_was_none(
         self, description: str, reactor: Reactor, clients: Clients, tmp_path: Path
     ) -> None:
@@ -350,7 +386,7 @@ class TestDirectories:
             (tmp_path / "chain.pem").write_bytes(authority.intermediate.pem)
             clients.talk("127.0.0.1", port, name="later.example")
 
-    @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:0"])
+    @BOTH
     def test_where_there_was_one_the_directory_is_not_read_again(
         self, description: str, reactor: Reactor, clients: Clients, tmp_path: Path
     ) -> None:
@@ -363,7 +399,7 @@ class TestDirectories:
                 clients.talk("127.0.0.1", port, name="later.example")
             clients.talk("127.0.0.1", port, name="a.example")
 
-    @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:0"])
+    @BOTH
     def test_the_layout_of_certbot_is_understood(
         self, description: str, reactor: Reactor, clients: Clients, tmp_path: Path
     ) -> None:
@@ -385,6 +421,82 @@ class TestDirectories:
         with listening(reactor, endpoint, WitnessFactory()) as port:
             clients.talk("::1", port, name="a.example")
 
+    def test_a_client_without_a_name_is_served_once_certificates_have_come(
+        self, reactor: Reactor, clients: Clients, tmp_path: Path
+    ) -> None:
+        later = Authority.made().issue("later.example")
+        context = clients.context()
+        context.check_hostname = False
+        endpoint = serverFromString(reactor, f"dualstack:0:tls={tmp_path}")
+        with listening(reactor, endpoint, WitnessFactory()) as port:
+            (tmp_path / "chain.pem").write_bytes(Authority.made().intermediate.pem)
+            (tmp_path / "later.pem").write_bytes(later.pem + later.key_pem())
+            names, _ = clients.talk("127.0.0.1", port, name="", context=context)
+        assert names == ["later.example"]
+
+    def test_a_file_that_can_not_be_used_may_be_put_right(
+        self, reactor: Reactor, clients: Clients, tmp_path: Path
+    ) -> None:
+        later = Authority.made().issue("later.example")
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        endpoint = serverFromString(reactor, f"dualstack:0:tls={tmp_path}")
+        with listening(reactor, endpoint, WitnessFactory()) as port:
+            (tmp_path / "later.pem").write_bytes(later.pem + later.key_pem(b"secret"))
+            for _ in range(2):
+                with pytest.raises(ssl.SSLError):
+                    clients.talk("127.0.0.1", port, name="later.example")
+            (tmp_path / "chain.pem").write_bytes(Authority.made().intermediate.pem)
+            (tmp_path / "later.pem").write_bytes(later.pem + later.key_pem())
+            clients.talk("127.0.0.1", port, name="later.example")
+        globalLogPublisher.removeObserver(events.append)
+        [said] = [formatEvent(each) for each in events if each.get("log_level") is LogLevel.error]
+        assert f"{tmp_path}/later.pem' is encrypted" in said
+
+    @pytest.mark.parametrize(
+        ("extra", "sent"), [(root, 2), (ring, 3), (another_authority, 2), (parameters, 2)]
+    )
+    def test_what_else_is_there_does_no_harm(
+        self,
+        extra: Callable[[], bytes],
+        sent: int,
+        reactor: Reactor,
+        files: Files,
+        clients: Clients,
+        tmp_path: Path,
+    ) -> None:
+        """Twisted's own ``tls:`` hangs with a root."""
+        directory = Files.written_to(tmp_path).directory
+        (directory / "extra.pem").write_bytes(extra())
+        endpoint = serverFromString(reactor, f"dualstack:0:tls={directory}")
+        with listening(reactor, endpoint, WitnessFactory()) as port:
+            assert clients.certificates(port, "a.example") == sent
+            clients.talk("127.0.0.1", port, name="a.example")
+
+    @pytest.mark.parametrize("names", ["ab", "ba"])
+    @pytest.mark.parametrize("days", [(-30, -1), (1, 90), (-30, 10)])
+    @pytest.mark.parametrize("same_key", [True, False])
+    def test_of_two_for_one_name_the_one_that_is_valid_longest_is_served(
+        self,
+        names: str,
+        days: tuple[int, int],
+        same_key: bool,
+        reactor: Reactor,
+        clients: Clients,
+        tmp_path: Path,
+    ) -> None:
+        authority = Authority.made()
+        best = issue("a.example", authority.intermediate, "a.example", "best.example")
+        key = best.key if same_key else None
+        other = issue("a.example", authority.intermediate, "a.example", key=key, days=days)
+        (tmp_path / "chain.pem").write_bytes(authority.intermediate.pem)
+        for name, made in zip(names, (best, other), strict=True):
+            (tmp_path / f"{name}.pem").write_bytes(made.pem + made.key_pem())
+        endpoint = serverFromString(reactor, f"dualstack:0:tls={tmp_path}")
+        with listening(reactor, endpoint, WitnessFactory()) as port:
+            names_shown, _ = clients.talk("127.0.0.1", port, name="a.example")
+        assert "best.example" in names_shown
+
 
 class TestHTTP2:
     """By curl, from Twisted's web server in a process of its own."""
@@ -393,7 +505,7 @@ class TestHTTP2:
         "options",
         [
             "privateKey={key}:certKey={full_chain}",
-            pytest.param("tls={directory}", marks=with_directories),
+            "tls={directory}",
         ],
     )
     def test_it_is_agreed_on(self, options: str, files: Files) -> None:
@@ -415,7 +527,7 @@ class TestHTTP2:
             assert curl("-4", port, "-k", "--http2") == f"{MAPPED} {MAPPED} HTTP/2"
 
     @with_directories
-    @pytest.mark.parametrize("description", ["dualstack:0:tls={}", "tls:{}:port=0"])
+    @BOTH
     def test_every_certificate_serves_it(self, description: str, files: Files) -> None:
         with running(WEB, description.format(files.directory)) as server:
             port = server.event()["port"]

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.certificates import Authority, Files, issue, older_pyopenssl_api
+from support.certificates import Authority, Files, older_pyopenssl_api
 from support.namespaces import needs_root
-from support.versions import SERVES_DIRECTORIES, lacking
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.testing import MemoryReactor
@@ -25,9 +24,6 @@ from dsadapter.frameworks.twisted import DualStackServerEndpoint
 from dsadapter.frameworks.twisted.tls import connectionCreatorFromFiles, wrapServerTLS
 
 pytestmark = older_pyopenssl_api
-needs_directories = pytest.mark.skipif(
-    not SERVES_DIRECTORIES, reason=lacking("has no tls: server strings")
-)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +56,6 @@ def test_a_key_file_may_hold_the_certificate(files: Files) -> None:
     assert endpoint(privateKey=files.directory / "a.pem")
 
 
-@needs_directories
 def test_a_directory_makes_an_endpoint(files: Files) -> None:
     assert verifyObject(IStreamServerEndpoint, endpoint(tls=files.directory))
 
@@ -215,45 +210,30 @@ def test_whatever_a_file_holds_the_error_is_one_line(content: bytes) -> None:
         assert str(path) in refusal(privateKey=path)
 
 
-@needs_directories
 def test_a_directory_has_to_be_one(files: Files, tmp_path: Path) -> None:
     for path in (tmp_path / "none", files.key, ""):
         said = refusal(tls=path)
         assert f"tls '{path}' is not a directory; give the one with the .pem files" in said
 
 
-@needs_directories
 @pytest.mark.parametrize(
     ("content", "text"),
     [
         (Authority.made().root.key_pem(b"secret"), "is encrypted; give it without a passphrase"),
         (Authority.made().root.pem[:90], "has a CERTIFICATE that can't be loaded ("),
-        (
-            b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n",
-            "has a",
-        ),
-        (Authority.made().root.pem, "has a certificate whose chain ends in itself, such as a root"),
     ],
-    ids=["encrypted", "cut", "parameters", "root"],
+    ids=["encrypted", "cut"],
 )
 def test_a_file_in_a_directory_that_can_not_be_used_is_named(
     content: bytes, text: str, tmp_path: Path
 ) -> None:
-    """Twisted's own ``tls:`` asks for a passphrase on the terminal, and hangs with a root."""
+    """Twisted's own ``tls:`` asks for a passphrase on the terminal."""
     directory = Files.written_to(tmp_path).directory
     culprit = directory / "other" / "culprit.pem"
     culprit.write_bytes(content)
     assert f"tls file '{culprit}' {text}" in refusal(tls=directory)
 
 
-@needs_directories
-def test_a_root_that_nothing_was_issued_by_is_no_trouble(tmp_path: Path) -> None:
-    directory = Files.written_to(tmp_path).directory
-    (directory / "stray.pem").write_bytes(issue("Somebody else's root").pem)
-    assert endpoint(tls=directory)
-
-
-@needs_directories
 def test_a_directory_without_certificates_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "nameless.pem").write_bytes(Authority.made().root.pem)
     events: list[dict[str, object]] = []
@@ -267,16 +247,8 @@ def test_a_directory_without_certificates_is_warned_of(tmp_path: Path) -> None:
     assert "no handshake succeeds until" in str(warning["log_format"])
 
 
-def test_a_directory_needs_a_newer_twisted(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A newer one is made as old.
-    monkeypatch.setitem(sys.modules, "twisted.protocols._sni", None)
-    assert "needs Twisted 26.4 or newer; upgrade it, or give privateKey=FILE" in refusal(
-        tls=files.directory
-    )
-
-
 @needs_root
-@pytest.mark.parametrize("option", ["privateKey", pytest.param("tls", marks=needs_directories)])
+@pytest.mark.parametrize("option", ["privateKey", "tls"])
 def test_a_file_that_this_user_may_not_read_is_named(option: str, tmp_path: Path) -> None:
     program = (
         "import sys\n"

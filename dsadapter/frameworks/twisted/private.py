@@ -1,13 +1,11 @@
 """Every private name of Twisted's that the package uses, looked up once.
 
 A release may lack one. Each user of this module then goes another way, slower and as correct: the
-error of an accept is waited out, a reactor adopts the listening socket, a directory of certificates
-is refused.
+error of an accept is waited out, a reactor adopts the listening socket.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, NamedTuple
 
 from twisted.internet import tcp, udp
@@ -21,13 +19,6 @@ class AcceptRecovery(NamedTuple):
     buffers_logs: Any
     """Keeps log events back: an observer might take the descriptor that recovery gives up."""
     reserved_descriptor: Any
-
-
-class CertificateDirectory(NamedTuple):
-    """What Twisted's ``tls:`` server strings choose a certificate by."""
-
-    connection_creator: Any
-    lookup: Any
 
 
 def _accept_recovery() -> AcceptRecovery | None:
@@ -45,19 +36,3 @@ TCP_PORT_TAKES_SOCKETS = hasattr(tcp.Port, "_preexistingSocket")
 
 UDP_PORT_TAKES_SOCKETS = hasattr(udp.Port, "_preexistingSocket")
 """The same of a ``udp.Port``."""
-
-
-@cache
-def certificate_directory() -> CertificateDirectory | None:
-    """None before Twisted 26.4, and where it has no such names.
-
-    Looked up when TLS is used: it imports pyOpenSSL.
-    """
-    try:
-        from twisted.protocols import _sni
-    except ImportError:
-        return None
-    try:
-        return CertificateDirectory(_sni.SNIConnectionCreator, _sni.autoReloadingDirectoryOfPEMs)
-    except AttributeError:
-        return None

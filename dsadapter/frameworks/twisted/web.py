@@ -6,11 +6,17 @@ Imported when it is asked for, not before: twisted.web takes its time.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import wrapClientTLS
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IProtocol,
+    IProtocolFactory,
+    IResolver,
+    IStreamClientEndpoint,
+)
 from twisted.web.client import URI, BrowserLikePolicyForHTTPS  # noqa: TID251
 from twisted.web.error import SchemeNotSupported  # noqa: TID251
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS  # noqa: TID251
@@ -18,6 +24,7 @@ from zope.interface import implementer
 
 from dsadapter.addressing.hosts import canonical_host
 from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
+from dsadapter.policy import DEFAULT_TIMEOUT, MappedAddresses
 
 __all__ = ["DualStackAgentEndpointFactory"]
 
@@ -25,6 +32,18 @@ _PLAIN = (b"http", b"ws")
 _TLS = (b"https", b"wss")
 # Older releases take the global reactor's.
 _TAKES_CLOCK = "clock" in inspect.signature(wrapClientTLS).parameters
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The keyword arguments of :class:`DualStackClientEndpoint`."""
+
+    timeout: float | None
+    bindAddress: str | tuple[str, int] | None
+    attemptDelay: float
+    resolver: IHostnameResolver | IResolver | None
+    firstAddressFamilyCount: int
+    rememberOutcomes: bool
+    mappedAddresses: MappedAddresses
 
 
 @implementer(IAgentEndpointFactory)
@@ -38,12 +57,15 @@ class DualStackAgentEndpointFactory:
     :param reactor: the reactor to connect with.
     :param policyForHTTPS: an ``IPolicyForHTTPS``; by default a ``BrowserLikePolicyForHTTPS``, which
         trusts whom the system trusts.
-    :param options: what :class:`DualStackClientEndpoint` takes beside the reactor, host and port.
+    :param options: the keyword arguments of :class:`DualStackClientEndpoint`.
     :raises ValueError: naming the offending value and the form to use.
     """
 
     def __init__(
-        self, reactor: Any, policyForHTTPS: IPolicyForHTTPS | None = None, **options: Any
+        self,
+        reactor: Any,
+        policyForHTTPS: IPolicyForHTTPS | None = None,
+        **options: Unpack[ConnectOptions],
     ) -> None:
         policy = BrowserLikePolicyForHTTPS() if policyForHTTPS is None else policyForHTTPS
         if not IPolicyForHTTPS.providedBy(policy):
@@ -56,6 +78,16 @@ class DualStackAgentEndpointFactory:
         self._reactor = reactor
         self._policyForHTTPS = policy
         self._options = options
+
+    @property
+    def _connectTimeout(self) -> float | None:
+        """As Twisted's own factory has it: Scrapy reads it."""
+        return self._options.get("timeout", DEFAULT_TIMEOUT)
+
+    @property
+    def _bindAddress(self) -> str | tuple[str, int] | None:
+        """The same."""
+        return self._options.get("bindAddress")
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """The endpoint for one request; called by the agent.

@@ -65,6 +65,11 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
                 reuse_port=reusePort,
             )
 
+    @property
+    def _port(self) -> int:
+        """As Twisted's endpoints have it: magic-wormhole's transit relay reads it."""
+        return self._policy.port
+
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Bind and listen before returning, so that privileges can be dropped right after.
 

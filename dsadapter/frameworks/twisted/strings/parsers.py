@@ -24,8 +24,20 @@ if TYPE_CHECKING:
     from dsadapter.frameworks.twisted.strings.words import Words
 
 
+class _ServerParser:
+    prefix: str
+
+    def __radd__(self, other: str) -> str:
+        """``strports.listen`` takes what a plugin parses for the end of a method's name."""
+        raise TypeError(
+            f"strports.listen takes no endpoint plugin such as '{self.prefix}:'; call "
+            f"strports.service(description, factory), or "
+            f"serverFromString(reactor, description).listen(factory)"
+        )
+
+
 @implementer(IPlugin, IStreamServerEndpointStringParser)
-class DualStackServerParser:
+class DualStackServerParser(_ServerParser):
     """``dualstack:PORT`` or ``dualstack:port=PORT:interface=ADDRESS:backlog=N:reusePort=yes``; with
     TLS by ``tls=DIRECTORY`` or ``privateKey=FILE:certKey=FILE:extraCertChain=FILE``."""
 
@@ -35,8 +47,8 @@ class DualStackServerParser:
         self, reactor: Any, /, *args: Any, **kwargs: Any
     ) -> IStreamServerEndpoint:
         """A :class:`~dsadapter.frameworks.twisted.DualStackServerEndpoint`, from the
-        factory that the framework registry has for Twisted; with TLS, inside what Twisted wraps
-        around an endpoint.
+        factory that the framework registry has for Twisted; with TLS, inside a
+        :class:`~dsadapter.frameworks.twisted.tls.SSLServerEndpoint`.
 
         :raises ValueError: naming the offending part and the form to use.
         :raises UnknownFrameworkError: if the plugin ``twisted`` is blocked.
@@ -75,7 +87,7 @@ class DualStackClientParser:
 
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
-class CanonicalServerParser:
+class CanonicalServerParser(_ServerParser):
     """``canonical:`` before another server endpoint string; not built yet."""
 
     prefix = "canonical"

@@ -24,7 +24,6 @@ __all__ = [
     "ListenPolicy",
     "MappedAddresses",
     "canonical_target",
-    "socket_name",
 ]
 
 ListenMode = Literal["dual-stack", "pair", "ipv4", "ipv6"]

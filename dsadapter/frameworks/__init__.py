@@ -7,22 +7,23 @@ registry for its adapter. Neither imports another framework.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dsadapter.hooks.contracts import IFrameworkAdapter
     from dsadapter.hooks.manager import PluginManager
 
 __all__ = ["get_framework"]
 
 
-def get_framework(name: str) -> Any:
+def get_framework(name: str) -> IFrameworkAdapter:
     """The adapter of a framework, with its endpoint factories.
 
     The built-in frameworks and a stranger's come by the same hook,
     ``dsadapter_register_frameworks``.
 
     :param name: the framework's name, such as ``"twisted"``.
-    :returns: an :class:`~dsadapter.hooks.contracts.IFrameworkAdapter`.
+    :returns: its adapter.
     :raises UnknownFrameworkError: if no plugin contributes it, or it is not installed; the message
         says what there is and what to install.
     :raises PluginError: if a required plugin is not registered.
@@ -56,7 +57,7 @@ def _overview(manager: PluginManager) -> str:
     return "; ".join(parts)
 
 
-def _state(adapter: Any) -> str:
+def _state(adapter: IFrameworkAdapter) -> str:
     return "installed" if adapter.is_available() else f"install {adapter.requirement!r}"
 
 

@@ -13,15 +13,6 @@ from zope.interface import Attribute, Interface
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenMode, ListenPolicy
 
-__all__ = [
-    "IClientEndpointFactory",
-    "IDatagramEndpointFactory",
-    "IFrameworkAdapter",
-    "IListener",
-    "IPacketInfoReceiver",
-    "IServerEndpointFactory",
-]
-
 
 class IServerEndpointFactory(Interface):
     """Makes one framework's endpoints that listen for stream connections.
@@ -87,11 +78,17 @@ class IFrameworkAdapter(Interface):
         ``"twisted>=22.10"``."""
     )
 
-    server: Any = Attribute(""":class:`IServerEndpointFactory`, or None.""")
+    server: IServerEndpointFactory | None = Attribute(
+        """:class:`IServerEndpointFactory`, or None."""
+    )
 
-    client: Any = Attribute(""":class:`IClientEndpointFactory`, or None.""")
+    client: IClientEndpointFactory | None = Attribute(
+        """:class:`IClientEndpointFactory`, or None."""
+    )
 
-    datagram: Any = Attribute(""":class:`IDatagramEndpointFactory`, or None.""")
+    datagram: IDatagramEndpointFactory | None = Attribute(
+        """:class:`IDatagramEndpointFactory`, or None."""
+    )
 
     def is_available() -> bool:
         """Whether the framework is installed. Asked each time the registry is; must not import

@@ -17,12 +17,11 @@ import pluggy
 
 from dsadapter.errors import PluginError
 from dsadapter.hooks import specifications
+from dsadapter.hooks.contracts import IFrameworkAdapter
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.specifications import CHECKS, OBSERVERS, Implementation
 from dsadapter.hooks.validation import InvalidPluginError, check_implementations, verify_adapter
 from dsadapter.hooks.wording import BLOCK_VARIABLE, REQUIRE_VARIABLE, guess, listing, remedy
-
-__all__ = ["PluginManager", "active_hooks", "get_plugin_manager"]
 
 PROJECT = "dsadapter"
 """The pluggy project, and the group of the entry points."""
@@ -54,7 +53,7 @@ class PluginManager:
         self._loaded = False
         self._blocked = {*block, *_names(BLOCK_VARIABLE)}
         self._required = {*require, *_names(REQUIRE_VARIABLE)}
-        self._frameworks: dict[str, tuple[str, Any]] = {}
+        self._frameworks: dict[str, tuple[str, IFrameworkAdapter]] = {}
         self._sources: dict[str, str] = {}
         self._failures: dict[str, str] = {}
         self.hooks = Hooks()
@@ -66,8 +65,8 @@ class PluginManager:
         return MappingProxyType(dict(self._pluggy.list_name_plugin()))
 
     @property
-    def frameworks(self) -> Mapping[str, Any]:
-        """The contributed :class:`~dsadapter.hooks.contracts.IFrameworkAdapter` objects by name."""
+    def frameworks(self) -> Mapping[str, IFrameworkAdapter]:
+        """The contributed adapters by name of the framework."""
         return MappingProxyType({name: adapter for name, (_, adapter) in self._frameworks.items()})
 
     @property
@@ -219,8 +218,8 @@ class PluginManager:
         self._frameworks.update({adapter.name: (name, adapter) for adapter in contributed})
         self._compile()
 
-    def _contributed_by(self, plugin: Any) -> list[Any]:
-        adapters: list[Any] = []
+    def _contributed_by(self, plugin: Any) -> list[IFrameworkAdapter]:
+        adapters: list[IFrameworkAdapter] = []
         for implementation in getattr(self._pluggy.hook, _REGISTER_FRAMEWORKS).get_hookimpls():
             if implementation.plugin is not plugin:
                 continue

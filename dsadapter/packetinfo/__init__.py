@@ -9,16 +9,18 @@ import sys
 from typing import NamedTuple
 
 if sys.platform.startswith("linux"):
-    from dsadapter.packetinfo import _linux as platform
+    from dsadapter.packetinfo import _linux as _platform
 elif sys.platform == "darwin":
-    from dsadapter.packetinfo import _darwin as platform
+    from dsadapter.packetinfo import _darwin as _platform
 elif sys.platform.startswith(("freebsd", "netbsd", "openbsd", "dragonfly")):
-    from dsadapter.packetinfo import _bsd as platform
+    from dsadapter.packetinfo import _bsd as _platform
 else:
     # Windows has its own call for this, WSARecvMsg: a module of its own, here.
-    from dsadapter.packetinfo import _unsupported as platform
+    from dsadapter.packetinfo import _unsupported as _platform
 
-__all__ = ["PacketInfo", "platform"]
+__all__ = ["PacketInfo"]
+
+platform = _platform
 
 
 class PacketInfo(NamedTuple):

@@ -11,6 +11,8 @@ from dsadapter.policy import Fallback, ListenMode, ListenPolicy
 from dsadapter.sockets.binding import BeforeBind, open_listening_socket
 from dsadapter.sockets.canonical import CanonicalSocket
 
+__all__ = ["Listening", "open_listening_sockets"]
+
 _ATTEMPTS = 64
 """How often to let the system choose a port that is free in both families."""
 

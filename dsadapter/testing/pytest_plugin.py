@@ -10,6 +10,8 @@ import pytest
 
 from dsadapter.testing.registration import registered
 
+__all__ = ["register_plugin"]
+
 
 @pytest.fixture
 def register_plugin() -> Iterator[Callable[..., Any]]:

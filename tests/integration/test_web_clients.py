@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import subprocess
 import sys
@@ -50,7 +49,6 @@ from dsadapter.frameworks.twisted import (
 )
 from dsadapter.frameworks.twisted.client.connecting_errors import ConnectingError
 from dsadapter.frameworks.twisted.tls import connectionCreatorFromFiles, wrapServerTLS
-from dsadapter.frameworks.twisted.web import ConnectOptions
 from dsadapter.testing import registered
 
 pytestmark = [
@@ -402,9 +400,3 @@ def test_what_is_wrong_with_an_option_is_told_at_once() -> None:
         DualStackAgentEndpointFactory(reactor, atemptDelay=1)
     with pytest.raises(ValueError, match="policyForHTTPS 'strict'"):
         DualStackAgentEndpointFactory(reactor, "strict")
-
-
-def test_its_options_are_those_of_an_endpoint() -> None:
-    parameters = inspect.signature(DualStackClientEndpoint).parameters.values()
-    keywords = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
-    assert ConnectOptions.__annotations__.keys() == keywords

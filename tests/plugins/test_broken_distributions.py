@@ -125,8 +125,8 @@ SKIPPED_PLUGINS = {
         "it returned a coroutine, which nobody awaits, in dsadapter_register_frameworks",
     ),
     "a framework of the built-in's name": Skipped(
-        IMPORT + "from dsadapter.frameworks.twisted.adapter import TwistedAdapter\n"
-        "@hookimpl\ndef dsadapter_register_frameworks(): return TwistedAdapter()",
+        IMPORT + "from dsadapter.frameworks.twisted import adapter\n"
+        "@hookimpl\ndef dsadapter_register_frameworks(): return adapter",
         "the framework 'twisted' is contributed by 'twisted' already",
     ),
 }

@@ -1,4 +1,4 @@
-"""The built-in plugin ``twisted``: Twisted's adapter for the framework registry.
+"""The built-in plugin ``twisted``. The module is Twisted's adapter for the framework registry, too.
 
 It imports nothing of Twisted before a factory is called.
 """
@@ -6,9 +6,10 @@ It imports nothing of Twisted before a factory is called.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
-from zope.interface import implementer
+from zope.interface import moduleProvides, provider
 
 from dsadapter import hookimpl
 from dsadapter.hooks.contracts import (
@@ -19,60 +20,47 @@ from dsadapter.hooks.contracts import (
 )
 
 if TYPE_CHECKING:
+    from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
+    from dsadapter.frameworks.twisted.datagram.datagram_endpoint import DualStackDatagramEndpoint
+    from dsadapter.frameworks.twisted.server.server_endpoint import DualStackServerEndpoint
     from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenPolicy
 
+moduleProvides(IFrameworkAdapter)
 
-@implementer(IServerEndpointFactory)
-class TwistedServerFactory:
-    """Makes a :class:`~dsadapter.frameworks.twisted.DualStackServerEndpoint`."""
-
-    def __call__(self, runtime: Any, policy: ListenPolicy) -> Any:
-        """An ``IStreamServerEndpoint``; ``runtime`` is the reactor."""
-        from dsadapter.frameworks.twisted.server.server_endpoint import DualStackServerEndpoint
-
-        return DualStackServerEndpoint.withPolicy(runtime, policy)
+name = "twisted"
+requirement = "twisted>=22.10"
 
 
-@implementer(IClientEndpointFactory)
-class TwistedClientFactory:
-    """Makes a :class:`~dsadapter.frameworks.twisted.DualStackClientEndpoint`."""
+@provider(IServerEndpointFactory)
+def server(runtime: Any, policy: ListenPolicy) -> DualStackServerEndpoint:
+    """An ``IStreamServerEndpoint``; ``runtime`` is the reactor."""
+    from dsadapter.frameworks.twisted.server.server_endpoint import DualStackServerEndpoint
 
-    def __call__(self, runtime: Any, target: tuple[str, int], policy: ConnectPolicy) -> Any:
-        """An ``IStreamClientEndpoint``; ``runtime`` is the reactor."""
-        from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
-
-        return DualStackClientEndpoint.withPolicy(runtime, target, policy)
+    return DualStackServerEndpoint.withPolicy(runtime, policy)
 
 
-@implementer(IDatagramEndpointFactory)
-class TwistedDatagramFactory:
-    """Makes a :class:`~dsadapter.frameworks.twisted.DualStackDatagramEndpoint`."""
+@provider(IClientEndpointFactory)
+def client(runtime: Any, target: tuple[str, int], policy: ConnectPolicy) -> DualStackClientEndpoint:
+    """An ``IStreamClientEndpoint``; ``runtime`` is the reactor."""
+    from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
 
-    def __call__(self, runtime: Any, policy: DatagramPolicy) -> Any:
-        """The endpoint; ``runtime`` is the reactor."""
-        from dsadapter.frameworks.twisted.datagram.datagram_endpoint import (
-            DualStackDatagramEndpoint,
-        )
-
-        return DualStackDatagramEndpoint.withPolicy(runtime, policy)
+    return DualStackClientEndpoint.withPolicy(runtime, target, policy)
 
 
-@implementer(IFrameworkAdapter)
-class TwistedAdapter:
-    """Twisted; what it has no factory for yet is None."""
+@provider(IDatagramEndpointFactory)
+def datagram(runtime: Any, policy: DatagramPolicy) -> DualStackDatagramEndpoint:
+    """The endpoint; ``runtime`` is the reactor."""
+    from dsadapter.frameworks.twisted.datagram.datagram_endpoint import DualStackDatagramEndpoint
 
-    name = "twisted"
-    requirement = "twisted>=22.10"
-    server = TwistedServerFactory()
-    client = TwistedClientFactory()
-    datagram = TwistedDatagramFactory()
+    return DualStackDatagramEndpoint.withPolicy(runtime, policy)
 
-    def is_available(self) -> bool:
-        """Whether Twisted is installed."""
-        return importlib.util.find_spec("twisted") is not None
+
+def is_available() -> bool:
+    """Whether Twisted is installed."""
+    return importlib.util.find_spec("twisted") is not None
 
 
 @hookimpl
-def dsadapter_register_frameworks() -> TwistedAdapter:
+def dsadapter_register_frameworks() -> Any:
     """Contribute Twisted."""
-    return TwistedAdapter()
+    return sys.modules[__name__]

@@ -26,8 +26,6 @@ from dsadapter.addressing.hosts import canonical_host
 from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
 from dsadapter.policy import DEFAULT_TIMEOUT, MappedAddresses
 
-__all__ = ["DualStackAgentEndpointFactory"]
-
 _PLAIN = (b"http", b"ws")
 _TLS = (b"https", b"wss")
 # Older releases take the global reactor's.

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from benchmarks import accept, addressing, connect, datagrams, imports, streams, tls
+from benchmarks import accept, addressing, connect, datagrams, imports, scan, streams, tls
 
 _PARTS = {
     "accept": accept.tables,
@@ -17,6 +17,7 @@ _PARTS = {
     "connect": connect.tables,
     "datagrams": datagrams.tables,
     "imports": imports.tables,
+    "scan": scan.tables,
     "streams": streams.tables,
     "tls": tls.tables,
 }

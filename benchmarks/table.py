@@ -99,6 +99,10 @@ class Table:
             )
         )
 
+    def figure(self, subject: str, target: Target | None = None) -> None:
+        """Append a row for one subject of the samples, without a peer."""
+        self.rows.append(Row(subject, self.samples.median(subject), self.unit, target=target))
+
     def count(self, subject: str, number: int, target: Target | None = None) -> None:
         """Append a row for something that is counted once."""
         self.rows.append(Row(subject, number, "", target=target))

@@ -85,6 +85,17 @@ def is_twisted_peer(module: Module, node: ast.expr) -> bool:
     return peer_source(module, node) in _TWISTED
 
 
+def is_cut_from_text(module: Module, node: ast.expr) -> bool:
+    """Whether a name holds a part of a text, such as a column of what a program printed."""
+    value = _bound(module, node) if isinstance(node, ast.Name) else None
+    return (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Attribute)
+        and value.func.attr in ("split", "rsplit", "partition", "rpartition", "group", "groups")
+        and not peer_source(module, value)
+    )
+
+
 def _from_call(call: ast.Call) -> str:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if name in _CALLS:
@@ -103,7 +114,7 @@ def _bound(module: Module, name: ast.Name) -> ast.expr | str | None:
         wanted = _PARAMETERS.get(scope.name, ())
         if name.id in wanted and any(a.arg == name.id for a in scope.args.args):
             return scope.name
-    for stored in module.all(ast.Name):
+    for stored in sorted(module.all(ast.Name), key=lambda node: node.lineno):
         if stored.id != name.id or isinstance(stored.ctx, ast.Load):
             continue
         if module.function(stored) is not scope:

@@ -72,6 +72,11 @@ FILES = {
         "port = systemd:domain=INET:index=0\n",
         [("P15", 1, "dualstack:systemd=...")],
     ),
+    "another server's": (
+        "nginx.conf",
+        "server {\n  listen 0.0.0.0:80;\n  listen [::]:80;\n}\n",
+        [],
+    ),
     "different ports": ("server.ini", "a = tcp:80 tcp6:81:interface=\\:\\:1\n", []),
     "who may come": ("server.yaml", "trusted_hosts:\n  - 0.0.0.0\n  - '::'\n", []),
     "routes": ("net.yaml", "routes: ['0.0.0.0', '::']\n", []),

@@ -24,10 +24,13 @@ def migrated(data: bytes) -> bytes:
     return rewritten(data, dict.fromkeys(edit for f in certain for edit in f.edits))
 
 
+KEEP = "names = SSL4ServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint, reactor, internet\n"
+
+
 def body(source: str, head: str) -> str:
     """What became of a source, without the head that it began with and the import that came."""
-    lines = migrated((head + source).encode()).decode().splitlines()
-    known = [*head.splitlines(), "from twisted.application import strports"]
+    lines = migrated((head + KEEP + source).encode()).decode().splitlines()
+    known = [*KEEP.splitlines(), *head.splitlines(), "from twisted.application import strports"]
     known += ["from dsadapter.frameworks.twisted import DualStackServerEndpoint"]
     known += ["from twisted.protocols.tls import TLSMemoryBIOFactory"]
     return "\n".join(line for line in lines if line not in known)
@@ -65,6 +68,14 @@ TWISTED = {
             "TCP4ServerEndpoint(reactor, 80, backlog=9).listen(site).addErrback(log.err)\n"
         ),
         "DualStackServerEndpoint(reactor, 80, backlog=9).listen(site).addErrback(log.err)",
+    ),
+    "endpoints with TLS": (
+        ENDPOINTS,
+        (
+            "SSL4ServerEndpoint(reactor, 80, ctx).listen(site)\n"
+            "SSL4ServerEndpoint(reactor, 80, ctx, interface='::').listen(site)\n"
+        ),
+        "DualStackServerEndpoint(reactor, 80).listen(TLSMemoryBIOFactory(ctx, False, site))",
     ),
     "endpoints in names": (
         ENDPOINTS,
@@ -159,6 +170,44 @@ def test_a_block_that_only_listened_for_ipv6_is_not_left_empty():
         start(make())
         """
     )
+
+
+def test_an_import_that_nothing_uses_any_more_goes():
+    source = (
+        "from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, connect\n"
+        "from twisted.internet import reactor\n"
+        "from other import unused\n"
+        "TCP4ServerEndpoint(reactor, 80).listen(site)\n"
+        "TCP6ServerEndpoint(reactor, 80).listen(site)\n"
+        "connect(reactor)\n"
+    )
+    assert migrated(source.encode()).decode() == (
+        "from twisted.internet.endpoints import connect\n"
+        "from twisted.internet import reactor\n"
+        "from other import unused\n"
+        "from dsadapter.frameworks.twisted import DualStackServerEndpoint\n"
+        "DualStackServerEndpoint(reactor, 80).listen(site)\n"
+        "connect(reactor)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint  # noqa",
+        (
+            "from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint\n"
+            "__all__ = ['TCP4ServerEndpoint', 'TCP6ServerEndpoint']"
+        ),
+    ],
+)
+def test_an_import_that_others_may_use_stays(imported):
+    source = (
+        f"from twisted.internet import reactor\n{imported}\n"
+        "TCP4ServerEndpoint(reactor, 80).listen(site)\n"
+        "TCP6ServerEndpoint(reactor, 80).listen(site)\n"
+    )
+    assert imported.splitlines()[0] in migrated(source.encode()).decode().splitlines()
 
 
 ASYNCIO = """\

@@ -285,6 +285,10 @@ LOOPS = {
         ),
         LIKELY,
     ),
+    "uvicorn's list": (
+        "import uvicorn\nuvicorn.run(app, host=['0.0.0.0', '::'], port=80)",
+        LIKELY,
+    ),
     "hypercorn's binds": ("config.bind = ['0.0.0.0:80', '[::]:80']", LIKELY),
 }
 
@@ -400,6 +404,13 @@ ONES = {
     "what is before the last colon": (
         "h = self.client_address[0]\nif ':' in h:\n    h = h.split(':')[-1]",
         ("P8", LIKELY),
+    ),
+    "a column of what a program printed": (
+        (
+            "host, port = line.rsplit(':', 1)\nhost = host.strip('[]')\n"
+            "if host.startswith('::ffff:'):\n    host = host[7:]"
+        ),
+        ("P8", POSSIBLE),
     ),
     "regular expression": ("import re\nh = re.sub('^::ffff:', '', h)", ("P9", LIKELY)),
     "compiled regular expression": (

@@ -38,6 +38,8 @@ def scan_configuration(name: str, data: bytes) -> list[Finding]:
         except tomllib.TOMLDecodeError as error:
             raise SyntaxError(str(error)) from None
     lines = text.replace("\r\n", "\n").split("\n")
+    if suffix == ".conf" and any(line.rstrip().endswith(("{", ";")) for line in lines):
+        return []  # nginx's or named's, whose listeners are none of ours
     if suffix == ".socket":
         settings = [_unit(lines)]
     else:

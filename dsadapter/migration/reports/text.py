@@ -28,13 +28,22 @@ def text_report(report: Report, line: Callable[..., Any], *, possible: bool = Fa
             (f"{finding.pattern} {finding.certainty}", _STYLES[pattern.level]),
             f"  {finding.message}",
         )
-        line(("    instead: ", "dim"), finding.replacement)
+        line(("    instead: ", "dim"), shorten(finding.replacement))
         if finding.pattern not in told:
             told.add(finding.pattern)
             line(("    why: ", "dim"), pattern.why)
     for failure in report.failures:
         line((f"{failure.path}:{failure.line}", "bold"), f": not looked at: {failure.reason}")
     line(_summary(report, len(files), possible=possible))
+
+
+def shorten(text: str, width: int = 160) -> str:
+    """One line of bounded width: the middle of what is longer goes."""
+    text = " ".join(text.split())
+    if len(text) <= width:
+        return text
+    half = width // 2
+    return f"{text[: half - 2]} ... {text[-half + 3 :]}"
 
 
 def _summary(report: Report, files: int, *, possible: bool) -> str:

@@ -18,6 +18,7 @@ from dsadapter.migration.findings import (
     ReplaceStatement,
     Span,
 )
+from dsadapter.migration.rewriting.imports import without_idle_imports
 
 
 class CannotRewriteError(Exception):
@@ -47,6 +48,7 @@ def rewritten(data: bytes, edits: Iterable[Edit]) -> bytes:
     for edit in wanted:
         if isinstance(edit, AddImport):
             changed = _imported(changed, edit)
+    changed = without_idle_imports(changed, data)
     result = changed.bytes
     try:
         with warnings.catch_warnings():

@@ -109,18 +109,23 @@ def _endpoint(module: Module, first: Listener, factory: str, interface: str) -> 
         options += f", backlog={module.source(first.options['backlog'])}"
     if interface:
         options += f', interface="{interface}"'
+    text = f"DualStackServerEndpoint({reactor}, {port}{options})"
+    edits: list[Edit] = [ReplaceExpression(module.span(first.call), text)]
+    wanted = [_ENDPOINT]
     if first.transport == "tls":
         context = first.options.get("sslContextFactory")
-        wrapped = (
-            f"TLSMemoryBIOFactory({ast.unparse(context)}, False, {factory})" if context else ""
-        )
-        return Plan(f"DualStackServerEndpoint({reactor}, {port}{options}).listen({wrapped})")
-    text = f"DualStackServerEndpoint({reactor}, {port}{options})"
+        if context is None or first.factory_node is None:
+            return Plan(f"{text}.listen(TLSMemoryBIOFactory(options, False, {factory}))")
+        factory = f"TLSMemoryBIOFactory({module.source(context)}, False, {factory})"
+        edits.append(ReplaceExpression(module.span(first.factory_node), factory))
+        wanted.append(_TLS)
     shown = f"{text}.listen({factory}){first.tail}"
-    needed = importing(module, *_ENDPOINT)
-    if needed is None or "reactor" not in first.options:
-        return Plan(shown)
-    return Plan(shown, (ReplaceExpression(module.span(first.call), text), *needed), TWISTED)
+    for origin, name in wanted:
+        needed = importing(module, origin, name)
+        if needed is None or "reactor" not in first.options:
+            return Plan(shown)
+        edits += needed
+    return Plan(shown, tuple(edits), TWISTED)
 
 
 def _strings(module: Module, first: Listener, second: Listener | None, interface: str) -> Plan:

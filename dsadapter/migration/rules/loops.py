@@ -36,6 +36,7 @@ def check(module: Module) -> Iterator[Finding]:
         if finding is not None:
             yield finding
     yield from _binds(module)
+    yield from _uvicorn(module)
 
 
 def hosts_in(module: Module, node: ast.expr) -> list[Host]:
@@ -260,6 +261,19 @@ def _binds(module: Module) -> Iterator[Finding]:
                 yield _finding(module, assignment, Certainty.LIKELY, message, "", plan)
 
 
+def _uvicorn(module: Module) -> Iterator[Finding]:
+    """``uvicorn.run(app, host=["0.0.0.0", "::"])``, which reaches asyncio as it is."""
+    for call in module.all(ast.Call):
+        if module.qualified(call.func) not in ("uvicorn.run", "uvicorn.Config"):
+            continue
+        for keyword in call.keywords:
+            if keyword.arg == "host" and pairs(hosts_in(module, keyword.value)):
+                message = "uvicorn opens a socket for each of several addresses"
+                ready = "sockets=[dsadapter.sockets.listening.listening_socket('::', port)]"
+                plan = Plan(f"uvicorn.Server(config).run({ready})")
+                yield _finding(module, call, Certainty.LIKELY, message, "", plan)
+
+
 def _finding(
     module: Module,
     node: ast.expr | ast.stmt,
@@ -283,4 +297,4 @@ def _name(listener: Listener) -> str:
     return ast.unparse(listener.call.func).rpartition(".")[2]
 
 
-RULE = Rule((*PAIRS.triggers, b"bind"), check)
+RULE = Rule((*PAIRS.triggers, b"bind", b"uvicorn"), check)

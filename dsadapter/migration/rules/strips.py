@@ -14,7 +14,7 @@ from dsadapter.migration.findings import (
 )
 from dsadapter.migration.module import Module
 from dsadapter.migration.patterns import PATTERNS
-from dsadapter.migration.peers import peer_source
+from dsadapter.migration.peers import is_cut_from_text, peer_source
 from dsadapter.migration.rules.policy import decides
 from dsadapter.migration.rules.rule import Rule
 
@@ -196,7 +196,7 @@ def _finding(
     edits: tuple[Edit, ...],
 ) -> Finding:
     source = peer_source(module, address)
-    if decides(module, node) and not source:
+    if not source and (decides(module, node) or is_cut_from_text(module, address)):
         certainty = Certainty.POSSIBLE
     else:
         certainty = Certainty.LIKELY if source or pattern == "P8" else Certainty.POSSIBLE

@@ -47,7 +47,7 @@ class NotDualStackError(AddressFamilyError):
     """No dual-stack socket can be had here, or the socket at hand is not one."""
 
 
-class BindAddressError(OSError):
+class BindAddressError(_RestorableError, OSError):
     """The address to connect from can't be used, here or for this destination.
 
     The message names both addresses and the remedy.

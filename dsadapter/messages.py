@@ -105,3 +105,13 @@ def quoted(value: object) -> str:
         return f"{value[:MAX_QUOTED]!r}... ({len(value)} characters)"
     shown = repr(value)
     return shown if len(shown) <= MAX_QUOTED else f"{shown[:MAX_QUOTED]}..."
+
+
+def printable(text: str, most: int = MAX_QUOTED) -> str:
+    """Text of others inside a line of ours: control characters escaped, cut where it is long."""
+    shown = text if len(text) <= most else f"{text[:most]}..."
+    return shown if shown.isprintable() else "".join(map(_escaped, shown))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]

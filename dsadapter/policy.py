@@ -22,6 +22,7 @@ __all__ = [
     "Family",
     "ListenMode",
     "ListenPolicy",
+    "LookupWay",
     "MappedAddresses",
     "canonical_target",
 ]
@@ -45,6 +46,12 @@ MappedAddresses = Literal["unmap", "refuse"]
 it means, or leave it out."""
 
 MAPPED_ADDRESSES: tuple[MappedAddresses, ...] = get_args(MappedAddresses)
+
+LookupWay = Literal["joint", "families"]
+"""How to ask for the addresses of a name: for both families at once, which leaves their order to
+the resolver, or for each on its own, so that neither waits for the other."""
+
+LOOKUP_WAYS: tuple[LookupWay, ...] = get_args(LookupWay)
 
 DEFAULT_PACKET_SIZE = 8192
 DEFAULT_TIMEOUT = 30.0
@@ -187,6 +194,9 @@ class ConnectPolicy:
     """Begin with the address that won lately against one that was tried before it."""
     mapped_addresses: MappedAddresses
     """For IPv4-mapped addresses that a name resolves to."""
+    lookup: LookupWay
+    """For a name: one question for both families, or one for each. A joint one that finds nothing
+    is followed by one for each."""
 
     def __init__(
         self,
@@ -197,6 +207,7 @@ class ConnectPolicy:
         first_address_family_count: int = 1,
         remember_outcomes: bool = True,
         mapped_addresses: MappedAddresses = "unmap",
+        lookup: LookupWay = "joint",
     ) -> None:
         if timeout is not None:
             _seconds("timeout", timeout)
@@ -204,12 +215,14 @@ class ConnectPolicy:
         whole_number("first_address_family_count", first_address_family_count)
         yes_or_no("remember_outcomes", remember_outcomes)
         one_of("mapped_addresses", mapped_addresses, MAPPED_ADDRESSES)
+        one_of("lookup", lookup, LOOKUP_WAYS)
         _set(self, "timeout", timeout)
         _set(self, "bind_address", None if bind_address is None else _bind_address(bind_address))
         _set(self, "attempt_delay", attempt_delay)
         _set(self, "first_address_family_count", first_address_family_count)
         _set(self, "remember_outcomes", remember_outcomes)
         _set(self, "mapped_addresses", mapped_addresses)
+        _set(self, "lookup", lookup)
 
 
 def canonical_target(host: str, port: int) -> tuple[str, int]:
@@ -365,7 +378,7 @@ def _bind_address(given: str | tuple[str, int]) -> tuple[str, int]:
         whole_number("port", port)
     except ValueError as error:
         raise ValueError(Message("{bind_address}: {reason}", reason=str(error))) from error
-    if host in ("", "::"):
+    if not host:
         return "", port
     try:
         literal = canonical_host(host)

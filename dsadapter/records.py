@@ -50,6 +50,16 @@ class Connection:
         translated = len(peer) == 2 and listener.mode == "dual-stack"
         return cls(listener.framework, listener, peer, local, "inbound", translated)
 
+    @classmethod
+    def connected(
+        cls, framework: str, peer: SocketAddress, local: SocketAddress, translated: bool
+    ) -> Self:
+        """The record of a connection that this program has made.
+
+        :param peer: canonical, as ``local`` is.
+        """
+        return cls(framework, None, peer, local, "outbound", translated)
+
     @property
     def family(self) -> Family:
         """The address family that the peer speaks."""

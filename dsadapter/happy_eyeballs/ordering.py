@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from dsadapter.addressing.sockaddr import SocketAddress
@@ -12,37 +13,68 @@ def is_ipv6(address: SocketAddress) -> bool:
     return len(address) > 2
 
 
-def without_duplicates(addresses: Sequence[SocketAddress]) -> list[SocketAddress]:
-    """Each address once, where it came first."""
-    return list(dict.fromkeys(addresses))
-
-
-def next_in_turn(
-    waiting: Sequence[SocketAddress],
-    started: Sequence[SocketAddress],
-    first_family_count: int,
-    preferred: SocketAddress | None,
-) -> SocketAddress:
-    """Which address to try next, so that the families take turns.
+class Untried:
+    """The addresses that have not been tried; the families take turns.
 
     The first address's family goes first, with ``first_family_count`` addresses; from then on every
-    attempt is of the other family than the one before, as long as there are addresses of both.
+    address is of the other family than the one before, as long as there are addresses of both.
 
-    :param waiting: addresses that have not been tried, the best first; at least one.
-    :param started: those that have been, in the order of trying.
     :param preferred: the address to begin with, or else one of its family.
     """
-    if not started:
-        return _first(waiting, preferred)
-    first = is_ipv6(started[0])
-    if len(started) < first_family_count and all(is_ipv6(a) == first for a in started):
-        wanted = first
-    else:
-        wanted = not is_ipv6(started[-1])
-    return next((a for a in waiting if is_ipv6(a) == wanted), waiting[0])
 
+    def __init__(self, first_family_count: int, preferred: SocketAddress | None) -> None:
+        self._first_family_count = first_family_count
+        self._preferred = preferred
+        self._known: dict[SocketAddress, None] = {}
+        self._taken: set[SocketAddress] = set()
+        self._queues: dict[bool, deque[SocketAddress]] = {True: deque(), False: deque()}
+        self._first_family: bool | None = None
+        self._next_family = True
 
-def _first(waiting: Sequence[SocketAddress], preferred: SocketAddress | None) -> SocketAddress:
-    if preferred is None or preferred in waiting:
-        return preferred or waiting[0]
-    return next((a for a in waiting if is_ipv6(a) == is_ipv6(preferred)), waiting[0])
+    def add(self, addresses: Sequence[SocketAddress]) -> None:
+        """Take addresses into the order of what is left.
+
+        :param addresses: all addresses so far, the best first; what is not among them any more
+            comes last.
+        """
+        self._known = dict.fromkeys([*addresses, *self._known])
+        for queue in self._queues.values():
+            queue.clear()
+        for address in self._known:
+            if address not in self._taken:
+                self._queues[is_ipv6(address)].append(address)
+
+    def __bool__(self) -> bool:
+        return bool(self._queues[True] or self._queues[False])
+
+    def has(self, ipv6: bool) -> bool:
+        """Whether there are addresses of a family."""
+        return bool(self._queues[ipv6])
+
+    def take(self) -> SocketAddress:
+        """The next address; there has to be one."""
+        if self._first_family is None:
+            address = self._first()
+            self._first_family = self._next_family = is_ipv6(address)
+            self._queues[self._first_family].remove(address)
+        else:
+            queue = self._queues[self._next_family] or self._queues[not self._next_family]
+            address = queue.popleft()
+        self._taken.add(address)
+        family = is_ipv6(address)
+        if family != self._first_family:
+            # The first family has had its share, whatever it was.
+            self._first_family_count = 0
+        if len(self._taken) >= self._first_family_count:
+            self._next_family = not family
+        return address
+
+    def _first(self) -> SocketAddress:
+        preferred = self._preferred
+        if preferred is not None:
+            queue = self._queues[is_ipv6(preferred)]
+            if preferred in queue:
+                return preferred
+            if queue:
+                return queue[0]
+        return next(iter(self._known))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.happy_eyeballs.ordering import is_ipv6, next_in_turn, without_duplicates
+from dsadapter.happy_eyeballs.ordering import Untried, is_ipv6
 
 RESOLUTION_DELAY = 0.05
 """Seconds to wait for IPv6 addresses when IPv4 ones are there already (RFC 8305, section 8)."""
@@ -72,11 +72,10 @@ class Schedule:
     ) -> None:
         self._attempt_delay = attempt_delay
         self._resolution_delay = resolution_delay
-        self._first_family_count = first_family_count
         self._preferred = preferred
-        self._waiting: list[SocketAddress] = []
-        self._started: list[SocketAddress] = []
-        self._running: list[SocketAddress] = []
+        self._untried = Untried(first_family_count, preferred)
+        self._started = False
+        self._running: dict[SocketAddress, None] = {}
         self._more_expected = True
         self._timer_runs = False
         self._finished = False
@@ -97,16 +96,15 @@ class Schedule:
         if self._finished:
             return []
         self._more_expected = more_ipv4_expected or more_ipv6_expected
-        known = without_duplicates([*addresses, *self._waiting])
-        self._waiting = [address for address in known if address not in self._started]
-        if not self._waiting:
+        self._untried.add(addresses)
+        if not self._untried:
             return self._fail_if_all_failed()
         if self._started:
             # Once the delay has passed, or all before have failed, a late address starts at once.
             return [] if self._timer_runs else self._start_next()
         ipv6_wanted = self._preferred is None or is_ipv6(self._preferred)
         wanted_expected = more_ipv6_expected if ipv6_wanted else more_ipv4_expected
-        if wanted_expected and all(is_ipv6(a) != ipv6_wanted for a in self._waiting):
+        if wanted_expected and not self._untried.has(ipv6_wanted):
             return [] if self._timer_runs else self._start_timer(self._resolution_delay)
         return self._start_next()
 
@@ -115,14 +113,14 @@ class Schedule:
         if self._finished or not self._timer_runs:
             return []
         self._timer_runs = False
-        return self._start_next() if self._waiting else []
+        return self._start_next() if self._untried else []
 
     def attempt_failed(self, address: SocketAddress) -> list[Action]:
         """An attempt has failed; the next one starts at once."""
         if self._finished or address not in self._running:
             return []
-        self._running.remove(address)
-        if self._waiting:
+        del self._running[address]
+        if self._untried:
             return self._start_next()
         # An address that comes late does not wait for an attempt that is over.
         return [*self._stop_timer(), *self._fail_if_all_failed()]
@@ -131,7 +129,7 @@ class Schedule:
         """An attempt has connected: the first to do so wins."""
         if self._finished or address not in self._running:
             return [CloseAttempt(address)]
-        self._running.remove(address)
+        del self._running[address]
         return [*self.cancelled(), Succeed(address)]
 
     def cancelled(self) -> list[Action]:
@@ -141,17 +139,13 @@ class Schedule:
         self._finished = True
         closing = [CloseAttempt(address) for address in self._running]
         self._running.clear()
-        self._waiting.clear()
         return [*self._stop_timer(), *closing]
 
     def _start_next(self) -> list[Action]:
-        address = next_in_turn(
-            self._waiting, self._started, self._first_family_count, self._preferred
-        )
-        self._waiting.remove(address)
-        self._started.append(address)
-        self._running.append(address)
-        if self._waiting or self._more_expected:
+        address = self._untried.take()
+        self._started = True
+        self._running[address] = None
+        if self._untried or self._more_expected:
             return [*self._start_timer(self._attempt_delay), StartAttempt(address)]
         return [*self._stop_timer(), StartAttempt(address)]
 
@@ -164,6 +158,6 @@ class Schedule:
         return [StopTimer()] if was_running else []
 
     def _fail_if_all_failed(self) -> list[Action]:
-        if self._running or self._waiting or self._more_expected:
+        if self._running or self._untried or self._more_expected:
             return []
         return [*self.cancelled(), Fail()]

@@ -129,7 +129,6 @@ targets = pytest.mark.parametrize("target", TARGETS)
 FULL = {"ENOSPC": errno.ENOSPC, "ENOMEM": errno.ENOMEM}
 
 
-@pytest.mark.xfail(strict=True, reason="fault: a race ends badly when addWriter raises")
 @targets
 @pytest.mark.parametrize("number", FULL)
 def test_the_reactor_can_watch_no_attempt(connecting: Connecting, target: str, number: str) -> None:
@@ -147,7 +146,6 @@ def test_the_reactor_can_watch_no_attempt(connecting: Connecting, target: str, n
     assert faults.asked["epoll_ctl"]
 
 
-@pytest.mark.xfail(strict=True, reason="fault: a race ends badly when addWriter raises")
 @pytest.mark.parametrize("number", FULL)
 @pytest.mark.parametrize("last", ["answers", "is silent"])
 @pytest.mark.parametrize("which", [1, 2])
@@ -202,18 +200,11 @@ class Raising:
             raise self.raised("as told")
 
 
-def raised(*cancelled: pytest.MarkDecorator) -> pytest.MarkDecorator:
-    """With an exception, and with one that is no ``Exception``."""
-    last = pytest.param(asyncio.CancelledError, marks=cancelled)
-    return pytest.mark.parametrize("raised", [ValueError, last])
+# An exception, and one that is no ``Exception``.
+raised = pytest.mark.parametrize("raised", [ValueError, asyncio.CancelledError])
 
 
-never_after_base_exception = pytest.mark.xfail(
-    strict=True, reason="fault: a race never fires after a BaseException"
-)
-
-
-@raised(never_after_base_exception)
+@raised
 @targets
 def test_a_check_raises(
     connecting: Connecting, complaints: list[Any], target: str, raised: Any
@@ -225,7 +216,7 @@ def test_a_check_raises(
         connecting.failed(error.ConnectError)
 
 
-@raised(never_after_base_exception)
+@raised
 def test_a_check_raises_at_a_later_attempt(
     connecting: Connecting, complaints: list[Any], raised: Any
 ) -> None:
@@ -274,14 +265,12 @@ class DeafToRecords:
 UNSTOPPABLE: dict[str, Callable[[], Any]] = {"hostnames": Deaf, "records": DeafToRecords}
 
 
-@pytest.mark.xfail(strict=True, reason="fault: a race waits on a resolver whose cancel() raises")
 @pytest.mark.parametrize("resolver", UNSTOPPABLE)
 def test_a_resolver_can_t_be_stopped_when_time_is_up(connecting: Connecting, resolver: str) -> None:
     connecting.begin(NAME, 1, resolver=UNSTOPPABLE[resolver]())
     connecting.failed(error.TimeoutError)
 
 
-@pytest.mark.xfail(strict=True, reason="fault: a race waits on a resolver whose cancel() raises")
 @pytest.mark.parametrize("resolver", UNSTOPPABLE)
 def test_a_resolver_can_t_be_stopped_when_it_is_cancelled(
     connecting: Connecting, resolver: str
@@ -290,14 +279,12 @@ def test_a_resolver_can_t_be_stopped_when_it_is_cancelled(
     connecting.failed(error.ConnectingCancelledError)
 
 
-@pytest.mark.xfail(strict=True, reason="fault: a race waits on a resolver whose cancel() raises")
 def test_the_reactor_s_resolver_can_t_be_stopped(connecting: Connecting) -> None:
     connecting.reactor.installNameResolver(Deaf())
     connecting.begin(NAME, 1)
     connecting.failed(error.TimeoutError)
 
 
-@pytest.mark.xfail(strict=True, reason="fault: a race waits on a resolver whose cancel() raises")
 def test_a_resolver_can_t_be_stopped_when_one_address_has_won(connecting: Connecting) -> None:
     with silent("127.0.0.9") as port, answering(port, "::1"):
         connecting.before = open_descriptors()
@@ -334,18 +321,7 @@ class ToldOf:
         self.connecting.deferred.cancel()
 
 
-@pytest.mark.parametrize(
-    "refuses",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.xfail(
-                strict=True, reason="fault: an observer that cancels a connect meets an error"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("refuses", [False, True])
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_plugin_cancels(
     connecting: Connecting, complaints: list[Any], refuses: bool, count: int
@@ -395,27 +371,9 @@ class MoodyProtocol(Recorder):
         super().connectionMade()
 
 
-start_factory_comes_out = pytest.mark.xfail(
-    strict=True, reason="fault: connect() raises what startFactory raises"
-)
-
-
 @targets
-@pytest.mark.parametrize(
-    ("stage", "raised"),
-    [
-        *(
-            pytest.param("start", raised, marks=start_factory_comes_out)
-            for raised in (ValueError, asyncio.CancelledError)
-        ),
-        *((stage, ValueError) for stage in ("stop", "build", "prefix", "made")),
-        ("stop", asyncio.CancelledError),
-        *(
-            pytest.param(stage, asyncio.CancelledError, marks=never_after_base_exception)
-            for stage in ("build", "prefix", "made")
-        ),
-    ],
-)
+@pytest.mark.parametrize("stage", ["start", "stop", "build", "prefix", "made"])
+@raised
 def test_the_application_raises(
     reactor: Reactor, complaints: list[Any], stage: str, target: str, raised: Any
 ) -> None:
@@ -430,8 +388,7 @@ def test_the_application_raises(
             connecting.failed(raised)
 
 
-@pytest.mark.xfail(strict=True, reason="fault: a race never fires when stopFactory raises")
-@raised()
+@raised
 @targets
 @pytest.mark.parametrize("how", ["refused", "late", "cancelled"])
 def test_the_factory_raises_when_it_is_stopped(

@@ -20,10 +20,6 @@ from zope.interface import implementer
 from dsadapter.frameworks.twisted import DualStackClientEndpoint, DualStackServerEndpoint
 
 NAME = "name.example"
-SHARED = pytest.mark.xfail(strict=True, reason="fault: each connect has a lookup of its own")
-JOINT = pytest.mark.xfail(
-    strict=True, reason="fault: a joint lookup fails although one family is known"
-)
 BY_FAMILY = pytest.mark.xfail(strict=True, reason="fault: a client string can't ask by family")
 
 
@@ -120,7 +116,6 @@ def client(reactor: Reactor, request: pytest.FixtureRequest) -> Iterator[Client]
     stop(reactor, port)
 
 
-@SHARED
 def test_one_lookup_is_in_flight_for_a_name(client: Client) -> None:
     connecting = [client.connect() for _ in range(30)]
     assert client.resolver.asked == [(NAME, question) for question in client.questions]
@@ -128,7 +123,6 @@ def test_one_lookup_is_in_flight_for_a_name(client: Client) -> None:
     assert {client.reached(each) for each in connecting} == {"127.0.0.1"}
 
 
-@SHARED
 def test_who_leaves_takes_nothing_from_the_others(client: Client) -> None:
     first, second = client.connect(), client.connect()
     assert client.resolver.asked == [(NAME, question) for question in client.questions]
@@ -187,7 +181,6 @@ def by_string(reactor: Reactor, port: int) -> Any:
 CONNECTORS: list[Callable[[Reactor, int], Any]] = [by_default, by_string]
 
 
-@JOINT
 @pytest.mark.parametrize("make", CONNECTORS)
 @pytest.mark.parametrize(
     "found", [IPv4Address("TCP", "127.0.0.1", 0), IPv6Address("TCP", "::1", 0)]
@@ -213,7 +206,6 @@ def test_a_joint_lookup_that_finds_nothing_asks_for_each_family_once(
     assert sorted(asked[1:], key=str) == [(IPv4Address,), (IPv6Address,)]
 
 
-@JOINT
 def test_a_name_that_neither_family_has_is_asked_for_no_more_than_that(reactor: Reactor) -> None:
     resolver = OneFamily()
     reactor.installNameResolver(resolver)

@@ -14,10 +14,6 @@ from support.processes import Server, running
 pytestmark = needs_root
 
 PROGRAMS = Path(__file__).parent / "programs"
-SHARED = pytest.mark.xfail(strict=True, reason="fault: each connect has a lookup of its own")
-JOINT = pytest.mark.xfail(
-    strict=True, reason="fault: a joint lookup fails although one family is known"
-)
 
 
 class Network:
@@ -60,7 +56,7 @@ def network() -> Iterator[Network]:
     ("name", "reached"),
     [
         ("good-good.example", "::1"),
-        pytest.param("silent-good.example", "::1", marks=JOINT),
+        ("silent-good.example", "::1"),
         ("broken-good.example", "::1"),
         ("late-good.example", "::1"),
         ("good-late.example", "127.0.0.1"),
@@ -77,7 +73,6 @@ def test_it_is_enough_where_each_family_is_asked_for(network: Network, name: str
     assert network.outcomes("by-family", name) == {name: [reached]}
 
 
-@SHARED
 @pytest.mark.parametrize("resolver", ["default", "by-family"])
 def test_connects_to_a_silent_name_do_not_stop_those_to_others(
     network: Network, resolver: str
@@ -89,7 +84,6 @@ def test_connects_to_a_silent_name_do_not_stop_those_to_others(
     assert outcomes["good-good.example"] == ["::1"]
 
 
-@SHARED
 def test_connects_to_one_name_share_a_lookup_for_each_family(network: Network) -> None:
     name = "good-silent.example"
     outcomes = network.outcomes("by-family", f"10*{name}")

@@ -28,16 +28,7 @@ OTHER = "other.example"
 OPTIONS = {"attemptDelay": 0.01, "rememberOutcomes": False}
 WINNER, LOSER = LIVE[0], REFUSED[1]
 
-stale = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="fault: a stale event reaches the next owner of its number",
-)
-reactors = pytest.mark.parametrize(
-    "reactor",
-    [pytest.param("epoll", marks=stale), pytest.param("poll", marks=stale), "select", "asyncio"],
-    indirect=True,
-)
+reactors = pytest.mark.parametrize("reactor", REACTORS, indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -133,14 +124,8 @@ PORTS = {
 }
 
 
-def cases() -> Iterator[Any]:
-    for name in PORTS:
-        for reactor in REACTORS:
-            told = name != "datagrams" and reactor in ("epoll", "poll")
-            yield pytest.param(name, reactor, marks=[stale] if told else [])
-
-
-@pytest.mark.parametrize(("name", "reactor"), [*cases()], indirect=["reactor"])
+@reactors
+@pytest.mark.parametrize("name", PORTS)
 def test_a_listening_port_is_not_told_of_it(turn: Turn, name: str) -> None:
     ports: list[Any] = []
     with registered(RecordingPlugin()) as recording:

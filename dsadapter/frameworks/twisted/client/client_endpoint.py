@@ -18,8 +18,8 @@ from zope.interface import implementer
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.errors import BindAddressError, PluginError
-from dsadapter.frameworks.twisted.client.name_resolution import checked_resolver
-from dsadapter.frameworks.twisted.client.race import Race
+from dsadapter.frameworks.twisted.client.one_connect import OneConnect, connector_of
+from dsadapter.frameworks.twisted.client.resolvers import checked_resolver
 from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.spelling import CONNECTING, spelling
 from dsadapter.hooks.manager import active_hooks
@@ -28,6 +28,7 @@ from dsadapter.policy import (
     DEFAULT_ATTEMPT_DELAY,
     DEFAULT_TIMEOUT,
     ConnectPolicy,
+    LookupWay,
     MappedAddresses,
     canonical_target,
     socket_name,
@@ -50,10 +51,11 @@ class DualStackClientEndpoint:
     :param attemptDelay: seconds after which the next address is tried beside one that has not
         answered, 0.01 to 2 (RFC 8305, section 8).
     :param resolver: what to resolve names by: an ``IHostnameResolver``, or an ``IResolver`` as
-        ``twisted.names`` has them. It is asked for each address family on its own, and IPv4 waits
-        50 ms for IPv6 (RFC 8305, section 3). None is the reactor's, which is asked once, so that
-        its order of both families stands: the system's own is RFC 6724's with the administrator's
-        preferences.
+        ``twisted.names`` has them. None is the reactor's.
+    :param lookup: ``families`` asks for each address family on its own, and IPv4 waits 50 ms for
+        IPv6 (RFC 8305, section 3). ``joint`` asks once, so that the resolver's order of both
+        families stands: the system's own is RFC 6724's with the administrator's preferences. None
+        is ``joint`` for the reactor's resolver, ``families`` for one that is given.
     :param firstAddressFamilyCount: how many addresses of the first family to try before one of the
         other (RFC 8305, section 8).
     :param rememberOutcomes: begin with the address that has won within the last ten minutes against
@@ -77,6 +79,7 @@ class DualStackClientEndpoint:
         firstAddressFamilyCount: int = 1,
         rememberOutcomes: bool = True,
         mappedAddresses: MappedAddresses = "unmap",
+        lookup: LookupWay | None = None,
     ) -> None:
         with spelling(CONNECTING):
             policy = ConnectPolicy(
@@ -86,6 +89,7 @@ class DualStackClientEndpoint:
                 first_address_family_count=firstAddressFamilyCount,
                 remember_outcomes=rememberOutcomes,
                 mapped_addresses=mappedAddresses,
+                lookup=_default_lookup(resolver) if lookup is None else lookup,
             )
             target = canonical_target(host, port)
         self._set(reactor, target, policy, checked_resolver(resolver))
@@ -138,10 +142,10 @@ class DualStackClientEndpoint:
                 hooks = active_hooks()
             except PluginError as error:
                 return fail(ConnectError(string=str(error)))
-            race = Race(
-                self._reactor, self._target, self._policy, self._resolver, protocolFactory, hooks
-            )
-            return race.run()
+            reactor = self._reactor
+            resolver = reactor.nameResolver if self._resolver is None else self._resolver
+            connector = connector_of(reactor, hooks, resolver)
+            return OneConnect(reactor, connector, self._target, self._policy, protocolFactory).run()
         policy = self._policy
         endpoint = TCP4ClientEndpoint(
             self._reactor,
@@ -150,3 +154,7 @@ class DualStackClientEndpoint:
             policy.bind_address,
         )
         return endpoint.connect(protocolFactory)
+
+
+def _default_lookup(resolver: object) -> LookupWay:
+    return "joint" if resolver is None else "families"

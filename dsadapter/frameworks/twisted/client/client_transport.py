@@ -1,4 +1,4 @@
-"""A connection attempt as Twisted's reactors see it, and the transport that it becomes."""
+"""The transport of a connection that a client endpoint has made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from twisted.internet.interfaces import (
     ILoggingContext,
     IProtocol,
     IProtocolFactory,
-    IWriteDescriptor,
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -22,91 +21,14 @@ from zope.interface import implementer
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
-from dsadapter.sockets.connecting import has_connected, is_connected
 from dsadapter.sockets.ifaddrs import zoned
 
 
-@implementer(IWriteDescriptor)
-class ConnectingDescriptor:
-    """A socket that connects. It knows nothing of protocols: most of its kind lose a race.
-
-    One that has connected already says so in the next turn, and costs the reactor no more.
-
-    :param address: where it connects to, canonical.
-    :param finished: called once, with this and None if it has connected, else the error; never at
-        once, nor after :meth:`close`.
-    :param abandoned: called once instead if the reactor gives up all its descriptors.
-    """
-
-    def __init__(
-        self,
-        sock: CanonicalSocket,
-        address: SocketAddress,
-        reactor: Any,
-        finished: Callable[[ConnectingDescriptor, OSError | None], None],
-        abandoned: Callable[[Failure], None],
-    ) -> None:
-        self.address = address
-        self.fileno = sock.fileno
-        self._socket = sock
-        self._reactor = reactor
-        self._finished = finished
-        self._abandoned = abandoned
-        self._open = True
-        self._soon: Any = None
-        if is_connected(sock):
-            self._soon = reactor.callLater(0, self._connected)
-        else:
-            reactor.addWriter(self)
-
-    def _connected(self) -> None:
-        self._soon = None
-        self._open = False
-        self._finished(self, None)
-
-    def doWrite(self) -> None:
-        """The socket is writable: it has connected or failed."""
-        self._report()
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Most reactors report a failed attempt this way."""
-        if not self._report():
-            self._abandoned(reason)
-
-    def _report(self) -> bool:
-        """Whether the attempt is over; its end is reported once."""
-        if not self._open:
-            return True
-        try:
-            if not has_connected(self._socket):
-                return False
-        except OSError as error:
-            self._finished(self, error)
-        else:
-            self._finished(self, None)
-        return True
-
-    def logPrefix(self) -> str:
-        """For the reactor's log."""
-        return "dsadapter"
-
-    def close(self) -> None:
-        """Give up; nothing is reported any more."""
-        self.release().close()
-
-    def release(self) -> CanonicalSocket:
-        """The socket, which the reactor no longer watches."""
-        if self._open:
-            self._open = False
-            if self._soon is not None:
-                self._soon.cancel()
-            else:
-                self._reactor.removeWriter(self)
-        return self._socket
-
-
 class ClientConnection(tcp.Client):
-    """``tcp.Client`` on a socket that has connected already."""
+    """``tcp.Client`` on a socket that has connected already.
+
+    ``observedLost`` is called when it is closed and its protocol has been told.
+    """
 
     def __init__(
         self, sock: CanonicalSocket, address: SocketAddress, factory: IProtocolFactory, reactor: Any
@@ -116,6 +38,7 @@ class ClientConnection(tcp.Client):
         self.addr = self.realAddress = address
         self.addressFamily = AF_INET6 if family_number(sock) == AF_INET6 else AF_INET
         self.connector = EstablishedConnector(self, factory)
+        self.observedLost: Callable[[], None] | None = None
 
     def makeConnection(self, protocol: IProtocol) -> None:
         """Begin to read, and tell the protocol."""
@@ -125,6 +48,15 @@ class ClientConnection(tcp.Client):
         self.logstr = f"{prefix or type(protocol).__name__},client"
         self.startReading()  # type: ignore[no-untyped-call]
         protocol.makeConnection(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """It is closed."""
+        lost, self.observedLost = self.observedLost, None
+        try:
+            super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        finally:
+            if lost is not None:
+                lost()
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The canonical local address."""

@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 from twisted.internet import error as twisted_error
 
-from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.connector.story import FailedAttempt, Unconnected
 from dsadapter.errors import BindAddressError
-from dsadapter.frameworks.twisted.spelling import CONNECTING
-from dsadapter.messages import spelled
-from dsadapter.policy import socket_name
-
-
-class FailedAttempt(NamedTuple):
-    """How one attempt ended."""
-
-    address: SocketAddress
-    """Canonical; as it was given if it is no address."""
-    seconds: float
-    """How long it was tried."""
-    error: Exception | None
-    """None if it was still under way when the time was over."""
-
-    def __str__(self) -> str:
-        reason = "no answer" if self.error is None else _text(self.error)
-        return f"{socket_name(*self.address[:2])}: {reason} after {self.seconds:.3f} s"
 
 
 class ConnectingError(twisted_error.ConnectError):
@@ -37,34 +19,36 @@ class ConnectingError(twisted_error.ConnectError):
     """
 
     attempts: tuple[FailedAttempt, ...] = ()
-    """Every attempt, in the order in which they were started."""
+    """Every attempt, in the order in which they were started, then addresses that were left out."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The classes below are made when they are needed, so that no name leads to them.
+        [twisted] = (base for base in _KINDS if _KINDS[base] is type(self))
+        return _restored, (twisted, self.args), self.__dict__
 
 
-def all_failed(target: str, attempts: Sequence[FailedAttempt]) -> ConnectingError:
-    """The error when every attempt has failed.
+def error_of(end: Unconnected) -> Exception:
+    """Twisted's error for a connect that has failed."""
+    if end.kind == "unresolved":
+        return twisted_error.DNSLookupError(end.text)
+    if end.kind == "timeout":
+        failed = _kind(twisted_error.TimeoutError)(None, end.text)
+    elif end.kind == "failed":
+        failed = _all_failed(end.text, end.attempts)
+    else:
+        number = end.cause.errno if isinstance(end.cause, OSError) else None
+        failed = _kind(twisted_error.ConnectError)(number, end.text)
+    failed.attempts = end.attempts
+    failed.__cause__ = end.cause
+    return failed
 
-    :param target: host and port as text.
-    """
+
+def _all_failed(text: str, attempts: Sequence[FailedAttempt]) -> ConnectingError:
     errors = [_in_twisted(attempt.error) for attempt in attempts]
     kinds = {type(error) for error in errors}
     numbers = {error.osError for error in errors}
-    failed = _kind(kinds.pop() if len(kinds) == 1 else twisted_error.ConnectError)(
-        numbers.pop() if len(numbers) == 1 else None, _story(target, attempts)
-    )
-    failed.attempts = tuple(attempts)
-    failed.__cause__ = attempts[-1].error if attempts else None
-    return failed
-
-
-def timed_out(target: str, seconds: float, attempts: Sequence[FailedAttempt]) -> ConnectingError:
-    """The error when the time for the whole is over.
-
-    :param seconds: how long that was.
-    """
-    tried = _story(target, attempts) if attempts else f"{target}: the name was still being resolved"
-    failed = _kind(twisted_error.TimeoutError)(None, f"after {seconds:g} s: {tried}")
-    failed.attempts = tuple(attempts)
-    return failed
+    kind = kinds.pop() if len(kinds) == 1 else twisted_error.ConnectError
+    return _kind(kind)(numbers.pop() if len(numbers) == 1 else None, text)
 
 
 _KINDS: dict[type[twisted_error.ConnectError], type[ConnectingError]] = {
@@ -79,9 +63,16 @@ def _kind(twisted: type[twisted_error.ConnectError]) -> type[ConnectingError]:
     return _KINDS[twisted]
 
 
-def _in_twisted(error: Exception | None) -> twisted_error.ConnectError:
+def _restored(twisted: type[twisted_error.ConnectError], args: tuple[Any, ...]) -> ConnectingError:
+    kind = _kind(twisted)
+    error = kind.__new__(kind, *args)
+    # Past Twisted's constructor, which makes the arguments.
+    Exception.__init__(error, *args)
+    return error
+
+
+def _in_twisted(error: BaseException | None) -> twisted_error.ConnectError:
     if isinstance(error, BindAddressError):
-        error = spelled(error, CONNECTING)
         return twisted_error.ConnectBindError(error.errno, error.strerror)
     if isinstance(error, OSError) and error.errno is not None:
         found: twisted_error.ConnectError = twisted_error.getConnectError(
@@ -89,14 +80,3 @@ def _in_twisted(error: Exception | None) -> twisted_error.ConnectError:
         )
         return found
     return twisted_error.ConnectError(string=str(error))
-
-
-def _story(target: str, attempts: Sequence[FailedAttempt]) -> str:
-    if len(attempts) == 1 and str(attempts[0]).startswith(target):
-        return str(attempts[0])
-    return f"{target}: {'; '.join(map(str, attempts))}"
-
-
-def _text(error: Exception) -> str:
-    error = spelled(error, CONNECTING)
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,21 @@
+"""Connecting, for any framework: what races, filters, remembers and explains.
+
+A framework adds how it waits (:class:`~dsadapter.connector.waiting.Waiting`), and its own address,
+transport and error types.
+"""
+
+from dsadapter.connector.lookups import Answer, Lookups
+from dsadapter.connector.race import Connector, Race
+from dsadapter.connector.story import FailedAttempt, Unconnected
+from dsadapter.connector.waiting import Cancellable, Waiting
+
+__all__ = [
+    "Answer",
+    "Cancellable",
+    "Connector",
+    "FailedAttempt",
+    "Lookups",
+    "Race",
+    "Unconnected",
+    "Waiting",
+]

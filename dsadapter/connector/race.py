@@ -1,0 +1,465 @@
+"""One connect: the attempts at the addresses of its target, until one has won or none can."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from dsadapter.addressing.hosts import is_literal
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.connector.candidates import Candidates
+from dsadapter.connector.lookups import LookUp, Lookups
+from dsadapter.connector.memory import Memory
+from dsadapter.connector.story import (
+    FailedAttempt,
+    Unconnected,
+    all_failed,
+    broken,
+    timed_out,
+    unresolved,
+)
+from dsadapter.connector.waiting import Cancellable, Waiting
+from dsadapter.errors import RefusedError
+from dsadapter.happy_eyeballs.outcomes import Outcomes
+from dsadapter.happy_eyeballs.schedule import (
+    Action,
+    CloseAttempt,
+    Fail,
+    Schedule,
+    StartAttempt,
+    StartTimer,
+    StopTimer,
+    Succeed,
+)
+from dsadapter.hooks.dispatch import Hooks
+from dsadapter.messages import Message, spelled
+from dsadapter.policy import ConnectPolicy, Family, socket_name
+from dsadapter.records import Attempt, Connection, Refusal
+from dsadapter.sockets.canonical import CanonicalSocket, family_number
+from dsadapter.sockets.connecting import has_connected, is_connected, start_connecting
+from dsadapter.sockets.ifaddrs import scoped_sockaddr, zoned
+
+__all__ = ["Connector", "Race"]
+
+logger = logging.getLogger("dsadapter")
+
+STARTS_A_TURN = 8
+"""How many attempts one turn of the event loop may start: those that fail at once take it whole."""
+
+_JOINT: tuple[tuple[Family, ...], ...] = (("ipv6", "ipv4"),)
+_EACH: tuple[tuple[Family, ...], ...] = (("ipv6",), ("ipv4",))
+_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
+
+Connected = Callable[[CanonicalSocket, SocketAddress], object]
+Failed = Callable[[Unconnected], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """What the connects of one event loop have in common."""
+
+    framework: str
+    """Its name, as plugins are told it."""
+    waiting: Waiting
+    hooks: Hooks
+    look_up: LookUp
+    """Asks the resolver for a name."""
+    lookups: Lookups
+    """What is being asked of that resolver by all."""
+    outcomes: Outcomes
+    """What is remembered; by the clock of ``waiting``."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The parameters in the spelling of the framework's users."""
+
+    def race(
+        self,
+        target: tuple[str, int],
+        policy: ConnectPolicy,
+        connected: Connected,
+        failed: Failed,
+    ) -> Race:
+        """A race that has not begun.
+
+        One of the two functions is called, once, in the thread of the event loop.
+
+        :param target: host and port, as :func:`~dsadapter.policy.canonical_target` gives them.
+        :param connected: takes over the socket, which is non-blocking, and the canonical address
+            that it is connected to; no other socket of the race is open. If it raises, the socket
+            is closed, and ``failed`` is called.
+        :param failed: takes the story. Nothing is open, and nothing is waited for.
+        """
+        return Race(self, target, policy, connected, failed)
+
+    def connected(self, sock: CanonicalSocket, peer: SocketAddress) -> Callable[[], None] | None:
+        """Tell observers of a connection, before its application is told.
+
+        A busy framework asks ``hooks.connections`` first, which is None where nobody observes.
+
+        :param peer: the address that a race has connected to.
+        :returns: to be called once, when the connection is lost and its application has been told;
+            None if nobody wants to know.
+        """
+        observers = self.hooks.connections
+        if observers is None:
+            return None
+        translated = len(peer) == 2 and family_number(sock) == socket.AF_INET6
+        local = zoned(sock.getsockname())
+        connection = Connection.connected(self.framework, zoned(peer), local, translated)
+        if observers.made is not None:
+            observers.made(connection)
+        return None if observers.lost is None else partial(observers.lost, connection)
+
+
+class _Running:
+    """An attempt that is under way."""
+
+    __slots__ = ("sock", "watch")
+
+    def __init__(self, sock: CanonicalSocket, watch: Cancellable) -> None:
+        self.sock = sock
+        self.watch: Cancellable | None = watch
+
+    def stop(self) -> CanonicalSocket:
+        """The socket, which is no longer watched."""
+        if self.watch is not None:
+            try:
+                self.watch.cancel()
+            except Exception as error:
+                logger.warning("an event loop failed to let go of a socket", exc_info=error)
+        return self.sock
+
+
+class Race:
+    """Carries out what a :class:`~dsadapter.happy_eyeballs.schedule.Schedule` says, once.
+
+    Whatever it meets, it ends once and leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        target: tuple[str, int],
+        policy: ConnectPolicy,
+        connected: Connected,
+        failed: Failed,
+    ) -> None:
+        self._connector = connector
+        self._waiting = connector.waiting
+        self._host, self._port = target
+        self._policy = policy
+        self._report_connected = connected
+        self._report_failed = failed
+        self._actions: deque[Action] = deque()
+        self._acting = False
+        self._over = False
+        self._started_at: dict[SocketAddress, float] = {}
+        self._running: dict[SocketAddress, _Running] = {}
+        self._failed: dict[SocketAddress, FailedAttempt] = {}
+        self._lost: list[CanonicalSocket] = []
+        self._winner: tuple[CanonicalSocket, SocketAddress] | None = None
+        self._candidates: Candidates | None = None
+        self._memory: Memory | None = None
+        self._timer: Cancellable | None = None
+        self._turn: Cancellable | None = None
+        self._time_limit: Cancellable | None = None
+
+    def run(self) -> None:
+        """Begin; it may have failed when this returns, but has never connected yet."""
+        self._guarded(self._begin)
+
+    def cancel(self) -> None:
+        """Give up: neither function is called any more. Descriptors are closed in the next turn."""
+        self._let_go()
+        if self._lost:
+            self._waiting.call_later(0, self._close_lost)
+
+    def _begin(self) -> None:
+        policy = self._policy
+        self._schedule = Schedule(policy.attempt_delay)
+        if policy.timeout is not None:
+            self._time_limit = self._waiting.call_later(
+                policy.timeout, lambda: self._guarded(self._timed_out)
+            )
+        if is_literal(self._host):
+            self._connect_to_literal()
+        else:
+            self._connect_to_name()
+
+    def _connect_to_literal(self) -> None:
+        try:
+            address = scoped_sockaddr(self._host, self._port)
+        except OSError as error:
+            attempt = FailedAttempt((self._host, self._port), 0, self._spelled(error))
+            self._fail(all_failed(self._target, [attempt]))
+        else:
+            self._act(self._schedule.resolved([address]))
+
+    def _connect_to_name(self) -> None:
+        policy, target = self._policy, (self._host, self._port)
+        connector = self._connector
+        if policy.remember_outcomes:
+            key = (target, policy.bind_address)
+            self._memory = Memory(connector.outcomes, key, self._waiting.now)
+        self._schedule = Schedule(
+            policy.attempt_delay,
+            first_family_count=policy.first_address_family_count,
+            preferred=self._memory.preferred if self._memory is not None else None,
+        )
+        ask = partial(connector.lookups.ask, connector.look_up, self._host)
+        candidates = self._candidates = Candidates(
+            self._waiting, target, policy, ask, lambda: self._guarded(self._resolved)
+        )
+        candidates.start(_EACH if policy.lookup == "families" else _JOINT)
+        if not self._over and candidates.is_waiting:
+            self._check_descriptors()
+
+    def _check_descriptors(self) -> None:
+        # A resolver that gets none may wait for ever.
+        try:
+            socket.socket().close()
+        except OSError as error:
+            if error.errno in _NO_DESCRIPTOR:
+                text = Message("the name can't be resolved: {why}", why=error.strerror)
+                raise OSError(error.errno, text) from error
+
+    def _resolved(self) -> None:
+        candidates = self._candidates
+        if candidates is not None and not self._over:
+            expected = candidates.expects("ipv4"), candidates.expects("ipv6")
+            self._act(self._schedule.resolved(candidates.addresses, *expected))
+
+    def _guarded(self, step: Callable[..., None], *args: object) -> None:
+        """Do something; the unexpected ends the race."""
+        try:
+            step(*args)
+        except BaseException as error:
+            if self._over:
+                logger.error("after its end a connect has met an error", exc_info=error)
+                return
+            attempts = self._attempts()
+            self._fail(broken(self._target, attempts, self._spelled(error)))
+
+    def _act(self, actions: Iterable[Action]) -> None:
+        self._actions.extend(actions)
+        if self._acting or self._turn is not None:
+            return
+        self._acting = True
+        starts = 0
+        try:
+            while self._actions and not self._over:
+                action = self._actions.popleft()
+                if isinstance(action, StartAttempt):
+                    if starts == STARTS_A_TURN:
+                        self._actions.appendleft(action)
+                        self._turn = self._waiting.call_later(
+                            0, lambda: self._guarded(self._next_turn)
+                        )
+                        return
+                    starts += 1
+                self._do(action)
+        finally:
+            self._acting = False
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        self._act(())
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case StartAttempt(address):
+                self._start(address)
+            case CloseAttempt(address):
+                self._give_up(self._running.pop(address).stop())
+            case StartTimer(seconds):
+                self._stop_timer()
+                self._timer = self._waiting.call_later(
+                    seconds, lambda: self._guarded(self._timer_fired)
+                )
+            case StopTimer():
+                self._stop_timer()
+            case Succeed(address):
+                self._succeed(address)
+            case Fail():
+                self._forget()
+                self._fail(self._story())
+
+    def _start(self, address: SocketAddress) -> None:
+        self._started_at[address] = self._waiting.now()
+        connector = self._connector
+        attempt = Attempt(connector.framework, self._host, address, self._policy.bind_address)
+        try:
+            sock = start_connecting(attempt, connector.hooks.before_connect)
+        except BaseException as error:
+            if isinstance(error, RefusedError) and connector.hooks.operation_refused is not None:
+                connector.hooks.operation_refused(
+                    Refusal(connector.framework, "connect", error.address, error.plugin, error.reason)
+                )
+            self._attempt_failed(address, error)
+            return
+        if self._over:
+            # A plugin has cancelled it.
+            sock.close()
+            return
+        try:
+            watch = self._watch(sock, address)
+        except BaseException as error:
+            sock.close()
+            self._attempt_failed(address, error)
+        else:
+            self._running[address] = _Running(sock, watch)
+
+    def _watch(self, sock: CanonicalSocket, address: SocketAddress) -> Cancellable:
+        if is_connected(sock):
+            # It costs the event loop no more than a turn.
+            return self._waiting.call_later(0, lambda: self._guarded(self._is_connected, address))
+
+        def ready(lost: BaseException | None = None) -> None:
+            self._guarded(self._ready, address, lost)
+
+        return self._waiting.when_writable(sock, ready)
+
+    def _is_connected(self, address: SocketAddress) -> None:
+        self._running[address].watch = None
+        self._act(self._schedule.attempt_connected(address))
+
+    def _ready(self, address: SocketAddress, lost: BaseException | None) -> None:
+        running = self._running.get(address)
+        if running is None:
+            return
+        try:
+            connected = has_connected(running.sock)
+        except OSError as error:
+            del self._running[address]
+            running.stop().close()
+            self._attempt_failed(address, error)
+            return
+        if connected:
+            self._act(self._schedule.attempt_connected(address))
+        elif lost is not None:
+            # There may be no further turn.
+            self._fail(broken(self._target, self._attempts(), lost), now=True)
+
+    def _attempt_failed(self, address: SocketAddress, error: BaseException) -> None:
+        if not self._over:
+            self._failed[address] = self._ended(address, self._spelled(error))
+            self._act(self._schedule.attempt_failed(address))
+
+    def _ended(self, address: SocketAddress, error: BaseException | None) -> FailedAttempt:
+        return FailedAttempt(address, self._waiting.now() - self._started_at[address], error)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._act(self._schedule.timer_fired())
+
+    def _timed_out(self) -> None:
+        self._time_limit = None
+        self._forget()
+        assert self._policy.timeout is not None
+        self._fail(timed_out(self._target, self._policy.timeout, self._attempts()))
+
+    def _succeed(self, address: SocketAddress) -> None:
+        self._winner = self._running.pop(address).stop(), address
+        self._stop_waiting()
+        if self._memory is not None:
+            self._memory.connected(tuple(self._started_at), address)
+        if self._lost:
+            self._turn = self._waiting.call_later(0, lambda: self._guarded(self._hand_over))
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._turn = None
+        self._close_lost()
+        assert self._winner is not None
+        winner, self._winner = self._winner, None
+        self._over = True
+        try:
+            self._report_connected(*winner)
+        except BaseException as error:
+            winner[0].close()
+            story = broken(self._target, self._attempts(), self._spelled(error))
+            self._report_failed(story)
+
+    def _fail(self, end: Unconnected, *, now: bool = False) -> None:
+        self._let_go()
+        if self._lost and not now:
+            self._turn = self._waiting.call_later(0, lambda: self._report(end))
+        else:
+            self._report(end)
+
+    def _report(self, end: Unconnected) -> None:
+        self._turn = None
+        self._close_lost()
+        self._report_failed(end)
+
+    def _let_go(self) -> None:
+        """Of everything but the descriptors."""
+        self._over = True
+        self._stop_waiting()
+        self._actions.clear()
+        for running in self._running.values():
+            self._give_up(running.stop())
+        self._running.clear()
+        if self._winner is not None:
+            self._give_up(self._winner[0])
+            self._winner = None
+
+    def _give_up(self, sock: CanonicalSocket) -> None:
+        """End an attempt at once, and close its descriptor in a later turn: the event loop may have
+        an event for its number in hand, and would give it to the next owner."""
+        with contextlib.suppress(OSError):
+            # It may have failed on its own.
+            sock.shutdown(socket.SHUT_RDWR)
+        self._lost.append(sock)
+
+    def _close_lost(self) -> None:
+        lost, self._lost = self._lost, []
+        for sock in lost:
+            sock.close()
+
+    def _stop_waiting(self) -> None:
+        self._stop_timer()
+        for waiting in (self._time_limit, self._turn):
+            if waiting is not None:
+                waiting.cancel()
+        self._time_limit = self._turn = None
+        if self._candidates is not None:
+            self._candidates.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _forget(self) -> None:
+        if self._memory is not None:
+            self._memory.failed()
+
+    def _attempts(self) -> list[FailedAttempt]:
+        """Every attempt so far, as it stands, in the order in which they were started."""
+        return [self._failed.get(a) or self._ended(a, None) for a in self._started_at]
+
+    def _story(self) -> Unconnected:
+        attempts, candidates = self._attempts(), self._candidates
+        if candidates is None:
+            return all_failed(self._target, attempts)
+        attempts += [
+            failed._replace(error=failed.error and self._spelled(failed.error))
+            for failed in candidates.left_out
+        ]
+        if attempts:
+            return all_failed(self._target, attempts, candidates.more)
+        return unresolved(self._host, candidates.failures)
+
+    @property
+    def _target(self) -> str:
+        return socket_name(self._host, self._port)
+
+    def _spelled(self, error: BaseException) -> BaseException:
+        return spelled(error, self._connector.names)

@@ -19,8 +19,11 @@ from twisted.internet.testing import MemoryReactor
 from twisted.names.dns import AAAA, A
 
 from dsadapter import hookimpl
-from dsadapter.frameworks.twisted import DualStackClientEndpoint, DualStackServerEndpoint
-from dsadapter.frameworks.twisted.client.connecting_errors import ConnectingError
+from dsadapter.frameworks.twisted import (
+    ConnectingError,
+    DualStackClientEndpoint,
+    DualStackServerEndpoint,
+)
 from dsadapter.testing import registered
 
 NAME = "name.example"

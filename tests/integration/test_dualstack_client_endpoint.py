@@ -20,8 +20,11 @@ from twisted.internet.testing import MemoryReactor
 from zope.interface.verify import verifyObject
 
 from dsadapter import hookimpl
-from dsadapter.frameworks.twisted import DualStackClientEndpoint, DualStackServerEndpoint
-from dsadapter.frameworks.twisted.client.connecting_errors import ConnectingError
+from dsadapter.frameworks.twisted import (
+    ConnectingError,
+    DualStackClientEndpoint,
+    DualStackServerEndpoint,
+)
 from dsadapter.testing import registered
 
 V6ONLY = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)

@@ -43,11 +43,11 @@ from zope.interface.verify import verifyObject
 
 from dsadapter import hookimpl
 from dsadapter.frameworks.twisted import (
+    ConnectingError,
     DualStackAgentEndpointFactory,
     DualStackClientEndpoint,
     DualStackServerEndpoint,
 )
-from dsadapter.frameworks.twisted.client.connecting_errors import ConnectingError
 from dsadapter.frameworks.twisted.tls import connectionCreatorFromFiles, wrapServerTLS
 from dsadapter.testing import registered
 

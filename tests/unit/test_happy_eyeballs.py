@@ -55,6 +55,20 @@ def test_a_silent_address_is_joined_by_the_next_after_the_delay_and_one_wins() -
     assert schedule.timer_fired() == schedule.cancelled() == []
 
 
+def test_a_late_address_does_not_start_beside_a_young_attempt() -> None:
+    schedule = Schedule(0.25)
+    assert schedule.resolved([V6[0]], more_ipv4_expected=True)[-1] == StartAttempt(V6[0])
+    assert schedule.resolved([V6[0], V4[0]]) == []
+    assert schedule.timer_fired()[-1] == StartAttempt(V4[0])
+
+
+def test_a_late_address_starts_at_once_beside_an_old_attempt() -> None:
+    schedule = Schedule(0.25)
+    schedule.resolved([V6[0]], more_ipv4_expected=True)
+    assert schedule.timer_fired() == []
+    assert StartAttempt(V4[0]) in schedule.resolved([V6[0], V4[0]])
+
+
 def test_IPv4_addresses_wait_a_little_for_IPv6_ones() -> None:
     schedule = Schedule(0.25)
     assert schedule.resolved([V4[0]], more_ipv6_expected=True) == [StartTimer(0.05)]

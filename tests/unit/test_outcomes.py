@@ -68,6 +68,13 @@ def test_it_is_dropped() -> None:
     assert len(outcomes) == 0
 
 
+def test_the_oldest_goes() -> None:
+    outcomes = Outcomes(max_targets=2)
+    for target in ("a", "b", "a", "c"):
+        outcomes.remember(target, [SILENT, LIVE], LIVE, 0, HOME.get)
+    assert [outcomes.recall(target, 0, HOME.get) for target in "abc"] == [LIVE, None, LIVE]
+
+
 def test_nothing_is_looked_up_for_an_unknown_target() -> None:
     def source_of(_address: Any) -> str:
         raise AssertionError

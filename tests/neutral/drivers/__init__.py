@@ -1,0 +1,1 @@
+"""Throw-away drivers: what a framework has to write to use the neutral layers."""

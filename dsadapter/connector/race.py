@@ -96,6 +96,14 @@ class Connector:
         """
         return Race(self, target, policy, connected, failed)
 
+    def refused(self, error: RefusedError) -> None:
+        """Tell observers that a plugin has said no to an attempt."""
+        if self.hooks.operation_refused is not None:
+            address = zoned(error.address)
+            self.hooks.operation_refused(
+                Refusal(self.framework, "connect", address, error.plugin, error.reason)
+            )
+
     def connected(self, sock: CanonicalSocket, peer: SocketAddress) -> Callable[[], None] | None:
         """Tell observers of a connection, before its application is told.
 
@@ -296,10 +304,8 @@ class Race:
         try:
             sock = start_connecting(attempt, connector.hooks.before_connect)
         except BaseException as error:
-            if isinstance(error, RefusedError) and connector.hooks.operation_refused is not None:
-                connector.hooks.operation_refused(
-                    Refusal(connector.framework, "connect", error.address, error.plugin, error.reason)
-                )
+            if isinstance(error, RefusedError):
+                connector.refused(error)
             self._attempt_failed(address, error)
             return
         if self._over:

@@ -396,5 +396,5 @@ class TestRemembering:
         with serving(reactor, "127.0.0.1") as port:
             peer(reactor, port, None)
             with registered(Refusing(), "refusing"):
-                with pytest.raises(ConnectingError, match="PermissionError: 127"):
+                with pytest.raises(ConnectingError, match="refused: 127"):
                     peer(reactor, port, None)

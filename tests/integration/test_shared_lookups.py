@@ -20,7 +20,6 @@ from zope.interface import implementer
 from dsadapter.frameworks.twisted import DualStackClientEndpoint, DualStackServerEndpoint
 
 NAME = "name.example"
-BY_FAMILY = pytest.mark.xfail(strict=True, reason="fault: a client string can't ask by family")
 
 
 @implementer(IHostnameResolver)
@@ -220,8 +219,8 @@ def test_a_name_that_neither_family_has_is_asked_for_no_more_than_that(reactor: 
     ("options", "questions"),
     [
         ("", [None]),
-        pytest.param(":lookup=joint", [None], marks=BY_FAMILY),
-        pytest.param(":lookup=families", [(IPv6Address,), (IPv4Address,)], marks=BY_FAMILY),
+        (":lookup=joint", [None]),
+        (":lookup=families", [(IPv6Address,), (IPv4Address,)]),
     ],
 )
 def test_a_string_says_how_to_ask(reactor: Reactor, options: str, questions: list[Any]) -> None:

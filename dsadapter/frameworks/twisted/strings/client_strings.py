@@ -33,6 +33,7 @@ _OPTIONS = (
     "firstAddressFamilyCount",
     "rememberOutcomes",
     "mappedAddresses",
+    "lookup",
 )
 _REQUIRED = ("host", "port")
 
@@ -76,6 +77,7 @@ def _parsed(words: Words) -> tuple[tuple[str, int], ConnectPolicy]:
             ),
             remember_outcomes=yes_or_no("rememberOutcomes", options.get("rememberOutcomes", "yes")),
             mapped_addresses=cast("Any", options.get("mappedAddresses", "unmap")),
+            lookup=cast("Any", options.get("lookup", "joint")),
         )
         port = whole_number("port", options["port"], "dualstack:example.com:80", low=1)
         return canonical_target(options["host"], port), policy

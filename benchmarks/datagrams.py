@@ -78,7 +78,7 @@ class Subject:
             for _ in range(burst):
                 send(datagram)
             if forget:
-                self.port._receiver._forget()
+                self.port._datagrams._receiver._forget()
             start = clock()
             read()
             elapsed += clock() - start
@@ -174,7 +174,7 @@ def _table(title: str, method: str, samples: Samples, target: Target | None) -> 
 
 def _memory(port: Any) -> Table:
     """How much memory distinct senders take for good."""
-    receiver = port._receiver
+    receiver = port._datagrams._receiver
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(_SENDERS):
         key = number.to_bytes(8, "big")

@@ -3,6 +3,7 @@
 from dsadapter.hooks.contracts import (
     IClientEndpointFactory,
     IDatagramEndpointFactory,
+    IDatagramListener,
     IFrameworkAdapter,
     IListener,
     IPacketInfoReceiver,
@@ -12,6 +13,7 @@ from dsadapter.hooks.contracts import (
 __all__ = [
     "IClientEndpointFactory",
     "IDatagramEndpointFactory",
+    "IDatagramListener",
     "IFrameworkAdapter",
     "IListener",
     "IPacketInfoReceiver",

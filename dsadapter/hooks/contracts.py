@@ -6,12 +6,16 @@ registers.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenMode, ListenPolicy
+
+if TYPE_CHECKING:
+    from dsadapter.packetinfo import PacketInfo
+    from dsadapter.packetinfo.receiving import Counters
 
 
 class IServerEndpointFactory(Interface):
@@ -118,13 +122,39 @@ class IListener(Interface):
         """The canonical addresses of its sockets, as last bound; they stay when it has closed."""
 
 
+class IDatagramListener(IListener):
+    """An open port that exchanges datagrams."""
+
+    counters: Counters = Attribute(
+        """:class:`~dsadapter.packetinfo.receiving.Counters`: what has been received, and what was
+        dropped for which reason."""
+    )
+
+    def write(
+        datagram: bytes,
+        addr: tuple[str, int] | None = None,
+        source: str | None = None,
+        interface: str | int | None = None,
+    ) -> int | None:
+        """Send a datagram.
+
+        :param addr: ``(host, port)``, the host an address literal of either family; None where the
+            port is connected. An address that came with a datagram of this port is answered from
+            where that datagram arrived; for any other one the system chooses.
+        :param source: the local address to send from, whatever ``addr`` remembers.
+        :param interface: the name or the index of the interface to send by, likewise.
+        :returns: how many bytes were sent; None if they were not because an earlier datagram was
+            refused.
+        """
+
+
 class IPacketInfoReceiver(Interface):
     """A datagram protocol that wants to know where each datagram arrived.
 
     Implemented by applications, on their protocol's class or object; looked for when a port opens.
     """
 
-    def packetReceived(data: bytes, addr: tuple[str, int], info: Any) -> None:
+    def packetReceived(data: bytes, addr: tuple[str, int], info: PacketInfo | None) -> None:
         """A datagram has come; called instead of ``datagramReceived``.
 
         :param data: the payload.

@@ -6,7 +6,7 @@ The platform's part is chosen once, when this package is imported.
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from dataclasses import dataclass
 
 if sys.platform.startswith("linux"):
     from dsadapter.packetinfo import _linux as _platform
@@ -23,8 +23,12 @@ __all__ = ["PacketInfo"]
 platform = _platform
 
 
-class PacketInfo(NamedTuple):
-    """What the system says about one datagram beside its source (RFC 3542, section 6)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketInfo:
+    """What the system says about one datagram beside its source (RFC 3542, section 6).
+
+    Made by datagram ports, which have checked what the system said; nothing is validated here.
+    """
 
     destination: str
     """The canonical address that the datagram was sent to: this machine's, a group or a broadcast

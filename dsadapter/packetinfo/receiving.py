@@ -7,6 +7,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dsadapter.addressing.mapped import MAPPED_PREFIX
@@ -37,22 +38,23 @@ _CUT = _MSG_TRUNC | _MSG_CTRUNC
 _MSG_ERRQUEUE = int(getattr(socket, "MSG_ERRQUEUE", 0))
 
 
+@dataclass(slots=True, eq=False)
 class Counters:
-    """What has been received since the object was made. All but ``received`` and ``translated``
-    say why something did not reach the application, or not whole."""
+    """What one port has received in all its life. All but ``received`` and ``translated`` say why
+    something did not reach the application."""
 
-    received = 0
+    received: int = 0
     """Datagrams that the application was given."""
-    translated = 0
+    translated: int = 0
     """Those of them whose sender the kernel named by an IPv4-mapped address."""
-    forged = 0
+    forged: int = 0
     """Dropped: IPv6 on the wire, with an IPv4-mapped address in it."""
-    truncated = 0
+    truncated: int = 0
     """Dropped: longer than the largest size that was asked for."""
-    without_packet_info = 0
+    without_packet_info: int = 0
     """Datagrams without packet information. Dropped if their sender is IPv4 on a dual-stack socket:
     nothing then tells it from a forged one."""
-    unanswerable = 0
+    unanswerable: int = 0
     """Dropped: sent from port 0, from a multicast or from a broadcast address."""
 
 
@@ -88,6 +90,10 @@ class Receiver:
         :func:`~dsadapter.packetinfo.peers.way_back`.
     """
 
+    batches = sys.platform.startswith("linux")
+    """Whether new receivers get many datagrams with one call (``recvmmsg``), where that is
+    allowed."""
+
     def __init__(
         self,
         sock: socket.socket,
@@ -112,7 +118,7 @@ class Receiver:
         self._forget_at = 0.0
         self._error: OSError | None = None
         self._batch: Batch | None = None
-        self._can_batch = sys.platform.startswith("linux")
+        self._can_batch = self.batches
 
     def receive(self, limit: int) -> tuple[list[Datagram], int, bool]:
         """Some of the datagrams that wait.
@@ -261,11 +267,11 @@ class Receiver:
         destination, index = arrival.destination, arrival.interface
         name = interface_name(index)
         info = PacketInfo(
-            scoped_text(destination, index),
-            index,
-            name,
-            arrival.hop_limit,
-            arrival.traffic_class,
+            destination=scoped_text(destination, index),
+            interface_index=index,
+            interface_name=name,
+            hop_limit=arrival.hop_limit,
+            traffic_class=arrival.traffic_class,
         )
         answer = platform.source_messages(
             self._family, len(destination) == 4, arrival.source, arrival.source_interface

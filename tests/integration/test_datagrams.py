@@ -24,7 +24,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import MemoryReactor
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEventAsClassicLogText, globalLogPublisher
 from zope.interface import providedBy
 from zope.interface.verify import verifyObject
 
@@ -53,7 +53,7 @@ def logged() -> Iterator[list[str]]:
     events: list[str] = []
 
     def observe(event: dict[str, Any]) -> None:
-        events.append(str(event.get("log_text") or event.get("log_io") or event.get("message")))
+        events.append(formatEventAsClassicLogText(event) or "")
 
     globalLogPublisher.addObserver(observe)
     yield events
@@ -357,7 +357,14 @@ def test_packet_information_of_both_families(reactor: Reactor, way: str) -> None
             for _ in range(2):
                 client.sendto(b"x", (host, port.getHost().port))
             reactor.until(lambda: len(informed.infos) == 2)
-            assert informed.infos == [PacketInfo(host, lo, "lo", 17, 0xB8)] * 2
+            expected = PacketInfo(
+                destination=host,
+                interface_index=lo,
+                interface_name="lo",
+                hop_limit=17,
+                traffic_class=0xB8,
+            )
+            assert informed.infos == [expected] * 2
             assert informed.got == [(b"x", client.getsockname()[:2])] * 2
             informed.infos.clear()
             informed.got.clear()
@@ -372,7 +379,8 @@ def test_an_IPv4_port_gives_packet_information(reactor: Reactor, way: str) -> No
         client.sendto(b"x", ("127.0.0.5", port.getHost().port))
         assert reactor_serves(reactor, client) == b"y"
         [info] = informed.infos
-        assert info[:3] == ("127.0.0.5", 1, "lo")
+        found = info.destination, info.interface_index, info.interface_name
+        assert found == ("127.0.0.5", 1, "lo")
     assert counters(port) == {"received": 1}
     stop(reactor, port)
 
@@ -439,7 +447,7 @@ def test_a_datagram_that_is_too_long_is_reported_and_never_cut(
             client.sendto(b"x" * size, ("127.0.0.1", port.getHost().port))
         reactor.until(lambda: len(recorder.got) == 3)
     assert [len(data) for data, _ in recorder.got] == [100, 0, 99]
-    assert port.truncated == 2
+    assert port.counters.truncated == 2
     [line] = [line for line in logged if "maxPacketSize" in line]
     assert "maxPacketSize of 100 bytes: from 127.0.0.1:" in line
     stop(reactor, port)
@@ -793,7 +801,7 @@ def test_before_bind_sees_the_socket_with_its_options_and_may_refuse() -> None:
 def test_a_cache_has_a_bound(reactor: Reactor, way: str) -> None:
     recorder = Recorder()
     port = listen(reactor, recorder, way=way)
-    receiver = port._receiver
+    receiver = port._datagrams._receiver
     from dsadapter.packetinfo import receiving
 
     largest = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +12,9 @@ from zope.interface import implementer
 
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint
 from dsadapter.interfaces import IPacketInfoReceiver
+from dsadapter.packetinfo.receiving import Receiver
 from support.namespaces import Namespace
+from support.peers import peer as peer
 from support.reactors import Reactor
 
 WAYS = ("recvmmsg", "recvmsg")
@@ -68,11 +70,10 @@ def listen(
     **kwargs: Any,
 ) -> Any:
     """The listening port of an endpoint."""
-    made = reactor.result_of(
-        DualStackDatagramEndpoint(reactor, port, interface=interface, **kwargs).listen(protocol)
-    )
-    receive_by(made, way)
-    return made
+    with receiving(way):
+        return reactor.result_of(
+            DualStackDatagramEndpoint(reactor, port, interface=interface, **kwargs).listen(protocol)
+        )
 
 
 @contextlib.contextmanager
@@ -88,25 +89,17 @@ def listening(
             reactor.result_of(port.stopListening())
 
 
-def receive_by(port: Any, way: str) -> None:
-    port._receiver._can_batch = way == "recvmmsg"
-
-
 @contextlib.contextmanager
-def peer(host: str | None = None, family: int = socket.AF_INET) -> Iterator[socket.socket]:
-    """A plain socket of one family."""
-    if host is not None and ":" in host:
-        family = socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as made:
-        made.settimeout(20)
-        if host is not None:
-            made.bind((host, 0))
-        yield made
+def receiving(way: str) -> Iterator[None]:
+    """What is opened now receives in batches, as it does by itself on Linux, or one by one."""
+    before = Receiver.batches
+    Receiver.batches = way == "recvmmsg"
+    try:
+        yield
+    finally:
+        Receiver.batches = before
 
 
 def counters(port: Any) -> dict[str, int]:
     """Those that are not zero."""
-    names = (
-        "received", "translated", "forged", "truncated", "without_packet_info", "unanswerable",
-    )  # fmt: skip
-    return {name: getattr(port, name) for name in names if getattr(port, name)}
+    return {name: count for name, count in dataclasses.asdict(port.counters).items() if count}

@@ -123,7 +123,8 @@ def test_packet_information_names_the_interface(reactor: Reactor, network: Netwo
                     client.sendto(b"x", (address, port.getHost().port))
                     reactor.until(lambda: informed.infos)
                     info = informed.infos.pop()
-                    assert info[:3] == (address, index, wire)
+                    assert (info.destination, info.interface_index) == (address, index)
+                    assert info.interface_name == wire
                     assert info.hop_limit == 64
 
 
@@ -232,7 +233,8 @@ def test_a_broadcast_is_answered_from_an_address_of_the_interface(
             data, source, _ = answer(reactor, client)
         assert data == b"y"
         assert source in ADDRESSES["second"]
-        assert informed.infos[0][0::2][:2] == (address, "second")
+        [info] = informed.infos
+        assert (info.destination, info.interface_name) == (address, "second")
 
 
 @pytest.mark.parametrize("interface", ["::", "0.0.0.0"])

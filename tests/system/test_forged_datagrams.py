@@ -14,7 +14,7 @@ from support.datagrams import WAYS, Echo, counters, listening, peer
 from support.frames import syn_over_ipv6, udp_over_ipv4, udp_over_ipv6, write_frame
 from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
 from support.reactors import Reactor
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEventAsClassicLogText, globalLogPublisher
 
 from dsadapter.addressing import unmap
 from dsadapter.policy import ListenPolicy
@@ -106,7 +106,7 @@ def test_a_forged_datagram_never_reaches_the_protocol(
     logged: list[str] = []
 
     def observe(event: dict[str, Any]) -> None:
-        logged.append(str(event.get("log_text", "")))
+        logged.append(formatEventAsClassicLogText(event) or "")
 
     globalLogPublisher.addObserver(observe)
     echo = Echo()

@@ -11,6 +11,7 @@ LISTENING: Mapping[str, str] = {
     "host": "interface",
     "reuse_port": "reusePort",
     "max_packet_size": "maxPacketSize",
+    "allow_broadcast": "setBroadcastAllowed",
 }
 CONNECTING: Mapping[str, str] = {
     "bind_address": "bindAddress",

@@ -54,7 +54,7 @@ class Control(LineReceiver):
             "by_host": counter.received,
             "disorder": counter.disorder,
             "dropped_by_kernel": struct.unpack("@9I", information)[DROPS],
-            **{name: getattr(port, name) for name in names},
+            **{name: getattr(port.counters, name) for name in names},
         }
         print(json.dumps(report), flush=True)
 

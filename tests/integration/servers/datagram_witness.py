@@ -45,7 +45,7 @@ class Witness(DatagramProtocol):
         say(
             peer=addr,
             destination=info and info.destination,
-            without_packet_info=self.transport.without_packet_info,
+            without_packet_info=self.transport.counters.without_packet_info,
         )
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:

@@ -1,0 +1,268 @@
+"""A datagram port without its waiting: whoever owns it says when its socket is readable."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.datagrams.complaints import Complaints
+from dsadapter.datagrams.failures import DestinationError, explained, meaning_of
+from dsadapter.errors import NotDualStackError
+from dsadapter.hooks.dispatch import Hooks
+from dsadapter.listener import Listener
+from dsadapter.messages import quoted
+from dsadapter.packetinfo import platform
+from dsadapter.packetinfo.peers import Route, way_back
+from dsadapter.packetinfo.receiving import Counters, Datagram, Receiver
+from dsadapter.packetinfo.sending import (
+    BROADCAST_NAME,
+    choose_route,
+    parse_destination,
+    wire_address,
+)
+from dsadapter.policy import DatagramPolicy
+from dsadapter.sockets.binding import open_datagram_socket
+from dsadapter.sockets.ifaddrs import zoned
+from dsadapter.sockets.listening import Listening
+
+Deliver = Callable[[Iterator[Datagram]], object]
+"""Takes every datagram from an iterator and gives it to the application. What it leaves there by
+raising an error is delivered first by the next turn."""
+
+
+class DatagramPort:
+    """Exchanges datagrams with peers of both families through one socket.
+
+    Call :meth:`open`, begin to wait, call ``life.opened()``; then :meth:`read` whenever the socket
+    is readable.
+
+    :param policy: what to bind.
+    :param life: the port's, with the same policy.
+    """
+
+    sock: socket.socket
+    """Non-blocking; from :meth:`open` to :meth:`close`."""
+
+    def __init__(self, policy: DatagramPolicy, life: Listener) -> None:
+        self.policy = policy
+        self.life = life
+        """What plugins are told; it knows which address families are served."""
+        self.is_open = False
+        self.counters = Counters()
+        """What has been received, and what was dropped for which reason; they survive closing."""
+        self.peer: tuple[str, int] | None = None
+        """The one that the port is connected to, as the application spelled it."""
+        self._complaints = Complaints(policy.max_packet_size)
+        # The same port opened again knows the addresses of before.
+        self._owner = object()
+        self._arrived: Iterator[Datagram] = iter(())
+
+    def open(
+        self,
+        deliver: Deliver,
+        refused: Callable[[], object],
+        *,
+        details: bool = False,
+    ) -> socket.socket:
+        """Bind, with the plugins of now; what comes waits in the kernel. A closed port can be
+        opened again.
+
+        :param deliver: gets what has been received.
+        :param refused: called when the peer of a connected port has refused a datagram.
+        :param details: whether hop limit and traffic class of each datagram are wanted, too.
+        :returns: the socket.
+        :raises PluginError: as :meth:`dsadapter.listener.Listener.open`.
+        :raises NotDualStackError: where this platform gives no packet information.
+        :raises OSError: as :func:`~dsadapter.sockets.binding.open_datagram_socket`.
+        """
+        if not platform.SUPPORTED:
+            raise NotDualStackError(
+                "this platform gives no packet information, without which IPv4 can't be told "
+                "from forged datagrams; use one port a family of the framework's own"
+            )
+        [self.sock] = self.life.open(lambda hooks: self._bound(hooks, details))
+        self.is_open = True
+        self.peer = None
+        self._name = str(self.sock.getsockname()[1])
+        self._deliver = deliver
+        self._refused = refused
+        self._receiver = Receiver(
+            self.sock,
+            self.life.mode,
+            self.policy.max_packet_size,
+            self.counters,
+            self._dropped,
+            self._owner,
+        )
+        return self.sock
+
+    def close(self) -> None:
+        """Close the socket, deliver nothing more, and tell observers, once."""
+        self.end()
+        self.sock.close()
+        self.life.closed()
+
+    def _bound(self, hooks: Hooks, details: bool) -> Listening:
+        sock = open_datagram_socket(self.policy, hooks.before_bind, details=details)
+        return Listening(self.policy.mode, (sock,), None)
+
+    def end(self) -> None:
+        """Deliver nothing more: what was received and not yet delivered is gone. The socket stays
+        open, for a framework that takes it out of its loop first."""
+        self.is_open = False
+        for _ in self._arrived:
+            pass
+
+    def local_address(self) -> SocketAddress:
+        """The canonical address of the socket, a link-local one with its zone."""
+        return zoned(self.sock.getsockname())
+
+    def read(self, limit: int) -> None:
+        """Deliver some of the datagrams that wait, those of an interrupted turn first.
+
+        :param limit: how many bytes to receive; one datagram more may exceed it.
+        :raises OSError: if the socket is of no more use.
+        """
+        self._deliver(self._arrived)
+        read = 0
+        # The application may close the port in between.
+        while read < limit and self.is_open:
+            try:
+                received, size, drained = self._receiver.receive(limit - read)
+            except OSError as error:
+                meaning = meaning_of(error)
+                if meaning == "end":
+                    raise
+                if meaning == "refused" and self.peer is not None:
+                    self._refused()
+                return
+            read += size
+            self._arrived = iter(received)
+            self._deliver(self._arrived)
+            if drained:
+                return
+
+    def discard_errors(self) -> None:
+        """Take note of what ICMP has said, so that the socket is not ready for that any more."""
+        self._receiver.discard_errors()
+
+    def send(
+        self,
+        data: bytes,
+        address: tuple[str, int] | None = None,
+        source: str | None = None,
+        interface: str | int | None = None,
+    ) -> int | None:
+        """Send a datagram.
+
+        :param address: ``(host, port)``, the host an address literal of either family; None where
+            the port is connected. An address that came with a datagram of this port is answered
+            from where that datagram arrived; for any other one the system chooses.
+        :param source: the local address to send from, whatever ``address`` remembers.
+        :param interface: the name or the index of the interface to send by, likewise.
+        :returns: how many bytes were sent; None if they were not because an earlier datagram was
+            refused.
+        :raises DestinationError: for what is no address, or none that fits: a family that the port
+            does not serve, a source of another family than the destination's.
+        :raises PacketTooLongError: if it is too long for UDP, or for the path.
+        :raises OSError: as ``sendmsg``.
+        """
+        if self.peer is not None:
+            wire, messages = self._connected_route(self.peer, address, source, interface)
+        else:
+            route = None
+            if source is None and interface is None:
+                route = way_back(address, self._owner)
+            wire, messages = route or self._route(address, source, interface)
+            if wire is None:
+                raise DestinationError(
+                    address and address[0],
+                    "the sender has no address yet; send the answer to a group or to broadcast",
+                )
+        try:
+            if messages:
+                return self.sock.sendmsg((data,), messages, 0, wire)
+            if wire is None:
+                return self.sock.send(data)
+            return self.sock.sendto(data, wire)
+        except OSError as error:
+            if meaning_of(error) == "refused":
+                # Not connected, this says nothing about the datagram at hand.
+                if self.peer is not None:
+                    self._refused()
+                return None
+            raise explained(
+                error,
+                address or self.peer,
+                chosen=bool(messages),
+                broadcast_allowed=self.broadcast_allowed(),
+            ) from error
+
+    def connect(self, host: str, port: int) -> None:
+        """Exchange datagrams with one peer only, of either family.
+
+        :raises DestinationError: for what is no address literal of a family that is served, and
+            where the port is connected already.
+        :raises OSError: as ``connect``; the port is then not connected.
+        """
+        if self.peer is not None:
+            raise DestinationError(
+                host, f"the port is connected to {self.peer!r} already; open another one"
+            )
+        try:
+            if host == BROADCAST_NAME:
+                raise ValueError(f"{host!r} is nobody to be connected to")
+            wire = wire_address(self.life.mode, parse_destination(host), port)
+        except ValueError as error:
+            raise DestinationError(host, str(error)) from error
+        self.sock.connect(wire)
+        self.peer = (host, port)
+
+    def allow_broadcast(self, allowed: bool) -> None:
+        """Whether datagrams may go to broadcast addresses; at first they may not."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, allowed)
+
+    def broadcast_allowed(self) -> bool:
+        """Whether datagrams may go to broadcast addresses."""
+        return bool(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
+
+    def _route(
+        self, address: tuple[str, int] | None, source: str | None, interface: str | int | None
+    ) -> Route:
+        if address is None:
+            raise DestinationError(None, "a port that is not connected needs an address to send to")
+        host, port = address
+        try:
+            return choose_route(self.life.mode, host, port, source, interface)
+        except ValueError as error:
+            raise DestinationError(host, str(error)) from error
+
+    def _connected_route(
+        self,
+        peer: tuple[str, int],
+        address: tuple[str, int] | None,
+        source: str | None,
+        interface: str | int | None,
+    ) -> tuple[None, list[Any]]:
+        if address is not None and address != peer and not _same(address, peer):
+            raise DestinationError(
+                address[0],
+                f"the port is connected to {peer!r} and can't send to {quoted(address)}",
+            )
+        if source is None and interface is None:
+            return None, []
+        return None, self._route(peer, source, interface).messages
+
+    def _dropped(self, reason: str, about: str) -> None:
+        self._complaints.dropped(self._name, reason, about)
+
+
+def _same(address: tuple[str, int], peer: tuple[str, int]) -> bool:
+    """Whether two addresses are spellings of one."""
+    try:
+        ours, theirs = parse_destination(address[0]), parse_destination(peer[0])
+    except ValueError:
+        return False
+    return ours == theirs and address[1] == peer[1]

@@ -12,12 +12,19 @@ from functools import partial
 from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.errors import RefusedError
+from dsadapter.errors import AddressFamilyError, RefusedError
 from dsadapter.hooks.contracts import IListener
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.messages import Message
-from dsadapter.policy import FALLBACKS, DatagramPolicy, ListenMode, ListenPolicy
+from dsadapter.policy import (
+    FALLBACKS,
+    FAMILY_NAMES,
+    DatagramPolicy,
+    ListenMode,
+    ListenPolicy,
+    socket_name,
+)
 from dsadapter.records import Connection, Operation, Refusal
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.conflicts import sharing_conflict
@@ -25,12 +32,6 @@ from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening, open_listening_sockets
 
 logger = logging.getLogger("dsadapter")
-
-_SERVED_BY = {
-    "pair": "two sockets, one for each address family",
-    "ipv4": "IPv4 only",
-    "ipv6": "IPv6 only",
-}
 
 
 @implementer(IListener)
@@ -60,7 +61,8 @@ class Listener:
         self.mode: ListenMode = policy.mode
         self._shown: IListener = self if shown is None else shown
         self._addresses: tuple[SocketAddress, ...] = ()
-        self._warnings: list[Message] = []
+        self._lack: AddressFamilyError | None = None
+        self._conflict: str | None = None
         self._open = False
 
     def addresses(self) -> tuple[SocketAddress, ...]:
@@ -82,7 +84,7 @@ class Listener:
         policy = self.policy
         hooks = self.hooks = active_hooks()
         # Before the policy's own sockets are bound: they would be found, too.
-        conflict = sharing_conflict(policy) if isinstance(policy, ListenPolicy) else None
+        self._conflict = sharing_conflict(policy) if isinstance(policy, ListenPolicy) else None
         try:
             listening = (opening or self._open_streams)(hooks)
         except RefusedError as error:
@@ -90,9 +92,7 @@ class Listener:
             raise
         self.mode = listening.mode
         self._addresses = tuple(zoned(sock.getsockname()) for sock in listening.sockets)
-        self._warnings = [Message("{conflict}", conflict=conflict)] if conflict else []
-        if listening.lack is not None:
-            self._warnings.insert(0, _less_than_asked(policy, listening))
+        self._lack = listening.lack
         return listening.sockets
 
     def _open_streams(self, hooks: Hooks) -> Listening:
@@ -101,9 +101,9 @@ class Listener:
 
     def opened(self) -> None:
         """Log what an operator would want to know of the sockets, and tell observers."""
-        warnings, self._warnings = self._warnings, []
-        for warning in warnings:
-            logger.warning("%s", warning)
+        logger.log(logging.WARNING if self._lack else logging.INFO, "%s", self._start_line())
+        if self._conflict is not None:
+            logger.warning("%s", self._conflict)
         self._open = True
         if self.hooks.listener_opened is not None:
             self.hooks.listener_opened(self._shown)
@@ -144,14 +144,26 @@ class Listener:
                 Refusal(self.framework, operation, zoned(address), plugin, reason)
             )
 
+    def _start_line(self) -> Message:
+        names = [socket_name(address[0], address[1]) for address in self._addresses]
+        what = "listening on" if isinstance(self.policy, ListenPolicy) else "receiving datagrams on"
+        served = f"{what} {' and '.join(names)}"
+        if self.mode == "dual-stack":
+            served += " for IPv4 and IPv6"
+        if self._lack is None:
+            if self.policy.family == "ipv6":
+                served += " for IPv6 only"
+            return Message("{served}", served=served)
+        return Message(
+            "{served}, {what}, because this machine can't serve both families ({reason}); choose "
+            "with {fallback}={choices}",
+            served=served,
+            what="a socket for each family" if self.mode == "pair" else _only(self.mode),
+            reason=self._lack.reason,
+            choices="|".join(FALLBACKS),
+        )
 
-def _less_than_asked(policy: ListenPolicy | DatagramPolicy, listening: Listening) -> Message:
-    assert listening.lack is not None
-    return Message(
-        "{policy} is served by {what}, because no more can be had here ({reason}); choose with "
-        "{fallback}={choices}",
-        policy=policy,
-        what=_SERVED_BY[listening.mode],
-        reason=listening.lack.reason,
-        choices="|".join(FALLBACKS),
-    )
+
+def _only(mode: ListenMode) -> str:
+    assert mode in ("ipv4", "ipv6")
+    return f"{FAMILY_NAMES[mode]} only"

@@ -41,6 +41,9 @@ Family = Literal["ipv4", "ipv6"]
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
+FAMILY_NAMES: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6"}
+"""For texts."""
+
 MappedAddresses = Literal["unmap", "refuse"]
 """What to do with an IPv4-mapped address that a name resolves to: take it as the IPv4 address that
 it means, or leave it out."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from dsadapter.errors import AddressFamilyError, NotDualStackError
 from dsadapter.messages import Message
-from dsadapter.policy import DatagramPolicy, ListenPolicy
-from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.policy import FAMILIES, FAMILY_NAMES, DatagramPolicy, ListenPolicy
+from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.capability import capability, says_absent, says_unbindable
 from dsadapter.sockets.conflicts import port_holders
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
@@ -30,6 +30,7 @@ from dsadapter.sockets.options import (
     set_option,
     set_v6only,
 )
+from dsadapter.sockets.remedies import remedy
 
 BeforeBind = Callable[[socket.socket, ListenPolicy], None]
 BeforeDatagramBind = Callable[[socket.socket, DatagramPolicy], None]
@@ -67,7 +68,7 @@ def open_listening_socket(
         sock.listen(policy.backlog)
     except OSError as error:
         sock.close()
-        raise explained(error, policy) from error
+        raise explained(error, policy) from None
     except BaseException:
         sock.close()
         raise
@@ -84,19 +85,26 @@ def _create(policy: ListenPolicy) -> CanonicalSocket:
     try:
         sock = CanonicalSocket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise explained(error, policy, creating=True) from error
+        raise explained(error, policy, creating=True) from None
     try:
-        sock.setblocking(False)
-        if family == socket.AF_INET6:
-            set_v6only(sock, policy.mode == "ipv6")
+        _settle_family(sock, policy)
         set_option(sock, REUSE_ADDRESS, 1)
         set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
         if policy.reuse_port:
             set_option(sock, REUSE_PORT, 1)
-    except OSError as error:
+    except BaseException:
         sock.close()
-        raise explained(error, policy, creating=True) from error
+        raise
     return sock
+
+
+def _settle_family(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:
+    sock.setblocking(False)
+    if family_number(sock) == socket.AF_INET6:
+        try:
+            set_v6only(sock, policy.mode == "ipv6")
+        except OSError as error:
+            raise explained(error, policy, creating=True) from None
 
 
 def open_datagram_socket(
@@ -121,14 +129,9 @@ def open_datagram_socket(
     try:
         sock = CanonicalSocket(family, socket.SOCK_DGRAM)
     except OSError as error:
-        raise explained(error, policy, creating=True) from error
+        raise explained(error, policy, creating=True) from None
     try:
-        sock.setblocking(False)
-        try:
-            if family == socket.AF_INET6:
-                set_v6only(sock, policy.mode == "ipv6")
-        except OSError as error:
-            raise explained(error, policy, creating=True) from error
+        _settle_family(sock, policy)
         _ask_for_packet_info(sock, policy, details)
         set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
         if before_bind is not None:
@@ -136,7 +139,7 @@ def open_datagram_socket(
         try:
             bind_socket(sock, policy)
         except OSError as error:
-            raise explained(error, policy) from error
+            raise explained(error, policy) from None
     except BaseException:
         sock.close()
         raise
@@ -155,7 +158,7 @@ def _ask_for_packet_info(sock: socket.socket, policy: DatagramPolicy, details: b
         except OSError as error:
             raise OSError(
                 error.errno, f"{option.name} can't be set: {error.strerror} ({policy})"
-            ) from error
+            ) from None
 
 
 def bind_socket(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:
@@ -178,32 +181,36 @@ def explained(
         return error
     if error.errno == errno.EADDRINUSE:
         return OSError(errno.EADDRINUSE, _held(policy))
+    said = str(error.strerror)
+    advice = None if creating else remedy(error, local=(policy.host, policy.port))
     if not (says_absent(error) if creating else says_unbindable(error, policy.host)):
-        return OSError(error.errno, f"{error.strerror} ({policy})")
+        return OSError(error.errno, f"{said} ({policy})" + (f"; {advice}" if advice else ""))
     if policy.mode == "dual-stack":
         return NotDualStackError(
-            f"no dual-stack socket can be had on this machine: {error.strerror}; {_remedy()}", error
+            f"this machine has no dual-stack sockets: {said}; {_other_mode()}", error
         )
-    name = {"ipv4": "IPv4", "ipv6": "IPv6"}[policy.mode]
-    return AddressFamilyError(
-        f"no {name} socket can be had on this machine: {error.strerror} ({policy})", error
-    )
+    assert policy.mode != "pair"
+    text = f"this machine has no {FAMILY_NAMES[policy.mode]} sockets: {said} ({policy})"
+    return AddressFamilyError(f"{text}; {advice}" if advice else text, error)
 
 
-def _held(policy: ListenPolicy | DatagramPolicy) -> str:
+def _held(policy: ListenPolicy | DatagramPolicy) -> Message:
     holders = port_holders(policy)
-    held = " and ".join(holders) or str(policy)
-    verb = "are" if len(holders) > 1 else "is"
-    text = f"{held} {verb} held by another socket"
-    if policy.mode == "dual-stack":
-        text += "; a dual-stack listener needs both families"
-    return text
+    held = " and ".join(holders.values()) or str(policy)
+    text = f"{{held}} {'are' if len(holders) > 1 else 'is'} held by another socket"
+    if policy.mode != "dual-stack":
+        return Message(text, held=held)
+    text += "; a dual-stack listener needs both families"
+    free = [family for family in FAMILIES if family not in holders]
+    if len(free) == 1:
+        text += f"; {{family}}={free[0]} serves {FAMILY_NAMES[free[0]]} alone"
+    return Message(text, held=held)
 
 
-def _remedy() -> str:
+def _other_mode() -> str:
     can = capability()
     if can.ipv4 is None:
         return "listen on interface '0.0.0.0' for IPv4 only"
     if can.ipv6 is None:
         return "listen on one IPv6 address of this machine for IPv6 only"
-    return "neither IPv4 nor IPv6 sockets can be had; look at the sandbox that this process runs in"
+    return "it has neither IPv4 nor IPv6 sockets; look at the sandbox that this process runs in"

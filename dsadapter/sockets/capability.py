@@ -16,9 +16,12 @@ _UNBINDABLE = {
     getattr(errno, "WSAEAFNOSUPPORT", errno.EAFNOSUPPORT),
     getattr(errno, "WSAEADDRNOTAVAIL", errno.EADDRNOTAVAIL),
 }
-# EPROTONOSUPPORT, EPERM and EACCES come from sandboxes; the rest from the option.
+# From the option: EINVAL and ENOPROTOOPT. From sandboxes and torsocks: the rest.
 _ABSENT = _UNBINDABLE | {
     errno.EPROTONOSUPPORT,
+    errno.ESOCKTNOSUPPORT,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
     errno.EPERM,
     errno.EACCES,
     errno.EINVAL,

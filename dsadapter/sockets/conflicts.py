@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dsadapter.policy import DatagramPolicy, ListenPolicy, socket_name
+from dsadapter.policy import DatagramPolicy, Family, ListenPolicy, socket_name
 from dsadapter.sockets.options import REUSE_ADDRESS, REUSE_PORT, set_option, set_v6only
 
 # Linux: bind to an address that is not there (ip(7), ipv6(7)); Python has no names for these.
@@ -28,6 +28,7 @@ _FREEBIND = (
 )
 # The discard-only prefix (RFC 6666) and TEST-NET-1 (RFC 5737): addresses that nobody listens on.
 _NOBODYS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "100::1"}
+_NUMBERS: dict[Family, socket.AddressFamily] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _NAME = {socket.AF_INET: "an IPv4 address", socket.AF_INET6: "an IPv6 address"}
@@ -36,16 +37,16 @@ _IPV4_SOCKETS = Path("/proc/net/tcp")
 _LISTENING = "0A"
 
 
-def port_holders(policy: ListenPolicy | DatagramPolicy) -> list[str]:
-    """The addresses, as ``host:port``, that another socket holds on the policy's port.
+def port_holders(policy: ListenPolicy | DatagramPolicy) -> dict[Family, str]:
+    """The address, as ``host:port``, that another socket holds on the policy's port, by family.
 
-    Found by binding: nothing listens meanwhile. At most one per family, IPv4 first; empty if the
-    port has become free.
+    Found by binding: nothing listens meanwhile. IPv4 comes first; empty if the port has become
+    free.
     """
-    if policy.mode != "dual-stack":
-        return [str(policy)]
-    families = (socket.AF_INET, socket.AF_INET6)
-    return [holder for f in families if (holder := _holder(f, policy)) is not None]
+    if policy.mode in ("ipv4", "ipv6"):
+        return {policy.mode: str(policy)}
+    holders = {family: _holder(number, policy) for family, number in _NUMBERS.items()}
+    return {family: holder for family, holder in holders.items() if holder is not None}
 
 
 def sharing_conflict(policy: ListenPolicy) -> str | None:

@@ -27,7 +27,6 @@ from dsadapter.policy import DatagramPolicy, ListenPolicy
 pytestmark = pytest.mark.usefixtures("global_clock")
 
 Family = Literal["ipv4", "ipv6"]
-OFFERED = pytest.mark.xfail(strict=True, reason="fault: a held port's error offers no family")
 LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 WILDCARD = {"ipv4": "0.0.0.0", "ipv6": "::"}
 FAMILIES: list[Family] = ["ipv4", "ipv6"]
@@ -229,7 +228,6 @@ def test_a_test_reactor_is_asked_for_it(interface: str, family: Any) -> None:
     assert asked == (WILDCARD if interface == "::" else LOOPBACK)[family]
 
 
-@OFFERED
 @STREAMS
 @pytest.mark.parametrize("holder", FAMILIES)
 def test_a_held_port_offers_the_other_family(runtime: Any, listen: Listen, holder: str) -> None:
@@ -243,7 +241,6 @@ def test_a_held_port_offers_the_other_family(runtime: Any, listen: Listen, holde
     assert f"serves {shown} alone" in str(caught.value)
 
 
-@OFFERED
 @pytest.mark.parametrize("holder", FAMILIES)
 def test_a_held_port_of_datagrams_offers_it_too(reactor: Reactor, holder: str) -> None:
     with held(holder, socket.SOCK_DGRAM) as number:

@@ -50,7 +50,7 @@ def announced(server: Server) -> tuple[dict[str, Any], list[str]]:
     warnings = []
     while "port" not in (event := server.event()):
         assert "refused" not in event, event
-        if "is served by" in event.get("log", ""):
+        if "can't serve both families" in event.get("log", ""):
             warnings.append(event["log"])
     return event, warnings
 

@@ -162,13 +162,7 @@ def test_IPv4_is_reached_where_sockets_are_denied(host: str, denial: str, family
     ("host", "denial"),
     [
         *(
-            pytest.param(
-                host,
-                saying(error, NO_IPV6),
-                marks=pytest.mark.xfail(
-                    strict=True, reason="fault: an absence said by another error is no absence"
-                ),
-            )
+            (host, saying(error, NO_IPV6))
             for host, error in zip(
                 ("127.0.0.1", "::ffff:127.0.0.1", "localhost"), ABSENCES, strict=True
             )

@@ -117,7 +117,7 @@ def test_without_IPv6_the_error_has_reason_and_remedy(error: str) -> None:
     with running(WITNESS, "::", "epoll", prefix=prefix) as server:
         event = first(server, "refused")
     assert event["error"] == "NotDualStackError"
-    assert "no dual-stack socket can be had on this machine" in event["refused"]
+    assert "this machine has no dual-stack sockets" in event["refused"]
     assert "listen on interface '0.0.0.0' for IPv4 only" in event["refused"]
     assert event["left_open"] == []
 
@@ -159,7 +159,7 @@ def test_one_family_is_served_where_both_can_not_be(
         assert answered(server, port["port"], host)["destination"] == host
     [warning] = warnings
     kind = {"ipv4": "IPv4", "ipv6": "IPv6"}[mode]
-    assert f"is served by {kind} only" in warning
+    assert f"{kind} only, because " in warning
 
 
 @FALLBACK

@@ -140,7 +140,7 @@ def test_where_dual_stack_is_impossible_the_error_has_reason_and_remedy(
     description = "dualstack:0:fallback=fail"
     with running(WITNESS, "epoll", description, "0", prefix=without(denial)) as server:
         event = first(server, "refused")
-    assert f"no dual-stack socket can be had on this machine: {reason}" in event["refused"]
+    assert f"this machine has no dual-stack sockets: {reason}" in event["refused"]
     assert "listen on interface '0.0.0.0' for IPv4 only" in event["refused"]
 
 
@@ -167,10 +167,10 @@ def test_where_neither_family_can_be_had_the_error_says_so(interface: str, fallb
         python.process.wait(timeout=60)
         said = python.stop()
     if interface:
-        assert said.startswith("AddressFamilyError 97 no IPv6 socket can be had on this machine")
+        assert said.startswith("AddressFamilyError 97 this machine has no IPv6 sockets")
     else:
-        assert said.startswith("NotDualStackError 97 no dual-stack socket can be had")
-        assert "neither IPv4 nor IPv6 sockets can be had" in said
+        assert said.startswith("NotDualStackError 97 this machine has no dual-stack sockets")
+        assert "it has neither IPv4 nor IPv6 sockets" in said
     if fallback not in ("auto", "fail", "pair" if interface else "fail"):
         assert f"fallback={fallback} can't be had either" in said
 
@@ -202,7 +202,7 @@ def test_a_missing_family_is_fallen_back_from_and_said_in_one_line(
     description = f"dualstack:0{options}"
     with running(WITNESS, "epoll", description, "0", prefix=without(denial)) as server:
         warning = first(server, "log")["log"]
-        while "is served by" not in warning:
+        while "can't serve both families" not in warning:
             warning = first(server, "log")["log"]
         announced = first(server, "port")
         assert announced["mode"] == mode
@@ -211,24 +211,25 @@ def test_a_missing_family_is_fallen_back_from_and_said_in_one_line(
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((UNREACHABLE[mode], announced["port"]))
     kind = {"ipv4": "IPv4", "ipv6": "IPv6"}[mode]
-    place = "localhost:0" if "localhost" in options else "[::]:0"
+    hosts = ("127.0.0.1", "[::1]") if "localhost" in options else ("0.0.0.0", "[::]")
+    place = f"{hosts[mode == 'ipv6']}:{announced['port']}"
     assert (
-        f"{place} is served by {kind} only, because no more can be had here ({reason}); choose "
-        f"with fallback=auto|pair|ipv4|ipv6|fail"
+        f"listening on {place}, {kind} only, because this machine can't serve both families "
+        f"({reason}); choose with fallback=auto|pair|ipv4|ipv6|fail"
     ) in warning
 
 
 @pytest.mark.parametrize(
     ("options", "denial", "text"),
     [
-        (":fallback=pair", NO_IPV6, "fallback=pair can't be had either: no IPv6 socket"),
-        (":fallback=ipv6", NO_IPV6, "fallback=ipv6 can't be had either: no IPv6 socket"),
-        (":interface=localhost:fallback=pair", NO_IPV6, "no IPv6 socket can be had"),
-        (":interface=localhost:fallback=fail", NO_IPV6, "no IPv6 socket can be had"),
-        (":interface=localhost:fallback=fail", NO_IPV4, "no IPv4 socket can be had"),
+        (":fallback=pair", NO_IPV6, "fallback=pair can't be had either: this machine has no IPv6"),
+        (":fallback=ipv6", NO_IPV6, "fallback=ipv6 can't be had either: this machine has no IPv6"),
+        (":interface=localhost:fallback=pair", NO_IPV6, "this machine has no IPv6 sockets"),
+        (":interface=localhost:fallback=fail", NO_IPV6, "this machine has no IPv6 sockets"),
+        (":interface=localhost:fallback=fail", NO_IPV4, "this machine has no IPv4 sockets"),
         (":interface=localhost:fallback=ipv4", NO_IPV4, "fallback=ipv4 can't be had either"),
-        (":interface=127.0.0.1", NO_IPV4, "no IPv4 socket can be had"),
-        (r":interface=\:\:1", NO_IPV6, "no IPv6 socket can be had"),
+        (":interface=127.0.0.1", NO_IPV4, "this machine has no IPv4 sockets"),
+        (r":interface=\:\:1", NO_IPV6, "this machine has no IPv6 sockets"),
     ],
 )
 def test_a_fallback_that_does_not_help_opens_nothing(options: str, denial: str, text: str) -> None:

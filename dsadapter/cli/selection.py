@@ -24,10 +24,18 @@ def add_paths(parser: argparse.ArgumentParser) -> None:
 
 
 def make_scanner() -> Scanner:
-    """The scanner with its rules."""
+    """The scanner with its rules, those of installed plugins included.
+
+    :raises CommandError: if a plugin is broken.
+    """
+    from dsadapter.migration.rules import BUILT_IN
+    from dsadapter.migration.rules.contributed import InvalidRuleError, contributed_rules
     from dsadapter.migration.scanning import Scanner
 
-    return Scanner()
+    try:
+        return Scanner([*BUILT_IN, *contributed_rules()])
+    except InvalidRuleError as error:
+        raise CommandError(str(error)) from error
 
 
 def scanned(scanner: Scanner, options: argparse.Namespace) -> Report:

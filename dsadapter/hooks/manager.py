@@ -138,6 +138,25 @@ class PluginManager:
             if self._pluggy.has_plugin(name):
                 self.unregister(name)
 
+    def contributions(self, hook: str) -> list[tuple[str, Any]]:
+        """What plugins contribute to something that asks when it needs it.
+
+        :param hook: the name of a hook without arguments.
+        :returns: the name of each plugin that implements it, and what it returned, in the order of
+            calling.
+        :raises PluginError: if a plugin raises; the names of others do not follow.
+        """
+        found = []
+        for implementation in reversed(getattr(self._pluggy.hook, hook).get_hookimpls()):
+            name = implementation.plugin_name
+            try:
+                found.append((name, implementation.function()))
+            except Exception as error:
+                raise _broken(
+                    name, self._sources[name], f"it raised {_explained(error)}, in {hook}"
+                ) from error
+        return found
+
     def check_required(self) -> None:
         """Whatever opens something calls this first.
 

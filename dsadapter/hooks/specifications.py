@@ -6,7 +6,8 @@ in the thread of the framework, which it must not block: Twisted's is the reacto
 plugins are called in pluggy's order, the last registered first, ``tryfirst`` and ``trylast``
 respected. Only ``Exception`` is caught. A hook that nobody implements costs nothing.
 
-This module is the table of hooks. ``register_`` hooks are called when a plugin registers,
+This module is the table of hooks. ``register_`` hooks are called when a plugin registers, or when
+what they contribute is asked for,
 ``before_`` hooks are checks, which may refuse; all others are observers, which have one argument
 and an attribute of :class:`~dsadapter.hooks.dispatch.Hooks` each.
 """
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsadapter.hooks.contracts import IFrameworkAdapter, IListener
+    from dsadapter.migration import Rule
     from dsadapter.policy import DatagramPolicy, ListenPolicy
     from dsadapter.records import Attempt, Connection, Refusal
 
@@ -54,6 +56,21 @@ def dsadapter_register_frameworks() -> IFrameworkAdapter | Sequence[IFrameworkAd
     the factories.
 
     :returns: one adapter, several, or None.
+    """
+
+
+@hookspec
+def dsadapter_register_rules() -> Rule | Sequence[Rule] | None:
+    """Contribute rules to ``dsadapter scan``.
+
+    **Called** once a plugin and scan, in the thread of the command, for installed plugins.
+
+    **An exception**, or what is no rule, or a pattern whose id is taken: the scan fails and says
+    so. A scan that left rules out would call a file clean that is not.
+
+    **Costs** nothing elsewhere: no server asks.
+
+    :returns: one :class:`~dsadapter.migration.Rule`, several, or None.
     """
 
 

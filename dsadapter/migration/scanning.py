@@ -86,9 +86,23 @@ class Scanner:
         found: list[Finding] = []
         for rule, triggers in zip(self._rules, self._triggers, strict=True):
             if triggers.search(data) is not None:
-                found.extend(_checked(rule, module))
+                found.extend(self._checked(rule, module))
         findings = judged(module, list(suppressed(found, suppressions)))
         return findings + list(unused(suppressions))
+
+    def _checked(self, rule: Rule, module: Module) -> list[Finding]:
+        name = getattr(rule.check, "__qualname__", repr(rule.check))
+        name = f"{getattr(rule.check, '__module__', '')}.{name}"
+        try:
+            found = list(rule.check(module))
+        except RecursionError:
+            raise
+        except Exception as error:
+            raise RuleError(f"rule {name} failed: {type(error).__name__}: {error}") from error
+        for finding in found:
+            if finding.pattern not in self.patterns:
+                raise RuleError(f"rule {name} reports the pattern {finding.pattern!r}, unlisted")
+        return found
 
     def scan(
         self,
@@ -134,16 +148,6 @@ class Scanner:
 
 class RuleError(Exception):
     """A rule failed on a file: its own fault, not the file's."""
-
-
-def _checked(rule: Rule, module: Module) -> list[Finding]:
-    try:
-        return list(rule.check(module))
-    except RecursionError:
-        raise
-    except Exception as error:
-        name = f"{rule.check.__module__}.{rule.check.__qualname__}"
-        raise RuleError(f"rule {name} failed: {type(error).__name__}: {error}") from error
 
 
 def _one_of(texts: tuple[bytes, ...]) -> re.Pattern[bytes]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
-from typing import NamedTuple
+from socket import SOMAXCONN
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsadapter.errors import AddressFamilyError
-from dsadapter.policy import Fallback, ListenMode, ListenPolicy
+from dsadapter.messages import Message, quoted
+from dsadapter.policy import Fallback, Family, ListenMode, ListenPolicy
 from dsadapter.sockets.binding import BeforeBind, open_listening_socket
 from dsadapter.sockets.canonical import CanonicalSocket
 
-__all__ = ["Listening", "open_listening_sockets"]
+if TYPE_CHECKING:
+    from dsadapter.ready.ready_socket import ReadySocket
+
+__all__ = ["Listening", "listening_socket", "open_listening_sockets"]
 
 _ATTEMPTS = 64
 """How often to let the system choose a port that is free in both families."""
@@ -36,8 +41,57 @@ class Listening(NamedTuple):
     """Why they are not what was asked for; None if they are."""
 
 
+def listening_socket(
+    host: str,
+    port: int,
+    *,
+    family: Family | None = None,
+    backlog: int = SOMAXCONN,
+    fallback: Fallback = "auto",
+    reuse_port: bool = False,
+) -> ReadySocket:
+    """The ready socket: one that listens, for any server that takes a listening socket.
+
+    Give it to the server in the process: ``accept``, the sockets that it gives, their names and
+    what they are wrapped in with ``sslsocket_class`` are canonical. Plugins may refuse it, and are
+    told of it and of its connections. The parameters are those of
+    :class:`~dsadapter.policy.ListenPolicy`, but that one socket never serves ``localhost``.
+
+    :param fallback: ``"ipv4"`` or ``"ipv6"``, that one alone where both can't be had; ``"auto"``,
+        whichever there is; ``"fail"``, neither.
+    :returns: a blocking, close-on-exec socket. For ``"::"`` it is AF_INET6 with ``IPV6_V6ONLY``
+        cleared before bind.
+    :raises ValueError: naming the offending value and the form to use.
+    :raises PluginError: if a required plugin is missing, or a plugin refuses.
+    :raises AddressFamilyError: if a family is missing and the fallback does not allow for that.
+    :raises OSError: with the errno of the call that failed.
+    """
+    policy = ListenPolicy(
+        host, port, family=family, backlog=backlog, fallback=fallback, reuse_port=reuse_port
+    )
+    if policy.mode == "pair":
+        raise ValueError(
+            Message(
+                "{host} {given} is two addresses, and this is one socket; give '127.0.0.1' or "
+                "'::1', or '::' for IPv4 and IPv6",
+                given=quoted(host),
+            )
+        )
+    if fallback == "pair":
+        raise ValueError(
+            Message(
+                "{fallback} 'pair' is two sockets, and this is one; give 'auto', 'ipv4', 'ipv6' or "
+                "'fail'"
+            )
+        )
+    # The one way up: what a user opens here is checked and watched by plugins, too.
+    from dsadapter.ready.ready_socket import open_ready_socket
+
+    return open_ready_socket(policy)
+
+
 def open_listening_sockets(
-    policy: ListenPolicy, before_bind: BeforeBind | None = None
+    policy: ListenPolicy, before_bind: BeforeBind | None = None, *, pair: bool = True
 ) -> Listening:
     """Open what a policy asks for, or what its fallback allows where a family is missing.
 
@@ -45,6 +99,7 @@ def open_listening_sockets(
 
     :param before_bind: as for :func:`~dsadapter.sockets.binding.open_listening_socket`, called
         for each socket.
+    :param pair: whether two sockets will do in place of a dual-stack one.
     :raises AddressFamilyError: if a family is missing and the fallback does not allow for that.
     :raises OSError: as :func:`~dsadapter.sockets.binding.open_listening_socket`.
     """
@@ -53,6 +108,8 @@ def open_listening_sockets(
     except AddressFamilyError as error:
         lack = error
     for mode in _fallback_modes(policy):
+        if mode == "pair" and not pair:
+            continue
         try:
             return Listening(mode, _open(policy, mode, before_bind), lack)
         except AddressFamilyError as error:

@@ -6,6 +6,8 @@ import socket
 from multiprocessing.connection import Connection
 from typing import Any
 
+from dsadapter.testing import RecordingPlugin, registered
+
 
 def accept_one(listening: socket.socket, report: Connection) -> None:
     """Accept a connection and report what it looks like."""
@@ -13,6 +15,16 @@ def accept_one(listening: socket.socket, report: Connection) -> None:
     with listening, accepted:
         report.send((type(accepted).__name__, address, *names(accepted)))
         accepted.sendall(b"served")
+
+
+def accept_and_record(listening: socket.socket, report: Connection) -> None:
+    """The same, and what plugins of this process were told."""
+    with registered(RecordingPlugin()) as recording:
+        accepted, _ = listening.accept()
+        with accepted:
+            seen = names(accepted)
+        listening.close()
+        report.send(([event.hook for event in recording.events], seen))
 
 
 def serve_one(accepted: socket.socket, report: Connection) -> None:

@@ -1,0 +1,1 @@
+"""The ready socket: a listening socket for any server, which plugins check and watch."""

@@ -1,0 +1,189 @@
+"""A listening socket for any server, and the sockets that it accepts, all of which plugins watch.
+
+It is opened by :func:`dsadapter.sockets.listening.listening_socket`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.listener import Listener
+from dsadapter.policy import ListenMode, ListenPolicy
+from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
+from dsadapter.sockets.listening import Listening, open_listening_sockets
+
+if TYPE_CHECKING:
+    import ssl
+
+    from dsadapter.hooks.dispatch import Hooks
+
+FRAMEWORK = "socket"
+"""What plugins are told as the name of the framework: nobody knows which one serves it."""
+
+
+class ReadySocket(CanonicalSocket):
+    """A canonical socket that plugins are told of: the one that listens as opened and closed, each
+    one that it accepts as made and lost.
+
+    They are told once, in the process that opened or accepted: a forked one that closes what it has
+    inherited says nothing. One that listens and is pickled to a worker process opens there, too.
+    A detached descriptor is lost to them, and so is one that comes from ``_accept``.
+    """
+
+    __slots__ = ("_life",)
+
+    _life: _Life
+
+    @property
+    def sslsocket_class(self) -> type[ssl.SSLSocket]:
+        """As for :class:`~dsadapter.sockets.canonical.CanonicalSocket`; a connection that is
+        wrapped in it lives on."""
+        from dsadapter.ready.ready_tls import ReadySSLSocket
+
+        return ReadySSLSocket
+
+    def accept(self) -> tuple[Self, SocketAddress]:
+        """As ``socket.socket.accept``, with the canonical address of the peer; plugins have been
+        told when it returns."""
+        accepted, address = super().accept()
+        if len(address) == 2:
+            # Whoever serves it may hand its bare descriptor on.
+            take_ipv4_form(accepted)
+        life = life_of(self)
+        if isinstance(life, _Listening):
+            try:
+                lost = life.accepted(address, accepted)
+            except BaseException:
+                accepted.close()
+                raise
+            if lost is not None:
+                accepted._life = _Life(lost)
+        return accepted, address
+
+    def dup(self) -> Self:
+        """As ``socket.socket.dup``; plugins are told of the end when both are closed."""
+        duplicate = super().dup()
+        life = life_of(self)
+        if life is not None:
+            life.share()
+            duplicate._life = life
+        return duplicate
+
+    def detach(self) -> int:
+        """As for :class:`~dsadapter.sockets.canonical.CanonicalSocket`."""
+        fd = super().detach()
+        self._end()
+        return fd
+
+    def _real_close(self, *args: Any) -> None:
+        # What socket.socket calls when its last file object has closed, too.
+        try:
+            super()._real_close(*args)  # type: ignore[misc]
+        finally:
+            self._end()
+
+    def __del__(self) -> None:
+        finalize = getattr(super(), "__del__", None)
+        if finalize is not None:
+            # Closes, and warns of it.
+            finalize()
+        self._end()
+
+    def _end(self) -> None:
+        life = self._give_life()
+        if life is not None:
+            life.end()
+
+    def _give_life(self) -> _Life | None:
+        life = life_of(self)
+        try:
+            del self._life
+        except AttributeError:
+            return None
+        return life
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        life = life_of(self)
+        base = super().__reduce__()
+        if not isinstance(life, _Listening):
+            return base
+        return _opened_again, (base, life.listener.policy, life.listener.mode)
+
+
+def life_of(sock: ReadySocket) -> _Life | None:
+    """None for one that nobody watches: a library made it of a descriptor, or it has ended."""
+    return getattr(sock, "_life", None)
+
+
+class _Life:
+    """Something that ends with the last socket that has it, and tells the process it began in."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        # Lists, because threads may close at once, and append and pop are one step each.
+        self._sockets = [self]
+        self._tell = [tell]
+        self._process = os.getpid()
+
+    def share(self) -> None:
+        self._sockets.append(self)
+
+    def end(self) -> None:
+        self._sockets.pop()
+        if self._sockets or os.getpid() != self._process:
+            return
+        with suppress(IndexError):
+            self._tell.pop()()
+
+
+class _Listening(_Life):
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(listener.closed)
+        self.listener = listener
+
+    def accepted(self, peer: SocketAddress, sock: socket.socket) -> Callable[[], None] | None:
+        if self.listener.hooks.connections is None:
+            return None
+        return self.listener.accepted(peer, sock.getsockname())
+
+
+def open_ready_socket(policy: ListenPolicy) -> ReadySocket:
+    """Open, and tell plugins; see :func:`dsadapter.sockets.listening.listening_socket`."""
+
+    def opening(hooks: Hooks) -> Listening:
+        return open_listening_sockets(policy, hooks.before_bind, pair=False)
+
+    listener = Listener(FRAMEWORK, policy)
+    [opened] = listener.open(opening)
+    # What it is, that nobody else sees in between.
+    sock = ReadySocket(opened.family, opened.type, opened.proto, socket.socket.detach(opened))
+    sock.setblocking(True)
+    return _alive(sock, listener)
+
+
+def _opened_again(base: tuple[Any, ...], policy: ListenPolicy, mode: ListenMode) -> ReadySocket:
+    """In a worker process that the socket was handed to."""
+    restore, arguments = base
+    sock = cast(ReadySocket, restore(*arguments))
+    listener = Listener(FRAMEWORK, policy)
+    try:
+        listener.open(lambda _: Listening(mode, (sock,), None))
+    except BaseException:
+        sock.close()
+        raise
+    return _alive(sock, listener)
+
+
+def _alive(sock: ReadySocket, listener: Listener) -> ReadySocket:
+    sock._life = _Listening(listener)
+    try:
+        listener.opened()
+    except BaseException:
+        with suppress(OSError):
+            sock.close()
+        raise
+    return sock

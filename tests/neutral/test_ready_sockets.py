@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from support.certificates import Files
 from support.early_peers import early_peer
+from support.machines import NO_DUAL_STACK
 from support.ready_workers import accept_and_record
 from support.seccomp import without
 from zope.interface.verify import verifyObject
@@ -32,7 +33,6 @@ from dsadapter.sockets.listening import listening_socket
 from dsadapter.testing import RecordingPlugin, registered
 
 PATIENCE = 30
-V6ONLY = f"{int(socket.IPPROTO_IPV6)},{socket.IPV6_V6ONLY}"
 HOSTS = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a supervising filter takes root")
 EARLY = pytest.mark.parametrize("deed", ["stays", "half-closes"])
@@ -133,7 +133,7 @@ class TestOpening:
         with pytest.raises(ValueError) as refused:
             listening_socket(port=0, **given)
         _, _, advice = str(refused.value).partition(";")
-        forms = [part for part in advice.split("'")[1::2]]
+        forms = advice.split("'")[1::2]
         assert len(forms) > 2
         for form in forms:
             listening_socket(port=0, **{**given, parameter: form}).close()
@@ -147,7 +147,7 @@ class TestOpening:
         assert done.stdout.strip() == b"[]"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
+@needs_root
 class TestFallback:
     @staticmethod
     def opened(fallback: str, *denials: str) -> str:
@@ -164,7 +164,6 @@ class TestFallback:
         command = [*without(*denials), sys.executable, "-c", program]
         return subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
-    @needs_root
     @pytest.mark.parametrize(
         ("fallback", "host", "served"),
         [("auto", "0.0.0.0", "IPv4"), ("ipv4", "0.0.0.0", "IPv4"), ("ipv6", "::", "IPv6")],
@@ -172,12 +171,12 @@ class TestFallback:
     def test_one_family_is_served_where_no_socket_serves_both(
         self, fallback: str, host: str, served: str
     ) -> None:
-        said = self.opened(fallback, f"--deny-clearing={V6ONLY}=EINVAL")
+        said = self.opened(fallback, NO_DUAL_STACK)
         assert host in said.splitlines()
         assert f"is served by {served} only" in said
 
     def test_nothing_opens_where_that_is_asked_for(self) -> None:
-        said = self.opened("fail", f"--deny-option={V6ONLY}=EINVAL")
+        said = self.opened("fail", NO_DUAL_STACK)
         assert said.strip() == NotDualStackError.__name__
 
 

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
 )
 from twisted.python.failure import Failure
-from zope.interface import implementer, providedBy
+from zope.interface import implementer
 
 from dsadapter.addressing import unmap
 from dsadapter.addressing.sockaddr import unmap_sockaddr
@@ -28,6 +28,7 @@ from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_li
 from dsadapter.listener import Listener
 from dsadapter.policy import ListenPolicy
 from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.stand_in import StandIn
 
 
 @implementer(IListeningPort)
@@ -87,7 +88,8 @@ class AdoptedPort(ListeningPort[ListenPolicy]):
 
     def _first(self) -> Any:
         if not self._ports:
-            raise AttributeError(f"{self!r} is not listening")
+            # Without a repr, which asks for more: a copy has no attributes at first.
+            raise AttributeError("the port is not listening")
         return self._ports[0]
 
     def stopListening(self) -> Deferred[None]:
@@ -99,24 +101,10 @@ class AdoptedPort(ListeningPort[ListenPolicy]):
         return gatherResults(stopping, consumeErrors=True).addCallback(lambda _: None)
 
 
-class _StandIn:
-    """Is taken for another object; what it does not define itself is that object's."""
-
-    def __init__(self, original: Any) -> None:
-        # Not by plain assignment: a subclass passes that on.
-        object.__setattr__(self, "_original", original)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._original, name)
-
-    @property
-    def __providedBy__(self) -> Any:
-        # Asked each time: startTLS adds an interface to a transport.
-        return providedBy(self._original)
-
-
-class _Factory(_StandIn):
+class _Factory(StandIn):
     """The application's factory, as the reactor's port knows it."""
+
+    __slots__ = ("_life",)
 
     def __init__(self, factory: IProtocolFactory, life: Listener) -> None:
         super().__init__(factory)
@@ -136,8 +124,10 @@ class _Factory(_StandIn):
         self._life.closed()
 
 
-class _Protocol(_StandIn):
+class _Protocol(StandIn):
     """The application's protocol, as the reactor's transport knows it."""
+
+    __slots__ = ("_life", "_lost")
 
     def __init__(self, protocol: Any, life: Listener) -> None:
         super().__init__(protocol)
@@ -165,21 +155,20 @@ class _Protocol(_StandIn):
         self._original = protocol
 
 
-class _Transport(_StandIn):
+class _Transport(StandIn):
     """The reactor's transport, as the application's protocol knows it."""
+
+    __slots__ = ("_protocol",)
 
     def __init__(self, transport: Any, protocol: _Protocol) -> None:
         super().__init__(transport)
-        object.__setattr__(self, "_protocol", protocol)
+        self._protocol = protocol
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "protocol":
             self._protocol.replace(value)
         else:
-            setattr(self._original, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(self._original, name)
+            super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         return f"<{type(self._original).__name__} from {self.getPeer()}>"

@@ -31,6 +31,8 @@ from dsadapter.sockets.conflicts import sharing_conflict
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening, open_listening_sockets
 
+__all__ = ["Listener"]
+
 logger = logging.getLogger("dsadapter")
 
 

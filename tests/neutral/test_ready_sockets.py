@@ -173,7 +173,7 @@ class TestFallback:
     ) -> None:
         said = self.opened(fallback, NO_DUAL_STACK)
         assert host in said.splitlines()
-        assert f"is served by {served} only" in said
+        assert f", {served} only, because" in said
 
     def test_nothing_opens_where_that_is_asked_for(self) -> None:
         said = self.opened("fail", NO_DUAL_STACK)

@@ -18,7 +18,7 @@ import dsadapter
 from dsadapter.frameworks import twisted as doors
 
 ROOT = Path(dsadapter.__file__).parent
-PRIVATE_ROOMS = ("dsadapter.cli", "dsadapter.migration.", "dsadapter.frameworks.twisted.tls")
+PRIVATE_ROOMS = ("dsadapter.cli", "dsadapter.migration.")
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
 

@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from dsadapter.addressing.hosts import canonical_host
 from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
-from dsadapter.policy import DEFAULT_TIMEOUT, MappedAddresses
+from dsadapter.policy import DEFAULT_TIMEOUT, LookupWay, MappedAddresses
 
 _PLAIN = (b"http", b"ws")
 _TLS = (b"https", b"wss")
@@ -42,6 +42,7 @@ class ConnectOptions(TypedDict, total=False):
     firstAddressFamilyCount: int
     rememberOutcomes: bool
     mappedAddresses: MappedAddresses
+    lookup: LookupWay | None
 
 
 @implementer(IAgentEndpointFactory)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.errors import AddressFamilyError, BindAddressError
 from dsadapter.messages import printable
 from dsadapter.policy import socket_name
+from dsadapter.sockets.remedies import remedy
 
 __all__ = ["FailedAttempt", "Unconnected"]
 
@@ -47,12 +49,27 @@ class Unconnected:
     cause: BaseException | None = None
 
 
+def _advised(attempt: FailedAttempt) -> FailedAttempt:
+    error = attempt.error
+    # A subclass has said what there is to say.
+    if not isinstance(error, OSError) or isinstance(error, (AddressFamilyError, BindAddressError)):
+        return attempt
+    host, port, *_ = attempt.address
+    advice = remedy(error, remote=(host, port))
+    if advice is None:
+        return attempt
+    explained = OSError(error.errno, f"{error.strerror}; {advice}")
+    explained.__cause__ = error
+    return attempt._replace(error=explained)
+
+
 def all_failed(target: str, attempts: Sequence[FailedAttempt], more: int = 0) -> Unconnected:
     """The end when every attempt has failed.
 
     :param target: host and port as text.
     :param more: how many addresses were neither tried nor looked at.
     """
+    attempts = [*map(_advised, attempts[:_TOLD]), *attempts[_TOLD:]]
     text = _told(target, attempts, more)
     return Unconnected("failed", text, tuple(attempts), attempts[-1].error)
 

@@ -21,6 +21,7 @@ from dsadapter.sockets.options import (
     set_option,
     set_v6only,
 )
+from dsadapter.sockets.remedies import remedy
 
 BeforeConnect = Callable[[socket.socket, Attempt], None]
 
@@ -164,11 +165,11 @@ def _bind(sock: CanonicalSocket, host: str, port: int) -> None:
             sock.bind(scoped_sockaddr(host or "::", port))
     except OSError as error:
         where = socket_name(host or "*", port)
+        advice = remedy(error, local=(host or "::", port))
+        reason = f"{error.strerror}; {advice}" if advice else error.strerror
         raise BindAddressError(
             error.errno,
-            Message(
-                "{bind_address} {where} can't be used: {reason}", where=where, reason=error.strerror
-            ),
+            Message("{bind_address} {where} can't be used: {reason}", where=where, reason=reason),
         ) from error
 
 

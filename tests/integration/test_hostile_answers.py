@@ -34,10 +34,6 @@ READABLE = 4096
 """Characters of a text that somebody reads."""
 
 
-def fault(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
-
-
 def many(family: str) -> list[str]:
     """Addresses of this machine, at none of which anybody listens."""
     numbers = itertools.islice(itertools.product(range(1, 250), range(1, 250)), MANY)
@@ -172,7 +168,6 @@ def test_a_text_shortens_what_it_quotes(reactor: Reactor, use: str, name: str) -
 
 @pytest.mark.parametrize("installed", [True, False])
 @pytest.mark.parametrize("name", ["not ASCII", "labels that are not ASCII"])
-@fault("fault: a long name reaches IDNA before its length is asked for")
 def test_length_comes_before_idna(
     reactor: Reactor, monkeypatch: pytest.MonkeyPatch, name: str, installed: bool
 ) -> None:

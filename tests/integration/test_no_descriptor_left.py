@@ -51,22 +51,7 @@ USES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        pytest.param(
-            use,
-            marks=pytest.mark.xfail(
-                strict=True,
-                raises=AssertionError,
-                reason="fault: without a descriptor a name waits its whole timeout, untold",
-            ),
-        )
-        if use == "a name"
-        else use
-        for use in USES
-    ],
-)
+@pytest.mark.parametrize("use", USES)
 @pytest.mark.usefixtures("full")
 def test_it_says_so(reactor: Reactor, use: str) -> None:
     ends: list[Any] = []

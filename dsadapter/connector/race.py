@@ -182,7 +182,8 @@ class Race:
         self._guarded(self._begin)
 
     def cancel(self) -> None:
-        """Give up: neither function is called any more. Descriptors are closed in the next turn."""
+        """Give up: neither function is called any more. What has just connected or failed is closed
+        in the next turn, everything else at once."""
         self._let_go()
         if self._lost:
             self._waiting.call_later(0, self._close_lost)
@@ -417,10 +418,18 @@ class Race:
             self._winner = None
 
     def _give_up(self, sock: CanonicalSocket) -> None:
-        """End an attempt at once, and close its descriptor in a later turn: the event loop may have
-        an event for its number in hand, and would give it to the next owner."""
+        """End an attempt. If it has just connected or failed, its descriptor is closed in a later
+        turn: the event loop may have its event in hand, and would give it to the next owner of the
+        number."""
+        try:
+            has_event = has_connected(sock)
+        except OSError:
+            has_event = True
+        if not has_event:
+            sock.close()
+            return
         with contextlib.suppress(OSError):
-            # It may have failed on its own.
+            # It may have failed.
             sock.shutdown(socket.SHUT_RDWR)
         self._lost.append(sock)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -381,3 +382,9 @@ def test_it_needs_no_framework() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_driver_is_small(loop: str) -> None:
+    driver = Path(__file__).parent / "drivers" / f"{loop}_connecting.py"
+    assert len(driver.read_text(encoding="utf-8").splitlines()) <= 50

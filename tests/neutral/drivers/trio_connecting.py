@@ -1,25 +1,24 @@
 """Connecting under Trio."""
 
-import socket
 from typing import Any
 
 import trio
+from trio.socket import AF_INET, AF_INET6, getaddrinfo
 
-FAMILIES = {("ipv4",): socket.AF_INET, ("ipv6",): socket.AF_INET6}
+FAMILIES = {("ipv4",): AF_INET, ("ipv6",): AF_INET6}
 
 
 class Waiting:
-    name = "trio"
-
     def __init__(self, nursery: trio.Nursery) -> None:
-        self.nursery, self.now = nursery, trio.current_time
+        self.name, self.nursery, self.now = "trio", nursery, trio.current_time
 
-    def start(self, function: Any, *args: Any) -> trio.CancelScope:
+    def start(self, function: Any) -> trio.CancelScope:
         scope = trio.CancelScope()
 
         async def run() -> None:
             with scope:
-                await function(*args)
+                await trio.lowlevel.checkpoint()
+                await function()
 
         self.nursery.start_soon(run)
         return scope
@@ -41,9 +40,8 @@ class Waiting:
 
     def look_up(self, host: str, families: Any, answer: Any) -> trio.CancelScope:
         async def ask() -> None:
-            family = FAMILIES.get(tuple(families), 0)
             try:
-                for found in await trio.socket.getaddrinfo(host, None, family, 1):
+                for found in await getaddrinfo(host, None, FAMILIES.get(tuple(families), 0), 1):
                     answer.found(*found[4][::3])
                 answer.done()
             except OSError as error:

@@ -136,9 +136,7 @@ def bare() -> Iterator[Namespace]:
     "act",
     [
         *(*LISTENING, *CONNECTING_FROM, *CONNECTING),
-        *all_faulty(
-            "no word on the zone", [writing, connecting_datagrams, writing_from]
-        ),
+        *all_faulty("no word on the zone", [writing, connecting_datagrams, writing_from]),
     ],
 )
 def test_a_link_local_address_without_a_zone_asks_for_it(bare: Namespace, act: Act) -> None:
@@ -146,9 +144,7 @@ def test_a_link_local_address_without_a_zone_asks_for_it(bare: Namespace, act: A
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
-@pytest.mark.parametrize(
-    "act", [*LISTENING, *CONNECTING_FROM, writing_from]
-)
+@pytest.mark.parametrize("act", [*LISTENING, *CONNECTING_FROM, writing_from])
 def test_an_address_that_is_not_this_machines_is_said_to_be_none(
     place: Namespace, act: Act, address: str
 ) -> None:
@@ -281,9 +277,6 @@ reactor.run()
         ("datagram", "127.0.0.1"),
         ("connecting", "127.0.0.1"),
         ("connecting", "::1"),
-    ],
->>>>>>> 6cb93cc (Say what is behind an address that can't be connected to or from; ask for a name's length before IDNA)
-        ),
     ],
 )
 def test_a_low_port_without_the_right_names_it(bare: Namespace, kind: str, host: str) -> None:

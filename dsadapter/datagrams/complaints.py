@@ -1,4 +1,4 @@
-"""What a port says about datagrams that it drops: each matter once a minute."""
+"""What a port says about what it does not deliver: each matter once a minute."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _TEXTS = {
     "without_packet_info": "dropped a datagram that came without packet information, so that its "
     "IPv4 sender may be forged",
     "unanswerable": "dropped a datagram whose sender can't be answered",
+    "failed": "could not receive and tries again",
 }
 
 
@@ -28,19 +29,19 @@ class Complaints:
         self._size = size
         self._limits: dict[str, RateLimit] = {}
 
-    def dropped(self, port: str, reason: str, about: str) -> None:
-        """Tell of a datagram that has been dropped.
+    def complain(self, port: str, matter: str, about: str) -> None:
+        """Log what has happened, unless the same has been logged just now.
 
         :param port: the port's name.
-        :param reason: the name of the counter.
-        :param about: whose it was.
+        :param matter: the name of the counter of what was dropped, or ``failed``.
+        :param about: which one it was.
         """
-        more = self._limits.setdefault(reason, RateLimit()).admit()
+        more = self._limits.setdefault(matter, RateLimit()).admit()
         if more is not None:
             logger.warning(
                 "%s",
                 Message(
-                    f"UDP port {{port}} {_TEXTS[reason]}: {{about}}{{more}}",
+                    f"UDP port {{port}} {_TEXTS[matter]}: {{about}}{{more}}",
                     port=port,
                     size=self._size,
                     about=about,

@@ -17,9 +17,13 @@ _UNREACHABLE_NAMES = (
 )
 _UNREACHABLE = {getattr(errno, name) for name in _UNREACHABLE_NAMES if hasattr(errno, name)}
 
-Meaning = Literal["refused", "unreachable", "end"]
-"""``refused``: the peer has no such port; ``unreachable``: it can't be reached now; ``end``: the
-socket is of no more use."""
+# The socket is not there any more.
+_GONE = {errno.EBADF, errno.ENOTSOCK, errno.ESHUTDOWN}
+
+Meaning = Literal["refused", "unreachable", "passing", "end"]
+"""``refused``: the peer has no such port; ``unreachable``: the peer of a connected socket can't be
+reached now; ``passing``: the system has failed, perhaps only this once; ``end``: the socket is of
+no more use."""
 
 
 class DestinationError(ValueError):
@@ -41,11 +45,17 @@ class PacketTooLongError(OSError):
     """A datagram is too long for UDP, or for the path to its destination."""
 
 
-def meaning_of(error: OSError) -> Meaning:
-    """What an error of receiving or sending says about the socket and its peer."""
-    if error.errno in _REFUSED:
+def meaning_of(error: OSError, *, connected: bool) -> Meaning:
+    """What an error of receiving or sending says about the socket and its peer.
+
+    :param connected: whether the socket has one peer, which ICMP can have said something about.
+    """
+    number = error.errno
+    if number in _REFUSED:
         return "refused"
-    return "unreachable" if error.errno in _UNREACHABLE else "end"
+    if number in _GONE:
+        return "end"
+    return "unreachable" if connected and number in _UNREACHABLE else "passing"
 
 
 def explained(

@@ -32,6 +32,11 @@ Deliver = Callable[[Iterator[Datagram]], object]
 raising an error is delivered first by the next turn."""
 
 
+_PATIENCE = 100
+"""After so many errors of receiving, one after the other, it pauses after each of them."""
+_PAUSE = 0.1
+
+
 class DatagramPort:
     """Exchanges datagrams with peers of both families through one socket.
 
@@ -85,6 +90,7 @@ class DatagramPort:
         [self.sock] = self.life.open(lambda hooks: self._bound(hooks, details))
         self.is_open = True
         self.peer = None
+        self._failures = 0
         self._name = str(self.sock.getsockname()[1])
         self._deliver = deliver
         self._refused = refused
@@ -119,10 +125,12 @@ class DatagramPort:
         """The canonical address of the socket, a link-local one with its zone."""
         return zoned(self.sock.getsockname())
 
-    def read(self, limit: int) -> None:
+    def read(self, limit: int) -> float | None:
         """Deliver some of the datagrams that wait, those of an interrupted turn first.
 
         :param limit: how many bytes to receive; one datagram more may exceed it.
+        :returns: None to go on waiting. After an error the seconds, 0 in most cases, to leave the
+            socket alone for and then to watch it anew: libuv stops watching at an error.
         :raises OSError: if the socket is of no more use.
         """
         self._deliver(self._arrived)
@@ -131,18 +139,34 @@ class DatagramPort:
         while read < limit and self.is_open:
             try:
                 received, size, drained = self._receiver.receive(limit - read)
+                if drained and not read + size:
+                    self._receiver.find_why_nothing_came()
             except OSError as error:
-                meaning = meaning_of(error)
-                if meaning == "end":
-                    raise
-                if meaning == "refused" and self.peer is not None:
-                    self._refused()
-                return
+                return self._failed(error)
+            if self._failures:
+                self._failures = 0
             read += size
             self._arrived = iter(received)
             self._deliver(self._arrived)
             if drained:
-                return
+                break
+        return None
+
+    def _failed(self, error: OSError) -> float:
+        meaning = meaning_of(error, connected=self.peer is not None)
+        if meaning == "end":
+            raise error
+        # Left alone they would never let the framework rest.
+        self._receiver.discard_errors()
+        if meaning == "refused":
+            if self.peer is not None:
+                self._refused()
+        elif meaning == "passing":
+            self._complaints.complain(self._name, "failed", str(error.strerror))
+            self._failures += 1
+            if self._failures >= _PATIENCE:
+                return _PAUSE
+        return 0.0
 
     def discard_errors(self) -> None:
         """Take note of what ICMP has said, so that the socket is not ready for that any more."""
@@ -188,7 +212,7 @@ class DatagramPort:
                 return self.sock.send(data)
             return self.sock.sendto(data, wire)
         except OSError as error:
-            if meaning_of(error) == "refused":
+            if meaning_of(error, connected=self.peer is not None) == "refused":
                 # Not connected, this says nothing about the datagram at hand.
                 if self.peer is not None:
                     self._refused()
@@ -256,7 +280,7 @@ class DatagramPort:
         return None, self._route(peer, source, interface).messages
 
     def _dropped(self, reason: str, about: str) -> None:
-        self._complaints.dropped(self._name, reason, about)
+        self._complaints.complain(self._name, reason, about)
 
 
 def _same(address: tuple[str, int], peer: tuple[str, int]) -> bool:

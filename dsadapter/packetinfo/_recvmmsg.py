@@ -24,7 +24,7 @@ _MSG_DONTWAIT = 0x40
 
 
 class BatchUnavailableError(Exception):
-    """The call can't be had: no such function, no ctypes, or a sandbox that denies it."""
+    """There is no such function, or no ctypes to call it with."""
 
 
 @cache
@@ -117,15 +117,15 @@ class Batch:
         :returns: for each datagram the socket address (:data:`NAME_SIZE` bytes) with the control
             messages after it, the flags, and the payload. Fewer than ``limit`` mean that no more
             were waiting.
-        :raises BatchUnavailableError: if a sandbox denies the call.
         :raises OSError: as ``recvmsg``, BlockingIOError included.
         """
-        count = self._receive(descriptor, self._address, limit, _MSG_DONTWAIT, None)
-        if count < 0:
+        while True:
+            count = self._receive(descriptor, self._address, limit, _MSG_DONTWAIT, None)
+            if count >= 0:
+                break
             number = self._get_errno()
-            if number in (errno.ENOSYS, errno.EPERM):
-                raise BatchUnavailableError(os.strerror(number))
-            raise OSError(number, os.strerror(number))
+            if number != errno.EINTR:
+                raise OSError(number, os.strerror(number))
         end = count * self._element_size
         elements = self._elements
         payloads = self._payloads

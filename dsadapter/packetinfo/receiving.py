@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import select
 import socket
 import struct
 import sys
@@ -36,6 +38,9 @@ _MSG_TRUNC = int(socket.MSG_TRUNC)
 _MSG_CTRUNC = int(socket.MSG_CTRUNC)
 _CUT = _MSG_TRUNC | _MSG_CTRUNC
 _MSG_ERRQUEUE = int(getattr(socket, "MSG_ERRQUEUE", 0))
+_POLLRDHUP: int | None = getattr(select, "POLLRDHUP", None)
+# What ICMP says to a socket, and no sandbox to a call.
+_SAID_OF_PEERS = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}
 
 
 @dataclass(slots=True, eq=False)
@@ -119,6 +124,7 @@ class Receiver:
         self._error: OSError | None = None
         self._batch: Batch | None = None
         self._can_batch = self.batches
+        self._has_batched = False
 
     def receive(self, limit: int) -> tuple[list[Datagram], int, bool]:
         """Some of the datagrams that wait.
@@ -126,7 +132,8 @@ class Receiver:
         :param limit: how many bytes to receive; one datagram more may exceed it.
         :returns: the datagrams; how many bytes were received, those of dropped datagrams and at
             least one for each included; whether no more were waiting.
-        :raises OSError: an error that the socket has met, such as ECONNREFUSED.
+        :raises OSError: an error that the socket has met, such as ECONNREFUSED; EBADF if the
+            socket's descriptor has been taken away.
         """
         now = time.monotonic()
         if now >= self._forget_at:
@@ -135,12 +142,28 @@ class Receiver:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
+        if self._socket.fileno() != self._descriptor:
+            # Its number may be somebody else's by now.
+            raise OSError(errno.EBADF, "the descriptor of a datagram port was taken away")
         try:
             if self._can_batch:
                 return self._receive_batch(limit)
             return self._receive_singly(limit)
         except BlockingIOError:
             return [], 0, True
+
+    def find_why_nothing_came(self) -> None:
+        """Look why a socket was said to be readable and is not.
+
+        :raises OSError: ESHUTDOWN if somebody has shut it down: it would be readable for ever.
+        """
+        self.discard_errors()
+        if _POLLRDHUP is None:
+            return
+        poll = select.poll()
+        poll.register(self._descriptor, _POLLRDHUP)
+        if poll.poll(0):
+            raise OSError(errno.ESHUTDOWN, "the socket of a datagram port was shut down")
 
     def discard_errors(self) -> None:
         """Empty the error queue, if somebody has asked for one; left alone it would never let the
@@ -195,9 +218,18 @@ class Receiver:
             if wanted > batch.slots:
                 wanted = batch.slots
             received = batch.receive(self._descriptor, wanted)
+        except BlockingIOError:
+            raise
         except BatchUnavailableError:
             self._can_batch = False
             return self._receive_singly(limit)
+        except OSError as error:
+            # Sandboxes deny a call with whatever error they like.
+            if self._has_batched or error.errno in _SAID_OF_PEERS:
+                raise
+            self._can_batch = False
+            return self._receive_singly(limit)
+        self._has_batched = True
         known = self._senders
         datagrams: list[Datagram] = []
         size = translated = 0

@@ -159,10 +159,9 @@ NUMBER = "fault: a reader stays registered under a closed number"
 EARLY = "fault: listener_closed comes while one of two sockets still listens"
 UNBOUND = "fault: an adopted port's repr lacks the bound port"
 WRAPPED = "fault: an adopted port's stopListening fails with FirstError"
-SILENT = "fault: stopListening never fires when the application raises"
 
 
-@places(pair=ALONE, adopted=ALONE, streams=ALONE, datagrams=ALONE)
+@places(pair=ALONE, adopted=ALONE, streams=ALONE)
 def test_the_application_raises_when_it_is_stopped(place: Place, driven: Any) -> None:
     with registered(RecordingPlugin()) as recording:
         port = driven.result_of(place.listen(driven, "stop"))
@@ -240,7 +239,7 @@ def test_its_repr_shows_the_bound_port(place: Place, driven: Any) -> None:
         driven.result_of(port.stopListening())
 
 
-@places(adopted=WRAPPED, adopted_pair=WRAPPED, datagrams=SILENT)
+@places(adopted=WRAPPED, adopted_pair=WRAPPED)
 def test_stopping_fails_with_the_error_itself(place: Place, driven: Any) -> None:
     port = driven.result_of(place.listen(driven, "stop"))
     ends = end(driven, port.stopListening())

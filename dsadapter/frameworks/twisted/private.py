@@ -36,3 +36,14 @@ TCP_PORT_TAKES_SOCKETS = hasattr(tcp.Port, "_preexistingSocket")
 
 UDP_PORT_TAKES_SOCKETS = hasattr(udp.Port, "_preexistingSocket")
 """The same of a ``udp.Port``."""
+
+
+def forget_reader(reactor: Any, number: int) -> None:
+    """Have a reactor forget a descriptor that its poller does not know any more.
+
+    ``EPollReactor.removeReader`` fails half way for one that was closed, or taken over by another
+    socket.
+    """
+    known = getattr(reactor, "_reads", None)
+    if isinstance(known, set):
+        known.discard(number)

@@ -12,7 +12,7 @@ from twisted.internet.error import (
     InvalidAddressError,
     MessageLengthError,
 )
-from twisted.internet.interfaces import IMulticastTransport
+from twisted.internet.interfaces import IDelayedCall, IMulticastTransport
 from twisted.internet.protocol import AbstractDatagramProtocol
 from twisted.python import log
 from twisted.python.failure import Failure
@@ -22,6 +22,7 @@ from dsadapter import datagrams
 from dsadapter.datagrams import DestinationError, PacketTooLongError
 from dsadapter.frameworks.twisted.datagram.multicast_transport import DualStackMulticast
 from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
+from dsadapter.frameworks.twisted.private import forget_reader
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
 from dsadapter.hooks.contracts import IDatagramListener, IPacketInfoReceiver
 from dsadapter.packetinfo.receiving import Counters, Datagram
@@ -38,6 +39,8 @@ class DatagramPort(ListeningPort[DatagramPolicy], DualStackMulticast, udp.Port):
         super().__init__(policy.port, protocol, policy.host, policy.max_packet_size, reactor)  # type: ignore[no-untyped-call]
         self._settle(policy)
         self._datagrams = datagrams.DatagramPort(policy, self._life)
+        self._is_reading = False
+        self._pause: IDelayedCall | None = None
 
     @property
     def counters(self) -> Counters:
@@ -55,19 +58,52 @@ class DatagramPort(ListeningPort[DatagramPolicy], DualStackMulticast, udp.Port):
         deliver = self._deliver_with_info if informed else self._deliver_plainly
         with cannot_listen(self.policy):
             skt = self._datagrams.open(deliver, self.protocol.connectionRefused, details=informed)
+        self._number = skt.fileno()
         self._preexistingSocket = skt  # type: ignore[assignment]
         try:
             super().startListening()  # type: ignore[no-untyped-call]
         except BaseException:
-            self.stopReading()  # type: ignore[no-untyped-call]
+            self.stopReading()
             self.connected = 0
             self._datagrams.close()
             raise
         self._life.opened()
 
     def doRead(self) -> None:
-        """Give the protocol what waits, up to ``maxThroughput`` bytes."""
-        self._datagrams.read(self.maxThroughput)
+        """Give the protocol what waits, up to ``maxThroughput`` bytes.
+
+        :raises OSError: if the socket is of no more use; the reactor then closes the port.
+        """
+        try:
+            pause = self._datagrams.read(self.maxThroughput)
+        except OSError:
+            self.stopReading()
+            raise
+        if pause is not None and self._is_reading:
+            super().stopReading()  # type: ignore[no-untyped-call]
+            if pause:
+                self._pause = self.reactor.callLater(pause, self._read_again)
+            else:
+                super().startReading()  # type: ignore[no-untyped-call]
+
+    def _read_again(self) -> None:
+        self._pause = None
+        if self._is_reading:
+            super().startReading()  # type: ignore[no-untyped-call]
+
+    def startReading(self) -> None:
+        """Have the protocol given what comes."""
+        self._is_reading = True
+        super().startReading()  # type: ignore[no-untyped-call]
+
+    def stopReading(self) -> None:
+        """Leave what comes in the kernel."""
+        self._is_reading = False
+        try:
+            super().stopReading()  # type: ignore[no-untyped-call]
+        except (KeyError, OSError):
+            # Epoll does not know the descriptor: it was taken away, and its number is another's.
+            forget_reader(self.reactor, self._number)
 
     def _deliver_plainly(self, arrived: Iterator[Datagram]) -> None:
         for data, address, _info in arrived:
@@ -131,13 +167,29 @@ class DatagramPort(ListeningPort[DatagramPolicy], DualStackMulticast, udp.Port):
 
         The reactors of poll and epoll take the latter for a lost connection.
         """
-        if reason is not None and reason.check(ConnectionDone):
-            self.startReading()  # type: ignore[no-untyped-call]
-            self.doRead()
-            self._datagrams.discard_errors()
+        if reason is not None and reason.check(ConnectionDone) and self._goes_on():
             return
         self._datagrams.end()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         try:
             super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        except Exception:
+            # The protocol's stopProtocol has raised, and Twisted gone no further.
+            stopping = vars(self).pop("d", None)
+            if stopping is None:
+                raise
+            stopping.errback()
         finally:
             self._datagrams.close()
+
+    def _goes_on(self) -> bool:
+        self.startReading()
+        try:
+            self.doRead()
+        except OSError:
+            log.err()
+            return False
+        self._datagrams.discard_errors()
+        return True

@@ -15,8 +15,8 @@ __all__ = [
 ]
 
 
-class _RestorableError(Exception):
-    """Survives copy and pickle whatever its constructor takes."""
+class RestorableError(Exception):
+    """A base, not to be caught: survives copy and pickle whatever its constructor takes."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.args), self.__dict__
@@ -29,7 +29,7 @@ def _restored(kind: type[Exception], args: tuple[Any, ...]) -> Exception:
     return error
 
 
-class AddressFamilyError(_RestorableError, OSError):
+class AddressFamilyError(RestorableError, OSError):
     """This machine, or the sandbox around this process, has no socket of an address family.
 
     The message gives the reason and the remedy. As an ``OSError`` it carries the ``errno`` of the
@@ -47,14 +47,14 @@ class NotDualStackError(AddressFamilyError):
     """No dual-stack socket can be had here, or the socket at hand is not one."""
 
 
-class BindAddressError(_RestorableError, OSError):
+class BindAddressError(RestorableError, OSError):
     """The address to connect from can't be used, here or for this destination.
 
     The message names both addresses and the remedy.
     """
 
 
-class PluginError(_RestorableError):
+class PluginError(RestorableError):
     """A plugin is broken, is required and missing, or has refused an operation.
 
     The message names the plugin, the hook if one was called, and the remedy.

@@ -10,8 +10,6 @@ from typing import Protocol
 from dsadapter.connector.waiting import Cancellable
 from dsadapter.policy import Family
 
-__all__ = ["MAX_ADDRESSES", "Answer", "LookUp", "Lookups", "Subscriber", "Subscription"]
-
 MAX_ADDRESSES = 64
 """How many addresses of each family of a name are taken; what comes after them is only counted."""
 

@@ -45,8 +45,6 @@ from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.connecting import has_connected, is_connected, start_connecting
 from dsadapter.sockets.ifaddrs import scoped_sockaddr, zoned
 
-__all__ = ["Connector", "Race"]
-
 logger = logging.getLogger("dsadapter")
 
 STARTS_A_TURN = 8

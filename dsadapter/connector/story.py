@@ -12,8 +12,6 @@ from dsadapter.messages import printable
 from dsadapter.policy import socket_name
 from dsadapter.sockets.remedies import remedy
 
-__all__ = ["FailedAttempt", "Unconnected"]
-
 _TOLD = 6
 """How many attempts a text tells of; the rest is counted."""
 

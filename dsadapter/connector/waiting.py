@@ -6,8 +6,6 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Cancellable", "Ready", "Waiting"]
-
 
 class Cancellable(Protocol):
     """Something that is waited for."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import socket
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import prometheus_client
 import pytest
@@ -17,14 +17,10 @@ from support.reactors import Reactor
 from twisted.internet.error import ConnectError
 
 from dsadapter.frameworks.twisted import DualStackClientEndpoint, DualStackServerEndpoint
-from dsadapter.plugin import active_hooks
-from dsadapter.records import Connection
+from dsadapter.testing import registered
 
 FROZEN = Path(__file__).parent / "frozen"
 FAMILIES = {"127.0.0.1": "ipv4", "::1": "ipv6"}
-
-pytest_plugins = ["dsadapter.testing.pytest_plugin"]
-Register = Callable[[Any, str], Any]
 
 
 @pytest.fixture
@@ -36,8 +32,9 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> CollectorRegistry:
 
 
 @pytest.fixture
-def shipped(register_plugin: Register, registry: CollectorRegistry) -> Callable[[str], Path]:
+def shipped(registry: CollectorRegistry) -> Iterator[Callable[[str], Path]]:
     """Registers what a folder's entry point names, as an installation would."""
+    stack = ExitStack()
 
     def register(folder: str) -> Path:
         project = tomllib.loads((FROZEN / folder / "pyproject.toml").read_text())["project"]
@@ -49,10 +46,12 @@ def shipped(register_plugin: Register, registry: CollectorRegistry) -> Callable[
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        register_plugin(getattr(module, attribute) if attribute else module, name)
+        plugin = getattr(module, attribute) if attribute else module
+        stack.enter_context(registered(plugin, name))
         return path
 
-    return register
+    with stack:
+        yield register
 
 
 def serve_both_families(reactor: Reactor) -> None:
@@ -77,17 +76,14 @@ def closed(client: socket.socket) -> bool:
         return False
 
 
-def connect_out(times: int) -> None:
-    """What a client endpoint tells."""
-    for number in range(times):
-        peer, local = ("192.0.2.1", 80), ("192.0.2.2", 1024 + number)
-        connection = Connection("twisted", None, peer, local, "outbound", True)
-        observers = active_hooks().connections
-        assert observers is not None
-        assert observers.made is not None
-        assert observers.lost is not None
-        observers.made(connection)
-        observers.lost(connection)
+def connect_out(reactor: Reactor, times: int) -> None:
+    """Connections that this program makes, come and gone."""
+    factory = RecordingFactory()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = DualStackClientEndpoint(reactor, *server.getsockname())
+        for _ in range(times):
+            reactor.result_of(endpoint.connect(factory)).transport.abortConnection()
+    reactor.until(lambda: len(factory.lost) == times)
 
 
 def test_metrics_count_as_before_and_one_message_names_the_line_to_change(
@@ -98,9 +94,9 @@ def test_metrics_count_as_before_and_one_message_names_the_line_to_change(
 ) -> None:
     path = shipped("dsadapter-prometheus")
     serve_both_families(reactor)
-    connect_out(100)
+    connect_out(reactor, 5)
     serve_both_families(reactor)
-    connect_out(100)
+    connect_out(reactor, 5)
     where = {"framework": "twisted", "listener": "[::]:0"}
     for family in FAMILIES.values():
         labels = {**where, "family": family}
@@ -128,10 +124,10 @@ def test_the_template_reports_as_before(
 ) -> None:
     shipped("plugin_minimal")
     serve_both_families(reactor)
-    connect_out(1)
+    connect_out(reactor, 1)
     lines = capsys.readouterr().err.splitlines()
     served = [f"{host} has {what}" for host in FAMILIES for what in ("come", "gone")]
-    connected = ["192.0.2.1 has come", "192.0.2.1 has gone"]
+    connected = ["127.0.0.1 has come", "127.0.0.1 has gone"]
     expected = ["twisted listens, dual-stack", *served, *connected]
     assert lines == [f"dsadapter-minimal: {line}" for line in expected]
     assert caplog.messages == []

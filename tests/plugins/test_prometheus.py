@@ -67,6 +67,7 @@ def sample(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 def test_a_scrape_shows_what_happened(busy: tuple[Server, int], metrics_port: int) -> None:
     server, port = busy
     where = {"direction": "inbound", "listener": "[::]:0"}
+    out = {"direction": "outbound", "listener": ""}
     clients = []
     for host in ("127.0.0.1", "::1"):
         clients.append(socket.create_connection((host, port)))
@@ -81,13 +82,17 @@ def test_a_scrape_shows_what_happened(busy: tuple[Server, int], metrics_port: in
         sample("connections_open", family="ipv4", **where): 1,
         sample("connections_open", family="ipv6", **where): 1,
         sample("translations_total", **where): 1,
+        sample("connections_total", family="ipv4", **out): 1,
+        sample("connections_open", family="ipv4", **out): 1,
+        sample("translations_total", **out): 1,
         sample("refusals_total", operation="accept", plugin=""): 1,
         sample("refusals_total", operation="listen", plugin="gate"): 1,
     }
     assert scrape(metrics_port) == expected
     for client in clients:
         client.close()
-    gone = {key: 0 if key[0].endswith("connections_open") else n for key, n in expected.items()}
+    inbound = {sample("connections_open", family=family, **where) for family in ("ipv4", "ipv6")}
+    gone = {key: 0 if key in inbound else n for key, n in expected.items()}
     until(lambda: scrape(metrics_port) == gone, server)
 
 

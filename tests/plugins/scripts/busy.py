@@ -1,4 +1,5 @@
-"""A server that refuses its third connection, with a second listener that a plugin refuses.
+"""A server that refuses its third connection, with a second listener that a plugin refuses, and a
+connection of its own to a server of Twisted's.
 
 Prints its port as JSON; ends when its standard input does.
 """
@@ -6,10 +7,11 @@ Prints its port as JSON; ends when its standard input does.
 import json
 
 from twisted.internet import reactor, stdio
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
 from twisted.internet.protocol import Factory, Protocol
 
 from dsadapter import hookimpl
+from dsadapter.frameworks.twisted import DualStackClientEndpoint
 from dsadapter.plugin import get_plugin_manager
 
 
@@ -43,7 +45,14 @@ def refused(failure):
 
 
 def listening(port):
-    print(json.dumps({"port": port.getHost().port}), flush=True)
+    other = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(Echo))
+    other.addCallback(connect)
+    other.addCallback(lambda _: print(json.dumps({"port": port.getHost().port}), flush=True))
+
+
+def connect(other):
+    endpoint = DualStackClientEndpoint(reactor, "127.0.0.1", other.getHost().port)
+    return endpoint.connect(Factory.forProtocol(Protocol))
 
 
 get_plugin_manager().register(Gate(), "gate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dsadapter.errors import RestorableError
 from dsadapter.messages import quoted
 from dsadapter.policy import WHOLE_NUMBERS
 
@@ -9,7 +10,7 @@ _YES = ("yes", "true", "1")
 _NO = ("no", "false", "0")
 
 
-class OptionError(ValueError):
+class OptionError(RestorableError, ValueError):
     """What is wrong with an option.
 
     :param example: an endpoint string that has it right.

@@ -9,10 +9,21 @@ import platform
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from benchmarks import accept, addressing, connect, datagrams, imports, scan, streams, tls
+from benchmarks import (
+    accept,
+    address_sets,
+    addressing,
+    connect,
+    datagrams,
+    imports,
+    scan,
+    streams,
+    tls,
+)
 
 _PARTS = {
     "accept": accept.tables,
+    "address-sets": address_sets.tables,
     "addressing": addressing.tables,
     "connect": connect.tables,
     "datagrams": datagrams.tables,
@@ -21,13 +32,15 @@ _PARTS = {
     "streams": streams.tables,
     "tls": tls.tables,
 }
+_PEERS = {"address-sets": address_sets.PACKAGES, "connect": connect.PACKAGES}
 _PACKAGES = ("Twisted", "dsadapter")
 
 
 def main() -> None:
     options = _options()
     parts = options.parts or _PARTS
-    environment = _environment([*_PACKAGES, *(connect.PACKAGES if "connect" in parts else ())])
+    peers = [name for part in parts for name in _PEERS.get(part, ())]
+    environment = _environment([*_PACKAGES, *peers])
     if not options.json:
         print(", ".join(environment), flush=True)
     results = []

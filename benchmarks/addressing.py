@@ -88,10 +88,10 @@ def _subjects(
     first, *others = [[function(value) for value in values] for function in functions.values()]
     if any(answers != first for answers in others):
         raise RuntimeError(f"{', '.join(functions)} answer differently")
-    return {name: _timed(function, values) for name, function in functions.items()}
+    return {name: timed(function, values) for name, function in functions.items()}
 
 
-def _timed(function: Callable[[Any], Any], values: Sequence[Any]) -> Callable[[], float]:
+def timed(function: Callable[[Any], Any], values: Sequence[Any]) -> Callable[[], float]:
     def sample() -> float:
         gc.collect()
         gc.disable()

@@ -74,32 +74,48 @@ def parse_literal(text: str) -> AddressLiteral | None:
         :data:`MAX_ZONE_LENGTH`, can't be one, or belongs to an address that has no zones, and for
         control characters: some parsers stop at a NUL. The text names the remedy.
     """
-    if not text.isprintable():
-        raise ValueError(f"{quoted(text)} has characters that can't be printed; leave them out")
+    packed = packed_literal(text)
+    return None if packed is None else AddressLiteral(packed, text.partition("%")[2])
+
+
+def packed_literal(text: str) -> bytes | None:
+    """The packed address of a literal, whatever its zone; None for text that is none.
+
+    For callers to whom every call counts.
+
+    :raises ValueError: as :func:`parse_literal`.
+    """
+    # Some inet_pton stop at it.
+    if "\0" in text:
+        _refuse_unprintable(text)
     if ":" not in text:
         try:
-            return AddressLiteral(inet_pton(_INET, text))
+            return inet_pton(_INET, text)
         except (OSError, ValueError):
+            _refuse_unprintable(text)
             _refuse_leading_zeros(text)
             return None
-    literal, percent, zone = text.partition("%")
+    literal, zone = text, None
+    if "%" in text:
+        _refuse_unprintable(text)
+        literal, _, zone = text.partition("%")
     try:
         packed = inet_pton(_INET6, literal)
     except (OSError, ValueError):
+        _refuse_unprintable(text)
         _refuse_brackets(text)
         _refuse_leading_zeros(literal)
         return None
-    mapped = packed.startswith(MAPPED_PREFIX)
-    if mapped:
+    if packed.startswith(MAPPED_PREFIX):
         packed = packed[len(MAPPED_PREFIX) :]
-    if percent:
-        if mapped:
+        if zone is not None:
             raise ValueError(
                 f"{quoted(text)} is an IPv4-mapped address with a zone id, which IPv4 has no place "
                 f"for; write {inet_ntoa(packed)!r}"
             )
+    elif zone is not None:
         _check_zone(text, packed, zone)
-    return AddressLiteral(packed, zone)
+    return packed
 
 
 def require_literal(text: object) -> AddressLiteral:
@@ -136,6 +152,11 @@ def _check_zone(text: str, packed: bytes, zone: str) -> None:
         f"{quoted(text)} has {wrong}; write it as '{address}%eth0', with the interface that you "
         f"mean"
     )
+
+
+def _refuse_unprintable(text: str) -> None:
+    if not text.isprintable():
+        raise ValueError(f"{quoted(text)} has characters that can't be printed; leave them out")
 
 
 def _refuse_brackets(text: str) -> None:

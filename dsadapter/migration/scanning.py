@@ -126,6 +126,10 @@ class Scanner:
 
     def _file(self, path: Path, report: Report) -> None:
         report.files += 1
+        if not path.is_file():
+            # Reading a pipe, or a device, would wait for somebody to write.
+            report.failures.append(Failure(path, 0, "it is no regular file"))
+            return
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -137,6 +137,12 @@ class TestScan:
         write(tmp_path / "a.py", SINGLE)
         assert "\x1b" not in dsadapter("scan", tmp_path, TERM="xterm-256color").stdout
 
+    def test_a_pipe_keeps_nobody_waiting(self, tmp_path):
+        os.mkfifo(tmp_path / "a.py")
+        done = dsadapter("scan", tmp_path)
+        assert done.returncode == 2
+        assert "not looked at: it is no regular file" in done.stdout
+
 
 class TestSarif:
     @pytest.fixture

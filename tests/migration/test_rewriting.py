@@ -85,6 +85,14 @@ TWISTED = {
         ),
         "a = DualStackServerEndpoint(reactor, int(args.port))\na.listen(site)",
     ),
+    "endpoints that share a name": (
+        ENDPOINTS,
+        (
+            "a = TCP4ServerEndpoint(reactor, 80)\na.listen(site)\n"
+            "a = TCP6ServerEndpoint(reactor, 80)\na.listen(site)\n"
+        ),
+        "a = DualStackServerEndpoint(reactor, 80)\na.listen(site)",
+    ),
     "an endpoint beside a method, which raises": (
         ENDPOINTS,
         "TCP6ServerEndpoint(reactor, 80).listen(site)\nreactor.listenTCP(80, site)\n",
@@ -169,6 +177,21 @@ def test_a_block_that_only_listened_for_ipv6_is_not_left_empty():
 
         start(make())
         """
+    )
+
+
+def test_an_import_comes_behind_the_last_one_before_its_use():
+    source = (
+        "import sys\n\nsys.path.insert(0, 'lib')\nfrom twisted.internet import reactor\n"
+        "factory = make()\nreactor.listenTCP(80, factory)\n"
+        "reactor.listenTCP(80, factory, interface='::')\nimport late\n"
+    )
+    assert migrated(source.encode()).decode() == (
+        "import sys\n\nsys.path.insert(0, 'lib')\nfrom twisted.internet import reactor\n"
+        "from twisted.application import strports\n"
+        "factory = make()\n"
+        'strports.service("dualstack:80", factory).startService()\n'
+        "import late\n"
     )
 
 

@@ -40,6 +40,14 @@ PAIRS = {
         + "b = TCP6ServerEndpoint(reactor, 80)\nb.listen(site)",
         CERTAIN,
     ),
+    "endpoints that share a name": (
+        (
+            ENDPOINTS
+            + "a = TCP4ServerEndpoint(reactor, 80)\na.listen(site)\n"
+            + "a = TCP6ServerEndpoint(reactor, 80)\na.listen(site)"
+        ),
+        CERTAIN,
+    ),
     "endpoints that a loop opens": (
         ENDPOINTS
         + "a = TCP4ServerEndpoint(reactor, 80)\nb = TCP6ServerEndpoint(reactor, 80)\n"
@@ -195,6 +203,16 @@ PAIRS = {
         ),
         CERTAIN,
     ),
+    "socketserver, the one for IPv4 of another class": (
+        (
+            "import socket, socketserver, threading\n"
+            "class Six(socketserver.TCPServer):\n    address_family = socket.AF_INET6\n"
+            "four = socketserver.ThreadingTCPServer(('', 80), Handler)\n"
+            "six = Six(('::', 80), Handler)\n"
+            "threading.Thread(target=four.serve_forever).start()\nsix.serve_forever()"
+        ),
+        LIKELY,
+    ),
     "socketserver, both in threads": (
         (
             "import socket, socketserver, threading\n"
@@ -273,6 +291,10 @@ LOOPS = {
             "    print(len(server.sockets))"
         ),
         LIKELY,
+    ),
+    "asyncio, no host": (
+        "import asyncio\nasync def main():\n    await asyncio.start_server(serve, port=80)",
+        POSSIBLE,
     ),
     "aiohttp's list": (
         "from aiohttp import web\nweb.run_app(app, host=['0.0.0.0', '::'], port=80)",

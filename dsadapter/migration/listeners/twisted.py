@@ -233,7 +233,11 @@ def _opened(module: Module, listener: Listener, call: ast.Call, method: str) -> 
         return
     scope = module.scope(name)
     uses = module.loads(name.id, scope)
-    if len(uses) != 1 or len(module.bindings(scope)[name.id]) != 1:
+    following = _follows(module, parent, name)
+    if following is not None and len(uses) == len(module.bindings(scope)[name.id]):
+        # One name for one endpoint after the other, each opened at once.
+        uses = [following]
+    elif len(uses) != 1 or len(module.bindings(scope)[name.id]) != 1:
         # The name is used for more: say what serves, if it is opened once.
         openings = [o for use in uses if (o := _called(module, use, method)) is not None]
         if len(openings) == 1 and method == "listen" and openings[0].args:
@@ -251,6 +255,18 @@ def _opened(module: Module, listener: Listener, call: ast.Call, method: str) -> 
     listener.statements = (parent, opened)
     if module.block(parent) is not module.block(opened):
         listener.result = "kept"
+
+
+def _follows(module: Module, assignment: ast.stmt, name: ast.Name) -> ast.Name | None:
+    """The one use of a name in the statement behind its assignment."""
+    block = module.block(assignment)
+    place = block.index(assignment) + 1
+    if place == len(block) or not isinstance(block[place], ast.Expr):
+        return None
+    uses = [
+        node for node in ast.walk(block[place]) if isinstance(node, ast.Name) and node.id == name.id
+    ]
+    return uses[0] if len(uses) == 1 else None
 
 
 def _called(module: Module, node: ast.expr, method: str) -> ast.Call | None:

@@ -18,7 +18,7 @@ from dsadapter.migration.findings import (
     ReplaceStatement,
     Span,
 )
-from dsadapter.migration.rewriting.imports import without_idle_imports
+from dsadapter.migration.rewriting.imports import with_import, without_idle_imports
 
 
 class CannotRewriteError(Exception):
@@ -41,13 +41,17 @@ def rewritten(data: bytes, edits: Iterable[Edit]) -> bytes:
     if module.bytes != data:
         raise CannotRewriteError("its line ends are of a kind that LibCST would change")
     wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
-    transformer = _Transformer(wrapper.resolve(PositionProvider), wanted, module)
+    positions = wrapper.resolve(PositionProvider)
+    transformer = _Transformer(positions, wanted, module)
+    # What stands before the first change has run when the change does.
+    first = min((e.span.line for e in wanted if not isinstance(e, AddImport)), default=0)
+    head = sum(positions[statement].end.line < first for statement in wrapper.module.body)
     changed = wrapper.module.visit(transformer)
     if transformer.pending:
         raise CannotRewriteError(f"the place of {len(transformer.pending)} changes is not found")
     for edit in wanted:
         if isinstance(edit, AddImport):
-            changed = _imported(changed, edit)
+            changed = with_import(changed, edit, head)
     changed = without_idle_imports(changed, data)
     result = changed.bytes
     try:
@@ -212,38 +216,3 @@ def _ordered(node: cst.CSTNode) -> list[str]:
             found.append(part.value)
         waiting.extend(reversed(part.children))
     return found
-
-
-def _imported(module: cst.Module, wanted: AddImport) -> cst.Module:
-    """Add an import behind the others at the head of the file."""
-    code = (
-        f"from {wanted.module} import {wanted.name}" if wanted.name else f"import {wanted.module}"
-    )
-    new = cst.parse_statement(code, config=module.config_for_parsing)
-    if any(module.code_for_node(s).strip() == code for s in module.body):
-        return module
-    place = 0
-    for number, statement in enumerate(module.body):
-        if not isinstance(statement, cst.SimpleStatementLine):
-            break
-        if all(isinstance(small, cst.Import | cst.ImportFrom) for small in statement.body):
-            place = number + 1
-        elif number or not _is_docstring(statement):
-            break
-        else:
-            place = number + 1
-    body = list(module.body)
-    if place == 0 and body:
-        # What stands above the first statement, such as a licence, stays at the top.
-        lines = list(body[0].leading_lines)
-        body[0] = body[0].with_changes(leading_lines=[cst.EmptyLine(indent=False)])
-        new = new.with_changes(leading_lines=lines)
-    body.insert(place, new)
-    return module.with_changes(body=body)
-
-
-def _is_docstring(statement: cst.SimpleStatementLine) -> bool:
-    small = statement.body[0]
-    return isinstance(small, cst.Expr) and isinstance(
-        small.value, cst.SimpleString | cst.ConcatenatedString
-    )

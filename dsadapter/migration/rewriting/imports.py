@@ -1,4 +1,4 @@
-"""Imports that a rewrite left without a use."""
+"""Imports that a rewrite needs, and those that it left without a use."""
 
 from __future__ import annotations
 
@@ -8,8 +8,47 @@ from typing import Any
 
 import libcst as cst
 
+from dsadapter.migration.findings import AddImport
+
 #: What acts when it is imported: Twisted's default reactor is installed.
 _ACTING = {"reactor"}
+
+
+def with_import(module: cst.Module, wanted: AddImport, head: int) -> cst.Module:
+    """Add an import behind the others at the head of the file.
+
+    :param head: how many statements stand before the first one that needs it.
+    """
+    code = f"import {wanted.module}"
+    if wanted.name:
+        code = f"from {wanted.module} import {wanted.name}"
+    new = cst.parse_statement(code, config=module.config_for_parsing)
+    if any(module.code_for_node(s).strip() == code for s in module.body):
+        return module
+    place = 0
+    for number, statement in enumerate(module.body[:head]):
+        if isinstance(statement, cst.FunctionDef | cst.ClassDef):
+            break
+        if isinstance(statement, cst.SimpleStatementLine) and (
+            all(isinstance(small, cst.Import | cst.ImportFrom) for small in statement.body)
+            or (number == 0 and _is_docstring(statement))
+        ):
+            place = number + 1
+    body = list(module.body)
+    if place == 0 and body:
+        # What stands above the first statement, such as a licence, stays at the top.
+        lines = list(body[0].leading_lines)
+        body[0] = body[0].with_changes(leading_lines=[cst.EmptyLine(indent=False)])
+        new = new.with_changes(leading_lines=lines)
+    body.insert(place, new)
+    return module.with_changes(body=body)
+
+
+def _is_docstring(statement: cst.SimpleStatementLine) -> bool:
+    small = statement.body[0]
+    return isinstance(small, cst.Expr) and isinstance(
+        small.value, cst.SimpleString | cst.ConcatenatedString
+    )
 
 
 def without_idle_imports(module: cst.Module, before: bytes) -> cst.Module:

@@ -23,6 +23,9 @@ def plan(module: Module, four: Listener, six: Listener) -> Plan:
     needed = importing(module, STDLIB, _MIXIN)
     if definition is None or uses is None or needed is None or definition.decorator_list:
         return Plan(shown)
+    # What serves IPv4 must be what the class adds IPv6 to, or it would change hands.
+    if ast.unparse(four.call.func) not in [ast.unparse(base) for base in definition.bases]:
+        return Plan(shown)
     if len(module.loads(definition.name, module.tree)) != 1 or not definition.bases:
         return Plan(shown)
     body = _overrides(definition)

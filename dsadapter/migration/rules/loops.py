@@ -62,7 +62,13 @@ def hosts_in(module: Module, node: ast.expr) -> list[Host]:
 def _listed(module: Module, listener: Listener) -> Finding | None:
     """``host=["0.0.0.0", "::"]`` of asyncio's and aiohttp's servers."""
     node = listener.host_node
-    if node is None or listener.framework not in ("asyncio", "aiohttp"):
+    if listener.framework not in ("asyncio", "aiohttp"):
+        return None
+    if listener.host is Host.BOTH:
+        message = f"{_name(listener)} opens an IPv4 and an IPv6 socket where no host is given"
+        plan = widen(module, listener)
+        return _finding(module, listener.call, Certainty.POSSIBLE, message, "", plan)
+    if node is None:
         return None
     both = pairs(hosts_in(module, node))
     if both is None:

@@ -529,6 +529,12 @@ NOTHING = {
         "DualStackServerEndpoint(reactor, 80).listen(site)\n"
         "serverFromString(reactor, 'dualstack:80').listen(site)"
     ),
+    "the first address that can be bound": (
+        "import socket\nfor f, t, p, c, a in socket.getaddrinfo(\n"
+        "        host, port, flags=socket.AI_PASSIVE):\n"
+        "    try:\n        s = socket.socket(f, t)\n        s.bind(a)\n"
+        "    except OSError:\n        continue\n    break"
+    ),
     "a copy of ipaddress": (
         "class IPv6Address:\n    @property\n    def ipv4_mapped(self):\n        return None\n"
         "    def f(self):\n        return self.ipv4_mapped"

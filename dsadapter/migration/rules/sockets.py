@@ -105,7 +105,8 @@ def _fan_outs(module: Module) -> Iterator[Finding]:
             for call in module.inside(loop, ast.Call)
             if isinstance(call.func, ast.Attribute)
         }
-        if "bind" in called:
+        # A loop that ends at the first success opens one socket.
+        if "bind" in called and not module.inside(loop, ast.Break):
             message = "a socket is opened and bound for each result of getaddrinfo"
             yield Finding(
                 "P5",

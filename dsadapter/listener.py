@@ -146,10 +146,14 @@ class Listener:
                 Refusal(self.framework, operation, zoned(address), plugin, reason)
             )
 
-    def _start_line(self) -> Message:
+    def __str__(self) -> str:
+        """The addresses as last bound, or the one to bind to."""
         names = [socket_name(address[0], address[1]) for address in self._addresses]
+        return " and ".join(names) or str(self.policy)
+
+    def _start_line(self) -> Message:
         what = "listening on" if isinstance(self.policy, ListenPolicy) else "receiving datagrams on"
-        served = f"{what} {' and '.join(names)}"
+        served = f"{what} {self}"
         if self.mode == "dual-stack":
             served += " for IPv4 and IPv6"
         if self._lack is None:

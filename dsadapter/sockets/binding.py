@@ -169,6 +169,14 @@ def bind_socket(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> N
     sock.bind(scoped_sockaddr(policy.host, policy.port))
 
 
+def is_listening(sock: socket.socket) -> bool:
+    """Whether a socket still accepts connections: ``shutdown`` ends that, as closing does."""
+    try:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
+
+
 def explained(
     error: OSError, policy: ListenPolicy | DatagramPolicy, *, creating: bool = False
 ) -> OSError:

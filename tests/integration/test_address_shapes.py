@@ -30,11 +30,13 @@ WIRE = pytest.mark.xfail(strict=True, reason="fault: an address shows the wire f
 def address_of(reactor: Reactor, host: str, recorder: Any) -> Iterator[tuple[Any, Any]]:
     """The address of a datagram's sender as a protocol gets it, and the sender's own."""
     port = listen(reactor, recorder)
-    with peer(host) as client:
-        client.sendto(b"x", (host, port.getHost().port))
-        reactor.until(lambda: recorder.got)
-        yield recorder.got[0][1], tuple(client.getsockname()[:2])
-    stop(reactor, port)
+    try:
+        with peer(host) as client:
+            client.sendto(b"x", (host, port.getHost().port))
+            reactor.until(lambda: recorder.got)
+            yield recorder.got[0][1], tuple(client.getsockname()[:2])
+    finally:
+        stop(reactor, port)
 
 
 def marshalled(addr: Any) -> Any:

@@ -154,14 +154,7 @@ def end(driven: Any, deferred: Any) -> list[Any]:
     return ends
 
 
-ALONE = "fault: a port whose application raises when it is stopped stays half open"
-NUMBER = "fault: a reader stays registered under a closed number"
-EARLY = "fault: listener_closed comes while one of two sockets still listens"
-UNBOUND = "fault: an adopted port's repr lacks the bound port"
-WRAPPED = "fault: an adopted port's stopListening fails with FirstError"
-
-
-@places(pair=ALONE, adopted=ALONE, streams=ALONE)
+@places()
 def test_the_application_raises_when_it_is_stopped(place: Place, driven: Any) -> None:
     with registered(RecordingPlugin()) as recording:
         port = driven.result_of(place.listen(driven, "stop"))
@@ -190,7 +183,7 @@ def test_the_reactor_can_t_watch_the_only_or_first_socket(place: Place, driven: 
     cannot_watch(place, driven, 1)
 
 
-@places(only=("pair", "adopted pair"), pair=NUMBER)
+@places(only=("pair", "adopted pair"))
 def test_the_reactor_can_t_watch_the_second_socket(place: Place, driven: Any) -> None:
     cannot_watch(place, driven, 2)
 
@@ -213,7 +206,7 @@ def cannot_watch(place: Place, driven: Any, which: int) -> None:
     faults.run(body)
 
 
-@places(adopted_pair=EARLY)
+@places()
 def test_it_is_told_closed_when_all_of_it_is_closed(place: Place, driven: Any) -> None:
     seen: list[list[str]] = []
 
@@ -229,7 +222,7 @@ def test_it_is_told_closed_when_all_of_it_is_closed(place: Place, driven: Any) -
     assert seen == [[]]
 
 
-@places(adopted=UNBOUND, adopted_pair=UNBOUND)
+@places()
 def test_its_repr_shows_the_bound_port(place: Place, driven: Any) -> None:
     port = driven.result_of(place.listen(driven))
     number = port.getHost().port
@@ -239,7 +232,7 @@ def test_its_repr_shows_the_bound_port(place: Place, driven: Any) -> None:
         driven.result_of(port.stopListening())
 
 
-@places(adopted=WRAPPED, adopted_pair=WRAPPED)
+@places()
 def test_stopping_fails_with_the_error_itself(place: Place, driven: Any) -> None:
     port = driven.result_of(place.listen(driven, "stop"))
     ends = end(driven, port.stopListening())

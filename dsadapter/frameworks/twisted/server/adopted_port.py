@@ -11,12 +11,13 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
     IProtocolFactory,
 )
+from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -49,15 +50,17 @@ class AdoptedPort(ListeningPort[ListenPolicy]):
         self._reactor = reactor
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._first(), name)
+        if not self._ports:
+            raise AttributeError(f"a port that is not listening has no {name!r}")
+        return getattr(self._ports[0], name)
 
     def __repr__(self) -> str:
         reactor = type(self._reactor).__name__
-        return f"<{type(self).__name__} {self.policy} ({self.mode}) on {reactor}>"
+        return f"<{type(self).__name__} {self._life} ({self.mode}) on {reactor}>"
 
     def getHost(self) -> IAddress:
         """The canonical address that is listened on; of two, the IPv4 one."""
-        host: IAddress = unmap(self._first().getHost())
+        host: IAddress = unmap(self.__getattr__("getHost")())
         return host
 
     def startListening(self) -> None:
@@ -86,29 +89,32 @@ class AdoptedPort(ListeningPort[ListenPolicy]):
                 skt.close()
         return tuple(adopted)
 
-    def _first(self) -> Any:
-        if not self._ports:
-            # Without a repr, which asks for more: a copy has no attributes at first.
-            raise AttributeError("the port is not listening")
-        return self._ports[0]
-
     def stopListening(self) -> Deferred[None]:
         """Close the listening sockets; connections live on.
 
-        :returns: a Deferred that fires when all are closed.
+        :returns: a Deferred that fires when all are closed, with what the first of them failed
+            with if one did.
         """
         stopping = [maybeDeferred(port.stopListening) for port in self._ports]
-        return gatherResults(stopping, consumeErrors=True).addCallback(lambda _: None)
+        return DeferredList(stopping, consumeErrors=True).addCallback(_first_failure)
+
+
+def _first_failure(outcomes: list[tuple[bool, Any]]) -> Any:
+    failures = [outcome for succeeded, outcome in outcomes if not succeeded]
+    for failure in failures[1:]:
+        log.err(failure)
+    return failures[0] if failures else None
 
 
 class _Factory(StandIn):
-    """The application's factory, as the reactor's port knows it."""
+    """The application's factory, as the reactor's ports know it."""
 
-    __slots__ = ("_life",)
+    __slots__ = ("_life", "_listening")
 
     def __init__(self, factory: IProtocolFactory, life: Listener) -> None:
         super().__init__(factory)
         self._life = life
+        self._listening = 0
 
     def buildProtocol(self, addr: Any) -> _Protocol | None:
         canonical = unmap(addr)
@@ -118,10 +124,18 @@ class _Factory(StandIn):
             return None
         return _Protocol(protocol, self._life)
 
+    def doStart(self) -> None:
+        self._original.doStart()
+        self._listening += 1
+
     def doStop(self) -> None:
         """Every port says so when it has closed, on whatever occasion."""
-        self._original.doStop()
-        self._life.closed()
+        self._listening -= 1
+        try:
+            self._original.doStop()
+        finally:
+            if not self._listening:
+                self._life.closed()
 
 
 class _Protocol(StandIn):

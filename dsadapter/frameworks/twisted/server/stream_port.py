@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocolFactory, IReadDescriptor
 from twisted.python import log
 from twisted.python.failure import Failure
@@ -20,6 +21,7 @@ from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
 from dsadapter.policy import ListenPolicy
+from dsadapter.sockets.binding import is_listening
 from dsadapter.sockets.ifaddrs import zoned
 
 _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
@@ -61,7 +63,11 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         try:
             super().startListening()
         except BaseException:
-            self._preexistingSocket = self._second = None
+            self._preexistingSocket = None
+            if self.connected:
+                # The factory has started, and a socket may be with the reactor.
+                self._endQuietly()
+            self._second = None
             for opened in sockets:
                 opened.close()
             raise
@@ -89,16 +95,35 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         return self._buildAddr(zoned(self.socket.getsockname()))
 
     def connectionLost(self, reason: Failure) -> None:
-        """Close the listening sockets."""
+        """Close the listening sockets, unless an event is taken for this port's that is not.
+
+        What a reactor has polled for a socket that was closed in the same turn is told to the next
+        owner of its number.
+        """
         if not self.connected:
             # A reactor that ends tells each of its readers.
             return
+        if not self.disconnecting and reason.check(ConnectionDone) and self._listens():
+            self.startReading()
+            return
         self._forgetAcceptingAgain()
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
         second, self._second = self._second, None
-        if second is not None:
-            second.close()
-        self._life.closed()
+        try:
+            super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        finally:
+            if second is not None:
+                second.close()
+            self._life.closed()
+
+    def _listens(self) -> bool:
+        sockets = [self.socket] if self._second is None else [self.socket, self._second.socket]
+        return all(map(is_listening, sockets))
+
+    def _endQuietly(self) -> None:
+        try:
+            self.connectionLost(Failure(ConnectionLost()))
+        except BaseException:
+            log.err()
 
     def doRead(self, listening: socket.socket | None = None) -> None:
         """Accept connections: ``tcp.Port.doRead`` without its costs.
@@ -219,16 +244,16 @@ class _SecondSocket:
 
     def __init__(self, port: StreamPort, listening: socket.socket) -> None:
         self._port = port
-        self._socket = listening
+        self.socket = listening
 
     def fileno(self) -> int:
-        return self._socket.fileno()
+        return self.socket.fileno()
 
     def doRead(self) -> None:
-        self._port.doRead(self._socket)
+        self._port.doRead(self.socket)
 
     def connectionLost(self, reason: Failure) -> None:
-        # Half a listener is none.
+        # A port that has lost one of its sockets ends.
         self._port.stopReading()
         self._port.connectionLost(reason)
 
@@ -238,4 +263,4 @@ class _SecondSocket:
 
     def close(self) -> None:
         self._port.reactor.removeReader(self)
-        self._socket.close()
+        self.socket.close()

@@ -82,10 +82,11 @@ def test_a_program_listens_from_a_jail(jail: Path, operation: str, expected: str
     assert outcome(jail, operation) == expected
 
 
-@pytest.mark.parametrize("way", ["tls={0.directory}", "privateKey={0.key}:certKey={0.certificate}"])
+@pytest.mark.parametrize("way", ["tls={0.directory}", "privateKey={0.key}:certKey={0.full_chain}"])
 def test_a_program_serves_TLS_from_a_jail(jail: Path, tmp_path: Path, way: str) -> None:
     files = Files.written_to(tmp_path / "tls")
     assert outcome(jail, "TLS server", way.format(files)) == "127.0.0.1 ::1"
+    assert outcome(jail, "TLS", way.format(files), str(files.root)) == "hello hello"
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,37 @@ def test_a_directory_with_nothing_usable_names_its_files(tmp_path: Path, fill: A
     assert [name for name in names if name not in said] == []
 
 
+@pytest.mark.parametrize(
+    "fill", [a_key_of_another, a_certificate_without_a_key, a_key_without_a_certificate]
+)
+def test_what_is_left_out_beside_a_sound_one_is_named(tmp_path: Path, fill: Any) -> None:
+    names = fill(tmp_path)
+    sound = issue("a.example", Authority.made().intermediate, "a.example")
+    (tmp_path / "sound.pem").write_bytes(sound.key_pem() + sound.pem)
+    said = words(tls=tmp_path)
+    assert [name for name in names if f"{tmp_path}/{name}'" not in said] == []
+    assert "sound.pem" not in said
+
+
+@pytest.mark.parametrize("days", [EXPIRED, NOT_YET], ids=["expired", "not yet valid"])
+def test_nothing_is_said_of_one_that_another_serves_instead_of(
+    tmp_path: Path, days: tuple[int, int]
+) -> None:
+    for name, made in {"a": server(), "b": server(days)}.items():
+        (tmp_path / f"{name}.pem").write_bytes(made.key_pem() + made.pem)
+    assert words(tls=tmp_path) == ""
+
+
+def test_an_expired_intermediate_is_named(tmp_path: Path) -> None:
+    old = issue("An old intermediate", Authority.made().root, days=EXPIRED)
+    made = issue("a.example", old, "a.example")
+    (tmp_path / "a.pem").write_bytes(made.key_pem() + made.pem)
+    (tmp_path / "old.pem").write_bytes(old.pem)
+    said = words(tls=tmp_path)
+    assert f"{tmp_path}/old.pem' has a certificate for 'An old intermediate' that expired" in said
+    assert "a.pem" not in said
+
+
 def test_an_empty_directory_is_named(tmp_path: Path) -> None:
     assert str(tmp_path) in words(tls=tmp_path)
 

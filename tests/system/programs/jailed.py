@@ -1,6 +1,7 @@
 """Prepare an operation, change root and user for good, then do it and say what came of it as JSON.
 
-``jailed.py JAIL OPERATION [ARGUMENT]``: the argument is a TLS directory, or a port to connect to.
+``jailed.py JAIL OPERATION [ARGUMENT...]``: the options of TLS and the root certificate, or a port
+to connect to.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from support.listeners import RecordingFactory
 from support.reactors import Reactor
 from support.resolvers import Hosts
 from twisted.internet.endpoints import clientFromString, serverFromString
-from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
 from dsadapter.frameworks.twisted import (
     DualStackClientEndpoint,
@@ -57,6 +58,34 @@ def listening(endpoint: Any) -> Do:
         return " ".join(made)
 
     return listen
+
+
+def talking(options: str, root: str) -> Do:
+    """Listen with TLS, and connect by it, verifying, until both have heard of each other."""
+    from twisted.internet.endpoints import wrapClientTLS
+    from twisted.internet.ssl import Certificate, optionsForClientTLS
+
+    server = serverFromString(reactor, f"dualstack:0:{options}")
+    settings = optionsForClientTLS("a.example", Certificate.loadPEM(Path(root).read_bytes()))
+
+    def talk() -> str:
+        factory = Factory.forProtocol(Hello)
+        factory.heard = heard = []
+        port = reactor.result_of(server.listen(factory)).getHost().port
+        endpoint = DualStackClientEndpoint(reactor, "127.0.0.1", port)
+        reactor.result_of(wrapClientTLS(settings, endpoint, reactor).connect(factory))
+        reactor.until(lambda: len(heard) == 2)
+        return " ".join(heard)
+
+    return talk
+
+
+class Hello(Protocol):
+    def connectionMade(self) -> None:
+        self.transport.write(b"hello")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.factory.heard.append(data.decode())
 
 
 def held() -> Do:
@@ -117,6 +146,7 @@ OPERATIONS: dict[str, Callable[[], Do]] = {
     "IPv6 server": lambda: listening(DualStackServerEndpoint(reactor, 0, interface="::1")),
     "pair": lambda: listening(DualStackServerEndpoint(reactor, 0, interface="localhost")),
     "TLS server": lambda: listening(serverFromString(reactor, f"dualstack:0:{argument}")),
+    "TLS": lambda: talking(argument, arguments[1]),
     "foreign server": lambda: listening(DualStackServerEndpoint(reactor, 0)),
     "foreign pair": lambda: listening(DualStackServerEndpoint(reactor, 0, interface="localhost")),
     "held": lambda: held(),

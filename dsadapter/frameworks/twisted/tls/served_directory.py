@@ -60,6 +60,7 @@ class _Contents:
         self._certificates = [
             (file.path, each) for file in self.files for each in file.certificates
         ]
+        self._hashes = {_key_hash(each) for _, each in self._certificates}
 
     @cached_property
     def served(self) -> dict[str, _Served]:
@@ -76,6 +77,7 @@ class _Contents:
         }
 
     def chain(self, certificate: Certificate) -> list[Certificate]:
+        """What is sent after a certificate."""
         by_date = sorted(
             (each for _, each in self._certificates), key=lambda each: period(each).ends
         )
@@ -105,6 +107,13 @@ class _Contents:
                     path=path,
                     name=shown(certificate),
                 )
+        for file in self.files:
+            if any(key.keyHash() not in self._hashes for key in file.keys):
+                _log.warn(
+                    "tls file {path!r} has a private key without its certificate; add that in a "
+                    "file *.pem, or take the key out",
+                    path=file.path,
+                )
 
     def _is_left_out(self, certificate: Certificate) -> bool:
         names = {name.lower() for name in dns_names(certificate)}
@@ -124,14 +133,13 @@ class _Contents:
         return f"it has {listed}" if parts else "it is empty"
 
     def _lack(self, file: PEMFile) -> str:
-        hashes = {_key_hash(certificate) for _, certificate in self._certificates}
         if not file.certificates and not file.keys:
             return "neither certificate nor private key in PEM form"
         if any(_key_hash(each) in self._keys for each in file.certificates):
             return "a certificate without a DNS name"
         if file.certificates:
             return "a certificate without its private key"
-        if any(key.keyHash() in hashes for key in file.keys):
+        if any(key.keyHash() in self._hashes for key in file.keys):
             return "a private key"
         return "a private key without its certificate"
 

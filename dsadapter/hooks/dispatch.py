@@ -98,6 +98,6 @@ class Hooks:
         return notify
 
     def _leave_out_outbound(self, plugin: str) -> None:
-        for (hook, *_), observer in self._observers.items():
+        for (hook, *_), observer in list(self._observers.items()):
             if hook in CONNECTION_OBSERVERS and observer.plugin == plugin:
                 observer.leave_out_outbound()

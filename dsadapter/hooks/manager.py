@@ -25,7 +25,10 @@ from dsadapter.hooks.wording import BLOCK_VARIABLE, REQUIRE_VARIABLE, guess, lis
 
 PROJECT = "dsadapter"
 """The pluggy project, and the group of the entry points."""
-BUILT_IN = {"twisted": "dsadapter.frameworks.twisted.adapter"}
+BUILT_IN = {
+    "asyncio": "dsadapter.frameworks.asyncio.adapter",
+    "twisted": "dsadapter.frameworks.twisted.adapter",
+}
 """Modules that are plugins too, by name; a blocked one is not even imported."""
 
 _REGISTER_FRAMEWORKS = "dsadapter_register_frameworks"

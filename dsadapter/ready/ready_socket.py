@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -159,10 +159,43 @@ def open_ready_socket(policy: ListenPolicy) -> ReadySocket:
 
     listener = Listener(FRAMEWORK, policy)
     [opened] = listener.open(opening)
-    # What it is, that nobody else sees in between.
-    sock = ReadySocket(opened.family, opened.type, opened.proto, socket.socket.detach(opened))
+    sock = _taking_the_place_of(opened)
     sock.setblocking(True)
     return _alive(sock, listener)
+
+
+def watched(listener: Listener, sockets: Iterable[CanonicalSocket]) -> list[ReadySocket]:
+    """A listener's sockets as ready ones, which take their place; it is closed with the last of
+    them, and told of what they accept.
+
+    :param listener: open; its framework calls ``opened``.
+    """
+    life = _Listening(listener)
+    ready = [_taking_the_place_of(sock) for sock in sockets]
+    for number, sock in enumerate(ready):
+        if number:
+            life.share()
+        sock._life = life
+    return ready
+
+
+def watched_connection(sock: CanonicalSocket, lost: Callable[[], None] | None) -> ReadySocket:
+    """A connection as one that tells when it has closed, which takes its place.
+
+    :param lost: called once; None if nobody wants to know.
+    """
+    ready = _taking_the_place_of(sock)
+    if lost is not None:
+        ready._life = _Life(lost)
+    return ready
+
+
+def _taking_the_place_of(sock: CanonicalSocket) -> ReadySocket:
+    timeout = sock.gettimeout()
+    # What it is, that nobody else sees in between.
+    ready = ReadySocket(sock.family, sock.type, sock.proto, socket.socket.detach(sock))
+    ready.settimeout(timeout)
+    return ready
 
 
 def _opened_again(base: tuple[Any, ...], policy: ListenPolicy, mode: ListenMode) -> ReadySocket:

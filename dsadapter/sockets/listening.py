@@ -129,16 +129,21 @@ def _open(
     policy: ListenPolicy, mode: ListenMode, before_bind: BeforeBind | None
 ) -> tuple[CanonicalSocket, ...]:
     if mode == "pair":
-        return _open_pair(policy, before_bind)
+        return open_pair(policy, before_bind)
     if mode != policy.mode:
         assert mode != "dual-stack"
         policy = policy.only(mode)
     return (open_listening_socket(policy, before_bind),)
 
 
-def _open_pair(
+def open_pair(
     policy: ListenPolicy, before_bind: BeforeBind | None
 ) -> tuple[CanonicalSocket, CanonicalSocket]:
+    """A socket for each family with one port number, IPv4 first.
+
+    :param policy: of mode ``dual-stack`` or ``pair``.
+    :raises OSError: as :func:`~dsadapter.sockets.binding.open_listening_socket`.
+    """
     tries = _ATTEMPTS if policy.port == 0 else 1
     while True:
         # The family that is missing more often comes first: nothing is opened in vain.

@@ -486,7 +486,7 @@ def test_the_registry_says_what_there_is_and_what_to_install() -> None:
         with pytest.raises(UnknownFrameworkError) as caught:
             get_framework("trio")
         text = str(caught.value)
-        assert "there are: missing (install 'something>=1'), twisted (installed)" in text
+        assert "missing (install 'something>=1'), twisted (installed)" in text
 
 
 def test_Twisted_is_a_plugin_like_any_other() -> None:

@@ -1,0 +1,195 @@
+"""``create_connection`` and ``open_connection``."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl as ssl_module
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from dsadapter.addressing.hosts import is_literal
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.connector import FailedAttempt, Unconnected
+from dsadapter.errors import PluginError
+from dsadapter.frameworks.asyncio.loop_waiting import SPELLING, check_family, connector_of
+from dsadapter.frameworks.asyncio.signatures import like
+from dsadapter.frameworks.asyncio.transports import canonical_factory, shows_its_names
+from dsadapter.messages import spelled
+from dsadapter.policy import DEFAULT_ATTEMPT_DELAY, ConnectPolicy, MappedAddresses, canonical_target
+from dsadapter.ready.ready_socket import ReadySocket, watched_connection
+from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+@like("create_connection", mapped_addresses="unmap", remember_outcomes=True)
+async def create_connection(
+    protocol_factory: Callable[[], P],
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    ssl: ssl_module.SSLContext | bool | None = None,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    sock: socket.socket | None = None,
+    local_addr: tuple[str, int] | None = None,
+    server_hostname: str | None = None,
+    happy_eyeballs_delay: float | None = None,
+    interleave: int | None = None,
+    all_errors: bool = False,
+    mapped_addresses: MappedAddresses = "unmap",
+    remember_outcomes: bool = True,
+    **options: Any,
+) -> tuple[asyncio.Transport, P]:
+    """As ``loop.create_connection``, racing the addresses of both families (RFC 8305) through
+    dual-stack sockets; the application passes and sees canonical addresses only.
+
+    :param host: an address literal of either family, plain or mapped, or a name.
+    :param family: ``AF_INET`` or ``AF_INET6`` for addresses of that family alone.
+    :param sock: a connected socket; it becomes the transport's.
+    :param local_addr: ``(address, port)`` to connect from; it reaches its own family only.
+    :param happy_eyeballs_delay: seconds, 0.01 to 2; None for 0.25.
+    :param interleave: how many addresses of the first family to try before one of the other.
+    :param all_errors: raise an ``ExceptionGroup`` with the error of every attempt.
+    :param mapped_addresses: ``"refuse"`` leaves out an IPv4-mapped address that a name resolves to.
+    :param remember_outcomes: begin with the address that has won lately.
+    :raises ValueError: naming the offending value and the form to use.
+    :raises OSError: as ``loop.create_connection``, with the story of every attempt in its text;
+        ``PermissionError`` if a plugin refuses the only address.
+    """
+    loop = asyncio.get_running_loop()
+    if sock is not None:
+        if host is not None or port is not None:
+            raise ValueError("host and port go with no sock: the socket is connected")
+        connected = _adopted(sock)
+    else:
+        if host is None or port is None:
+            raise ValueError("give host and port, or a connected sock")
+        if ssl and server_hostname is None:
+            server_hostname = _server_name(host)
+        try:
+            policy = ConnectPolicy(
+                timeout=None,
+                bind_address=local_addr,
+                attempt_delay=(
+                    DEFAULT_ATTEMPT_DELAY if happy_eyeballs_delay is None else happy_eyeballs_delay
+                ),
+                first_address_family_count=1 if interleave is None else interleave,
+                mapped_addresses=mapped_addresses,
+                remember_outcomes=remember_outcomes,
+            )
+            target = canonical_target(host, port)
+        except ValueError as error:
+            raise spelled(error, SPELLING) from error.__cause__
+        check_family(target[0], family)
+        connected = await race(target, policy, family=family, all_errors=all_errors)
+    factory: Callable[[], Any] = protocol_factory
+    if not shows_its_names(loop, connected):
+        factory = canonical_factory(protocol_factory)
+    try:
+        transport, protocol = await loop.create_connection(
+            factory, sock=connected, ssl=ssl, server_hostname=server_hostname, **options
+        )
+    except BaseException:
+        connected.close()
+        raise
+    return transport, protocol
+
+
+@like("open_connection", mapped_addresses="unmap", remember_outcomes=True)
+async def open_connection(
+    host: str | None = None, port: int | None = None, *, limit: int = 2**16, **options: Any
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """As ``asyncio.open_connection``; see :func:`create_connection`."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=limit, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await create_connection(lambda: protocol, host, port, **options)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def race(
+    target: tuple[str, int],
+    policy: ConnectPolicy,
+    *,
+    family: int = socket.AF_UNSPEC,
+    all_errors: bool = False,
+) -> ReadySocket:
+    """A connected socket, non-blocking, by a policy that has been made elsewhere.
+
+    :param target: as :func:`~dsadapter.policy.canonical_target` gives it.
+    :raises OSError: as :func:`create_connection`.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        connector = connector_of(loop, family)
+    except PluginError as error:
+        raise PermissionError(errno.EPERM, str(error)) from error
+    ended: asyncio.Future[tuple[CanonicalSocket, SocketAddress]] = loop.create_future()
+
+    def connected(sock: CanonicalSocket, address: SocketAddress) -> None:
+        if ended.done():
+            sock.close()
+        else:
+            ended.set_result((sock, address))
+
+    def failed(end: Unconnected) -> None:
+        if not ended.done():
+            ended.set_exception(_error(target, end, all_errors))
+
+    running = connector.race(target, policy, connected, failed)
+    running.run()
+    try:
+        sock, address = await ended
+    except BaseException:
+        running.cancel()
+        if ended.done() and not ended.cancelled() and ended.exception() is None:
+            ended.result()[0].close()
+        raise
+    if len(address) == 2:
+        take_ipv4_form(sock)
+    return watched_connection(sock, connector.connected(sock, address))
+
+
+def _error(target: tuple[str, int], end: Unconnected, all_errors: bool) -> BaseException:
+    """An asyncio user's error for the end of a race."""
+    errors = [_attempt_error(attempt) for attempt in end.attempts]
+    if all_errors and errors:
+        return ExceptionGroup("create_connection failed", errors)
+    if end.kind == "broken" and end.cause is not None and not isinstance(end.cause, OSError):
+        return end.cause
+    if end.kind == "unresolved":
+        return socket.gaierror(socket.EAI_NONAME, end.text)
+    numbers = {error.errno for error in errors}
+    # OSError makes the subclass of the number, such as ConnectionRefusedError.
+    made = OSError(numbers.pop(), end.text) if len(numbers) == 1 else OSError(end.text)
+    made.__cause__ = end.cause
+    return made
+
+
+def _attempt_error(attempt: FailedAttempt) -> OSError:
+    error = attempt.error
+    if isinstance(error, PluginError):
+        return PermissionError(errno.EPERM, str(attempt))
+    number = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
+    return OSError(number, str(attempt))
+
+
+def _server_name(host: str) -> str:
+    """The name to verify a certificate for: a mapped literal is verified as IPv4 (RFC 6066)."""
+    name = canonical_target(host, 1)[0]
+    return name.partition("%")[0] if is_literal(name) else name.removesuffix(".")
+
+
+def _adopted(sock: socket.socket) -> CanonicalSocket:
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"sock {sock!r} is not a stream socket; give a connected TCP socket")
+    # Never believe what another object says: the descriptor may be another family's.
+    own = isinstance(sock, CanonicalSocket)
+    adopted = cast(CanonicalSocket, sock) if own else CanonicalSocket(fileno=sock.detach())
+    adopted.setblocking(False)
+    take_ipv4_form(adopted)
+    return adopted

@@ -1,0 +1,111 @@
+"""How an asyncio loop waits, and looks names up."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from dsadapter.addressing.hosts import is_literal
+from dsadapter.connector import Answer, Cancellable, Connector, Lookups
+from dsadapter.connector.waiting import Ready
+from dsadapter.happy_eyeballs.outcomes import Outcomes
+from dsadapter.hooks.manager import active_hooks
+from dsadapter.policy import Family
+
+FRAMEWORK = "asyncio"
+
+SPELLING = {
+    "bind_address": "local_addr",
+    "attempt_delay": "happy_eyeballs_delay",
+    "first_address_family_count": "interleave",
+}
+"""Parameters as asyncio's users type them."""
+
+_FAMILIES: dict[tuple[Family, ...], int] = {
+    ("ipv4",): socket.AF_INET,
+    ("ipv6",): socket.AF_INET6,
+}
+
+
+class LoopWaiting:
+    """A loop, as the connector knows it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC) -> None:
+        self._loop = loop
+        self._family = family
+
+    def now(self) -> float:
+        """Seconds on the loop's clock."""
+        return self._loop.time()
+
+    def call_later(self, seconds: float, function: Callable[[], object]) -> asyncio.TimerHandle:
+        """Call a function in a later turn."""
+        return self._loop.call_later(seconds, function)
+
+    def when_writable(self, sock: socket.socket, ready: Ready) -> Cancellable:
+        """Call a function whenever a socket is writable."""
+        self._loop.add_writer(sock.fileno(), ready)
+        return _Watch(self._loop, sock.fileno())
+
+    def look_up(self, host: str, families: Sequence[Family], answer: Answer) -> Cancellable:
+        """Ask ``loop.getaddrinfo``."""
+        return self._loop.create_task(self._ask(host, families, answer))
+
+    async def _ask(self, host: str, families: Sequence[Family], answer: Answer) -> None:
+        family = self._family or _FAMILIES.get(tuple(families), socket.AF_UNSPEC)
+        failure = None
+        try:
+            found = await self._loop.getaddrinfo(host, None, family=family, type=socket.SOCK_STREAM)
+            for _family, _type, _proto, _name, address in found:
+                answer.found(str(address[0]), address[3] if len(address) == 4 else 0)
+        except OSError as error:
+            failure = str(error)
+        answer.done(failure)
+
+
+class _Watch:
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int) -> None:
+        self.cancel: Callable[[], Any] = partial(loop.remove_writer, fd)
+
+
+# Clocks and resolvers are the loop's, answers the family's.
+_shared: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, dict[int, tuple[LoopWaiting, Lookups, Outcomes]]
+] = WeakKeyDictionary()
+
+
+def connector_of(loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC) -> Connector:
+    """What the connects of a loop have in common.
+
+    :param family: the only one to ask for; ``AF_UNSPEC`` for both.
+    :raises PluginError: if a required plugin is missing.
+    """
+    hooks = active_hooks()
+    by_family = _shared.setdefault(loop, {})
+    if family not in by_family:
+        by_family[family] = LoopWaiting(loop, family), Lookups(), Outcomes()
+    waiting, lookups, outcomes = by_family[family]
+    return Connector(FRAMEWORK, waiting, hooks, waiting.look_up, lookups, outcomes, SPELLING)
+
+
+def check_family(host: str, family: int) -> None:
+    """Check that an address literal is of the only family that is asked for.
+
+    :param host: canonical.
+    :raises OSError: ``EAFNOSUPPORT``, naming both.
+    :raises ValueError: for what is no family.
+    """
+    if family not in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6):
+        raise ValueError(f"family {family!r} is none of AF_UNSPEC, AF_INET and AF_INET6")
+    if family == socket.AF_UNSPEC or not is_literal(host):
+        return
+    if (":" in host) != (family == socket.AF_INET6):
+        raise OSError(
+            errno.EAFNOSUPPORT,
+            f"{host} is not of {socket.AddressFamily(family).name}; leave family out",
+        )

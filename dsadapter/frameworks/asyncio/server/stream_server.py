@@ -1,0 +1,362 @@
+"""``create_server`` and ``start_server``, and the server that they return."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl as ssl_module
+from asyncio.selector_events import BaseSelectorEventLoop
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Literal, Self
+
+from dsadapter.errors import PluginError
+from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
+from dsadapter.frameworks.asyncio.server.accepting import Acceptor, ProtocolFactory
+from dsadapter.frameworks.asyncio.signatures import like
+from dsadapter.hooks.dispatch import Hooks
+from dsadapter.listener import Listener
+from dsadapter.policy import Fallback, Family, ListenMode, ListenPolicy
+from dsadapter.ready.ready_socket import ReadySocket, watched
+from dsadapter.sockets.listening import Listening, open_pair
+
+_FAMILIES: dict[int, Family | None] = {
+    int(socket.AF_UNSPEC): None,
+    int(socket.AF_INET): "ipv4",
+    int(socket.AF_INET6): "ipv6",
+}
+_HANDSHAKE = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
+
+Mode = Literal["dual-stack", "pair"]
+
+
+@like("create_server", mode="dual-stack", fallback="auto")
+async def create_server(
+    protocol_factory: ProtocolFactory,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    family: int = socket.AF_UNSPEC,
+    flags: int = socket.AI_PASSIVE,
+    sock: socket.socket | None = None,
+    backlog: int = 100,
+    ssl: ssl_module.SSLContext | None = None,
+    reuse_address: bool | None = None,
+    reuse_port: bool | None = None,
+    start_serving: bool = True,
+    mode: Mode = "dual-stack",
+    fallback: Fallback = "auto",
+    **options: Any,
+) -> DualStackServer:
+    """As ``loop.create_server``, for IPv4 and IPv6 through one socket; the application sees
+    canonical addresses only.
+
+    :param host: None, ``""`` or ``"::"`` for both families; ``"localhost"`` for 127.0.0.1 and ::1;
+        an address literal for that address alone; or several of these. Names are not resolved.
+    :param family: ``AF_INET`` or ``AF_INET6`` for that family of a wildcard or ``localhost`` alone.
+    :param sock: a bound or listening TCP socket; it becomes the server's.
+    :param mode: ``"pair"`` for a plain socket of each family, which costs a loop such as uvloop
+        nothing.
+    :param fallback: what to serve where a family is missing; see
+        :class:`~dsadapter.policy.ListenPolicy`.
+    :raises ValueError: naming the offending value and the form to use.
+    :raises OSError: as ``loop.create_server``; ``PermissionError`` if a plugin refuses.
+    """
+    if ssl is not None and not isinstance(ssl, ssl_module.SSLContext):
+        raise TypeError(f"ssl {ssl!r} is not an SSLContext")
+    if sock is not None and (host is not None or port is not None):
+        raise ValueError("host and port go with no sock: the socket has them")
+    policies: list[ListenPolicy] = []
+    if sock is None:
+        make = partial(
+            ListenPolicy,
+            port=0 if port is None else port,
+            backlog=backlog,
+            reuse_port=bool(reuse_port),
+            fallback=fallback,
+        )
+        policies = _policies(host, family, make)
+    return await serve(
+        policies,
+        protocol_factory,
+        sock=sock,
+        backlog=backlog,
+        ssl=ssl,
+        mode=mode,
+        start_serving=start_serving,
+        **options,
+    )
+
+
+async def serve(
+    policies: Sequence[ListenPolicy],
+    protocol_factory: ProtocolFactory,
+    *,
+    sock: socket.socket | None = None,
+    backlog: int = 100,
+    ssl: ssl_module.SSLContext | None = None,
+    mode: Mode = "dual-stack",
+    start_serving: bool = True,
+    **options: Any,
+) -> DualStackServer:
+    """Listen by policies that have been made elsewhere; the rest as :func:`create_server`.
+
+    :raises OSError: as :func:`create_server`.
+    """
+    loop = asyncio.get_running_loop()
+    if mode not in ("dual-stack", "pair"):
+        raise ValueError(f"mode {mode!r} is neither 'dual-stack' nor 'pair'")
+    sockets: list[ReadySocket] = []
+    listeners: list[Listener] = []
+    try:
+        if sock is not None:
+            sockets.append(_adopted(sock))
+        for policy in policies:
+            listener = Listener(FRAMEWORK, policy)
+            listeners.append(listener)
+            sockets += watched(listener, listener.open(_opening(policy, mode)))
+        server = DualStackServer(loop, sockets, listeners)
+        await server._prepare(protocol_factory, backlog, ssl, options)
+    except PluginError as error:
+        _close(sockets)
+        raise PermissionError(errno.EPERM, str(error)) from error
+    except BaseException:
+        _close(sockets)
+        raise
+    if start_serving:
+        await server.start_serving()
+    return server
+
+
+@like("start_server", mode="dual-stack", fallback="auto")
+async def start_server(
+    client_connected_cb: Callable[
+        [asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None
+    ],
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    limit: int = 2**16,
+    **options: Any,
+) -> DualStackServer:
+    """As ``asyncio.start_server``, for IPv4 and IPv6 through one socket; the application sees
+    canonical addresses only. See :func:`create_server`."""
+    loop = asyncio.get_running_loop()
+
+    def factory() -> asyncio.StreamReaderProtocol:
+        reader = asyncio.StreamReader(limit=limit, loop=loop)
+        return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
+
+    return await create_server(factory, host, port, **options)
+
+
+class DualStackServer(asyncio.AbstractServer):
+    """What :func:`create_server` returns: an ``asyncio.Server`` of one socket or a few.
+
+    Made by :func:`create_server` alone.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: Sequence[ReadySocket],
+        listeners: Sequence[Listener],
+    ) -> None:
+        self._loop = loop
+        self._sockets = tuple(sockets)
+        self._listeners = tuple(listeners)
+        # asyncio.Server, or what has its methods.
+        self._parts: list[Any] = []
+
+    async def _prepare(
+        self,
+        factory: ProtocolFactory,
+        backlog: int,
+        ssl: ssl_module.SSLContext | None,
+        options: dict[str, Any],
+    ) -> None:
+        own = isinstance(self._loop, BaseSelectorEventLoop)
+        for sock in self._sockets:
+            if own:
+                part: Any = await self._loop.create_server(
+                    factory, sock=sock, backlog=backlog, ssl=ssl, start_serving=False, **options
+                )
+            else:
+                part = _AcceptingServer(self._loop, sock, factory, ssl, options)
+            self._parts.append(part)
+        for listener in self._listeners:
+            listener.opened()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} sockets={self.sockets!r}>"
+
+    @property
+    def mode(self) -> ListenMode | None:
+        """Which address families are served, and by how many sockets; None for a given socket."""
+        return self._listeners[0].mode if self._listeners else None
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The listening sockets; none once the server is closed."""
+        return tuple(sock for part in self._parts for sock in part.sockets)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it serves on."""
+        return self._loop
+
+    def is_serving(self) -> bool:
+        """Whether it accepts connections."""
+        return bool(self._parts) and all(part.is_serving() for part in self._parts)
+
+    async def start_serving(self) -> None:
+        """Accept connections from now on; those that came before wait in the backlog."""
+        for part in self._parts:
+            await part.start_serving()
+
+    async def serve_forever(self) -> None:
+        """Accept connections until it is cancelled, which closes the server."""
+        try:
+            await asyncio.gather(*(part.serve_forever() for part in self._parts))
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the listening sockets; connections live on."""
+        for part in self._parts:
+            part.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed, as an ``asyncio.Server`` of this Python does."""
+        for part in self._parts:
+            await part.wait_closed()
+
+    def close_clients(self) -> None:
+        """Close every connection, gracefully (Python 3.13)."""
+        for part in self._parts:
+            part.close_clients()
+
+    def abort_clients(self) -> None:
+        """Close every connection at once (Python 3.13)."""
+        for part in self._parts:
+            part.abort_clients()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.close()
+        await self.wait_closed()
+
+
+class _AcceptingServer(asyncio.AbstractServer):
+    """One socket that is accepted from by us."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: ReadySocket,
+        factory: ProtocolFactory,
+        ssl: ssl_module.SSLContext | None,
+        options: dict[str, Any],
+    ) -> None:
+        self._loop = loop
+        self._socket: ReadySocket | None = sock
+        if ssl is not None:
+            options = {"ssl": ssl, **{k: options[k] for k in _HANDSHAKE if k in options}}
+        else:
+            options = {}
+        sock.setblocking(False)
+        self._acceptor = Acceptor(loop, sock, factory, options)
+        self._serving = False
+        self._forever: asyncio.Future[None] | None = None
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        return () if self._socket is None else (self._socket,)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def is_serving(self) -> bool:
+        return self._serving
+
+    async def start_serving(self) -> None:
+        if self._socket is not None and not self._serving:
+            self._serving = True
+            self._acceptor.start()
+
+    async def serve_forever(self) -> None:
+        if self._forever is not None:
+            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        if self._socket is None:
+            raise RuntimeError(f"server {self!r} is closed")
+        await self.start_serving()
+        self._forever = self._loop.create_future()
+        try:
+            await self._forever
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self._forever = None
+
+    def close(self) -> None:
+        sock, self._socket = self._socket, None
+        if sock is None:
+            return
+        if self._serving:
+            self._serving = False
+            self._acceptor.stop()
+        sock.close()
+        if self._forever is not None and not self._forever.done():
+            self._forever.cancel()
+
+    async def wait_closed(self) -> None:
+        await asyncio.sleep(0)
+
+
+def _policies(
+    host: str | Sequence[str] | None, family: int, make: Callable[..., ListenPolicy]
+) -> list[ListenPolicy]:
+    try:
+        wanted = _FAMILIES[int(family)]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"family {family!r} is none of AF_UNSPEC, AF_INET and AF_INET6") from None
+    if host is None:
+        hosts = [""]
+    elif isinstance(host, str) or not isinstance(host, Iterable):
+        hosts = [host]
+    else:
+        hosts = list(dict.fromkeys(host))
+    policies = [make(each, family=wanted) for each in hosts]
+    wildcards = {policy.host for policy in policies} & {"::", "0.0.0.0"}
+    if len(wildcards) == 2:
+        # One socket has both.
+        policies = [p for p in policies if p.host != "0.0.0.0"]
+    return list(dict.fromkeys(policies))
+
+
+def _opening(policy: ListenPolicy, mode: Mode) -> Callable[[Hooks], Listening] | None:
+    if mode != "pair" or policy.mode != "dual-stack":
+        return None
+    return lambda hooks: Listening("pair", open_pair(policy, hooks.before_bind), None)
+
+
+def _adopted(sock: socket.socket) -> ReadySocket:
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"sock {sock!r} is not a stream socket; give a bound TCP socket")
+    if isinstance(sock, ReadySocket):
+        return sock
+    # Never believe what the object says: the descriptor may be another family's.
+    adopted = ReadySocket(fileno=sock.detach())
+    if adopted.family not in (socket.AF_INET, socket.AF_INET6):
+        adopted.close()
+        raise ValueError(f"sock is of {adopted.family!r}; give a bound TCP socket")
+    adopted.setblocking(False)
+    return adopted
+
+
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()

@@ -1,0 +1,81 @@
+"""Transports that stand for a loop's own and show canonical addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from asyncio.selector_events import BaseSelectorEventLoop
+from collections.abc import Callable
+from typing import Any
+
+from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
+from dsadapter.stand_in import StandIn
+
+_NAMES = ("peername", "sockname")
+_kernel_name = socket.socket.getpeername
+
+
+class CanonicalTransport(StandIn):
+    """A loop's transport, as the application's protocol knows it."""
+
+    __slots__ = ()
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        # Applications tell kinds of transports by isinstance.
+        return type(self._original)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As the loop's own, with canonical names."""
+        value = self._original.get_extra_info(name, default)
+        if name in _NAMES:
+            return canonical_name(value)
+        if name == "socket" and value is not None:
+            return _CanonicalInfoSocket(value)
+        return value
+
+
+class _CanonicalInfoSocket(StandIn):
+    """What ``get_extra_info("socket")`` gives, with canonical names."""
+
+    __slots__ = ()
+
+    def getpeername(self) -> Any:
+        return canonical_name(self._original.getpeername())
+
+    def getsockname(self) -> Any:
+        return canonical_name(self._original.getsockname())
+
+
+def shows_its_names(loop: asyncio.AbstractEventLoop, sock: CanonicalSocket) -> bool:
+    """Whether a loop's transport of a connection shows canonical names of itself: it asks the
+    socket object, or what the kernel has is canonical."""
+    if isinstance(loop, BaseSelectorEventLoop):
+        return True
+    try:
+        name = _kernel_name(sock)
+    except OSError:
+        # Reset already; the loop finds out.
+        return False
+    return canonical_name(name) is name
+
+
+def canonical_factory(
+    factory: Callable[[], asyncio.BaseProtocol],
+) -> Callable[[], asyncio.BaseProtocol]:
+    """A protocol factory for one connection, whose protocol meets a :class:`CanonicalTransport`."""
+
+    def build() -> asyncio.BaseProtocol:
+        protocol = factory()
+        made = protocol.connection_made
+
+        def connection_made(transport: asyncio.BaseTransport) -> None:
+            del protocol.connection_made
+            stands_in: Any = CanonicalTransport(transport)
+            made(stands_in)
+
+        # On the object: loops look at the class of a protocol.
+        protocol.connection_made = connection_made  # type: ignore[method-assign]
+        return protocol
+
+    return build

@@ -1,0 +1,368 @@
+"""Streams under asyncio: every name is canonical, on every loop, whatever the peer does."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import inspect
+import socket
+import struct
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from support.loops import LOOPS
+from support.processes import PATIENCE
+from support.reactors import open_descriptors
+
+from dsadapter import hookimpl
+from dsadapter.frameworks import asyncio as dual_stack
+from dsadapter.frameworks import get_framework
+from dsadapter.policy import ConnectPolicy, ListenPolicy
+from dsadapter.testing import RecordingPlugin, registered
+
+Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+BOTH = ["127.0.0.1", "::1"]
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Run:
+    return LOOPS[request.param]
+
+
+def name_of(ask: Callable[[], Any]) -> Any:
+    """None once the peer has reset the connection."""
+    try:
+        return ask()
+    except OSError:
+        return None
+
+
+class Echo(asyncio.Protocol):
+    """Remembers every name that it can see."""
+
+    def __init__(self, seen: list[Any]) -> None:
+        self.seen = seen
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        sock = transport.get_extra_info("socket")
+        self.seen.append(
+            [
+                transport.get_extra_info("peername"),
+                name_of(sock.getpeername),
+                transport.get_extra_info("sockname"),
+                name_of(sock.getsockname),
+            ]
+        )
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+def number_of(server: Any) -> int:
+    number: int = server.sockets[0].getsockname()[1]
+    return number
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("host", BOTH)
+@pytest.mark.parametrize("interface", [None, "", "::", "0::0", "localhost"])
+def test_a_server_sees_its_peer_as_it_is(run: Run, host: str, interface: Any) -> None:
+    seen: list[Any] = []
+
+    async def main() -> None:
+        async with await dual_stack.create_server(lambda: Echo(seen), interface, 0) as server:
+            number = number_of(server)
+            reader, writer = await dual_stack.open_connection(host, number)
+            peer = writer.get_extra_info("sockname")
+            assert peer == writer.get_extra_info("socket").getsockname()
+            assert writer.get_extra_info("peername")[:2] == (host, number)
+            assert len(peer) == (4 if ":" in host else 2)
+            writer.write(b"there and back")
+            assert await reader.readexactly(14) == b"there and back"
+            [[peername, sock_peername, sockname, sock_sockname]] = seen
+            assert peername == sock_peername == peer
+            assert sockname == sock_sockname == writer.get_extra_info("peername")
+            writer.close()
+            await writer.wait_closed()
+
+    run(main)
+
+
+def half_close(client: socket.socket) -> None:
+    client.sendall(b"request")
+    client.shutdown(socket.SHUT_WR)
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+@pytest.mark.parametrize("leave", [half_close, socket.socket.close, reset])
+@pytest.mark.parametrize("host", BOTH)
+def test_a_peer_that_leaves_before_it_is_accepted_chooses_no_name(
+    run: Run, host: str, leave: Callable[[socket.socket], None]
+) -> None:
+    seen: list[Any] = []
+
+    async def main() -> None:
+        server = await dual_stack.create_server(lambda: Echo(seen), None, 0, start_serving=False)
+        async with server:
+            client = socket.create_connection((host, number_of(server)))
+            peer = client.getsockname()
+            leave(client)
+            await server.start_serving()
+            # One behind it, so that the first has been dealt with.
+            reader, writer = await dual_stack.open_connection(host, number_of(server))
+            writer.write(b"x")
+            await reader.readexactly(1)
+            writer.close()
+            if leave is half_close:
+                client.settimeout(20)
+                assert await asyncio.to_thread(client.recv, 100) == b"request"
+                client.close()
+                assert seen[0][0] == seen[0][1] == peer
+        assert "::ffff:" not in repr(seen)
+
+    run(main)
+
+
+def test_a_server_that_greets_and_closes_at_once_is_never_mapped(run: Run) -> None:
+    names: list[Any] = []
+
+    class Greeting(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.write(b"bye")
+            transport.close()
+
+    class Client(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            names.append(transport.get_extra_info("peername"))
+            self.lost = asyncio.get_running_loop().create_future()
+
+        def connection_lost(self, reason: Any) -> None:
+            self.lost.set_result(None)
+
+    async def main() -> None:
+        async with await dual_stack.create_server(Greeting, None, 0) as server:
+            for _ in range(100):
+                _, client = await dual_stack.create_connection(
+                    Client, "127.0.0.1", number_of(server)
+                )
+                await client.lost
+
+    run(main)
+    assert len(names) == 100
+    assert {name[0] for name in names} == {"127.0.0.1"}
+
+
+def test_closing_leaves_nothing_open(run: Run) -> None:
+    async def main() -> tuple[set[str], set[str]]:
+        for _ in range(2):
+            # A loop keeps what it opens at first use.
+            before = open_descriptors()
+            server = await dual_stack.start_server(lambda _r, writer: writer.close(), None, 0)
+            reader, writer = await dual_stack.open_connection("127.0.0.1", number_of(server))
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+            server.close()
+            await server.wait_closed()
+            assert server.sockets == ()
+            assert not server.is_serving()
+        await asyncio.sleep(0)
+        return before, open_descriptors()
+
+    before, after = run(main)
+    assert len(after) <= len(before)
+
+
+def test_plugins_are_told_once(run: Run) -> None:
+    async def main() -> None:
+        server = await dual_stack.start_server(lambda _r, writer: writer.close(), None, 0)
+        reader, writer = await dual_stack.open_connection("127.0.0.1", number_of(server))
+        await reader.read()
+        writer.close()
+        await until(lambda: len(recording.of("connection_lost")) == 2)
+        server.close()
+        await server.wait_closed()
+
+    with registered(RecordingPlugin()) as recording:
+        run(main)
+    told = [event.hook for event in recording.events]
+    assert sorted(told) == sorted(
+        ["before_bind", "listener_opened", "before_connect", "listener_closed"]
+        + ["connection_made", "connection_lost"] * 2
+    )
+    records = recording.of("connection_made")
+    assert {record.direction for record in records} == {"inbound", "outbound"}
+    assert {record.framework for record in records} == {"asyncio"}
+    assert {record.peer[0] for record in records} == {"127.0.0.1"}
+    assert set(map(id, records)) == set(map(id, recording.of("connection_lost")))
+
+
+def test_a_plugin_that_refuses_is_a_PermissionError(run: Run) -> None:
+    class Guard:
+        @hookimpl
+        def dsadapter_before_bind(self) -> None:
+            raise PermissionError("not here")
+
+        @hookimpl
+        def dsadapter_before_connect(self) -> None:
+            raise PermissionError("not there")
+
+    async def main() -> None:
+        with pytest.raises(PermissionError, match="not here"):
+            await dual_stack.create_server(asyncio.Protocol, None, 0)
+        with pytest.raises(PermissionError, match="not there"):
+            await dual_stack.create_connection(asyncio.Protocol, "127.0.0.1", 9)
+
+    with registered(Guard()):
+        run(main)
+
+
+def test_a_pair_is_one_server(run: Run) -> None:
+    async def main() -> None:
+        async with await dual_stack.create_server(lambda: Echo([]), None, 0, mode="pair") as server:
+            assert server.mode == "pair"
+            assert {sock.getsockname()[0] for sock in server.sockets} == {"0.0.0.0", "::"}
+            assert len({sock.getsockname()[1] for sock in server.sockets}) == 1
+            for host in BOTH:
+                _, writer = await dual_stack.open_connection(host, number_of(server))
+                writer.close()
+
+    run(main)
+
+
+def test_one_family_alone(run: Run) -> None:
+    async def main() -> None:
+        async with await dual_stack.create_server(
+            lambda: Echo([]), None, 0, family=socket.AF_INET6
+        ) as server:
+            _, writer = await dual_stack.open_connection("::1", number_of(server))
+            writer.close()
+            with pytest.raises(ConnectionRefusedError):
+                await dual_stack.open_connection("127.0.0.1", number_of(server))
+            with pytest.raises(OSError, match="is not of AF_INET6"):
+                await dual_stack.open_connection(
+                    "127.0.0.1", number_of(server), family=socket.AF_INET6
+                )
+
+    run(main)
+
+
+def test_a_socket_of_the_callers_becomes_canonical(run: Run) -> None:
+    seen: list[Any] = []
+
+    async def main() -> None:
+        given = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        async with await dual_stack.create_server(lambda: Echo(seen), sock=given) as server:
+            client = socket.create_connection(("127.0.0.1", number_of(server)))
+            await until(lambda: seen)
+            assert seen[0][0] == client.getsockname()
+            client.close()
+
+    run(main)
+
+
+def test_the_story_of_every_attempt(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        number = held.getsockname()[1]
+
+    async def main() -> None:
+        with pytest.raises(ConnectionRefusedError) as caught:
+            await dual_stack.open_connection("localhost", number)
+        assert f"127.0.0.1:{number}: Connection refused" in str(caught.value)
+        assert caught.value.errno == errno.ECONNREFUSED
+        with pytest.raises(ExceptionGroup) as group:
+            await dual_stack.create_connection(
+                asyncio.Protocol, "localhost", number, all_errors=True
+            )
+        assert all(isinstance(e, ConnectionRefusedError) for e in group.value.exceptions)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: dual_stack.create_server(asyncio.Protocol, "example.com", 0),
+            "host 'example.com'",
+        ),
+        (lambda: dual_stack.create_server(asyncio.Protocol, None, "80"), "port '80'"),
+        (lambda: dual_stack.create_server(asyncio.Protocol, None, 0, mode="both"), "mode 'both'"),
+        (lambda: dual_stack.create_connection(asyncio.Protocol, "127.1", 80), "host '127.1'"),
+        (lambda: dual_stack.create_connection(asyncio.Protocol), "give host and port"),
+        (
+            lambda: dual_stack.create_connection(
+                asyncio.Protocol, "::1", 80, happy_eyeballs_delay=9
+            ),
+            "happy_eyeballs_delay 9",
+        ),
+        (
+            lambda: dual_stack.create_connection(
+                asyncio.Protocol, "::1", 80, local_addr=("eth0", 0)
+            ),
+            "local_addr",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_as_it_was_typed(make: Any, says: str) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match=says):
+            await make()
+
+    asyncio.run(main())
+
+
+EXTRAS = {
+    "create_server": {"mode": "dual-stack", "fallback": "auto"},
+    "start_server": {"mode": "dual-stack", "fallback": "auto"},
+    "create_connection": {"mapped_addresses": "unmap", "remember_outcomes": True},
+    "open_connection": {"mapped_addresses": "unmap", "remember_outcomes": True},
+}
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_the_signatures_are_those_of_the_running_Python(name: str) -> None:
+    original = getattr(asyncio, name, None) or getattr(asyncio.SelectorEventLoop, name)
+    theirs = {
+        key: (parameter.kind, parameter.default)
+        for key, parameter in inspect.signature(original).parameters.items()
+        if key != "self"
+    }
+    ours = {
+        key: (parameter.kind, parameter.default)
+        for key, parameter in inspect.signature(getattr(dual_stack, name)).parameters.items()
+    }
+    extras = {key: ours.pop(key) for key in EXTRAS[name]}
+    assert ours == theirs
+    assert extras == {
+        key: (inspect.Parameter.KEYWORD_ONLY, default) for key, default in EXTRAS[name].items()
+    }
+
+
+def test_the_registry_has_it() -> None:
+    seen: list[Any] = []
+
+    async def main() -> None:
+        adapter = get_framework("asyncio")
+        server = await adapter.server(None, ListenPolicy("::", 0))(lambda: Echo(seen))
+        number = number_of(server)
+        sock = await adapter.client(None, ("127.0.0.1", number), ConnectPolicy())()
+        await until(lambda: seen)
+        assert seen[0][0] == sock.getsockname()
+        sock.close()
+        server.close()
+
+    asyncio.run(main())

@@ -71,6 +71,7 @@ class Finding:
     :param replacement: what replaces it, in one line.
     :param edits: the changes that do so; only findings that may become certain have any.
     :param adapter: the module of dsadapter that the changed program needs.
+    :param also: other lines that it is about, where a comment may suppress it too.
     :param ignored: that a comment suppresses it.
     """
 
@@ -81,4 +82,5 @@ class Finding:
     replacement: str
     edits: tuple[Edit, ...] = ()
     adapter: str = ""
+    also: tuple[int, ...] = ()
     ignored: bool = False

@@ -52,10 +52,9 @@ def suppressed(findings: Iterable[Finding], suppressions: list[Suppression]) -> 
     for finding in findings:
         ignored = False
         for suppression in suppressions:
-            if (
-                finding.span.line <= suppression.span.line <= finding.span.end_line
-                and finding.pattern in suppression.patterns
-            ):
+            line = suppression.span.line
+            here = finding.span.line <= line <= finding.span.end_line or line in finding.also
+            if here and finding.pattern in suppression.patterns:
                 suppression.used.add(finding.pattern)
                 ignored = True
         yield replace(finding, ignored=True) if ignored else finding

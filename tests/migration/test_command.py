@@ -103,6 +103,12 @@ class TestScan:
         assert done.returncode == 0
         assert done.stdout == "nothing found; 1 file looked at; 1 ignored by comments\n"
 
+    def test_a_comment_on_the_second_listener_silences_the_pair(self, tmp_path):
+        write(tmp_path / "a.py", PAIR.rstrip() + "  # dsadapter: ignore[P1]\n")
+        done = dsadapter("scan", tmp_path)
+        assert done.returncode == 0
+        assert "1 ignored by comments" in done.stdout
+
     @pytest.mark.parametrize(
         ("comment", "what"),
         [("ignore[P3]", "P3 is not found here"), ("ignore", "it names no pattern")],

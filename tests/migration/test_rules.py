@@ -311,6 +311,13 @@ LOOPS = {
         "import uvicorn\nuvicorn.run(app, host=['0.0.0.0', '::'], port=80)",
         LIKELY,
     ),
+    "uvicorn, a server for each": (
+        (
+            "import uvicorn\nfor host in ('0.0.0.0', '::'):\n"
+            "    start(uvicorn.Server(uvicorn.Config(app, host=host, port=80)))"
+        ),
+        LIKELY,
+    ),
     "hypercorn's binds": ("config.bind = ['0.0.0.0:80', '[::]:80']", LIKELY),
 }
 
@@ -346,6 +353,16 @@ ONES = {
             "    return select.select([six, four], [], [])"
         ),
         ("P4", LIKELY),
+    ),
+    "two sockets of a class, bound elsewhere": (
+        (
+            "import socket\nclass Listener:\n    def __init__(self):\n"
+            "        self.six = socket.socket(socket.AF_INET6)\n"
+            "        self.four = socket.socket(socket.AF_INET)\n"
+            "    def bind(self, six, four):\n        self.six.bind(six)\n"
+            "        self.four.bind(four)"
+        ),
+        ("P4", POSSIBLE),
     ),
     "a second socket with the first one's port": (
         (

@@ -107,5 +107,8 @@ def _location(path: Path, where: Span | int) -> dict[str, Any]:
 
 
 def _uri(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return quote(PurePath(relative).as_posix(), safe="/")
+    try:
+        path = Path(os.path.relpath(path))
+    except ValueError:
+        return path.absolute().as_uri()  # on another drive of Windows
+    return quote(PurePath(path).as_posix(), safe="/")

@@ -267,13 +267,23 @@ def _binds(module: Module) -> Iterator[Finding]:
                 yield _finding(module, assignment, Certainty.LIKELY, message, "", plan)
 
 
+def _hosts_of(module: Module, call: ast.Call, node: ast.expr) -> list[Host]:
+    """The hosts of a list, or of the list that a loop around a call takes a name from."""
+    if isinstance(node, ast.Name):
+        for around in module.ancestors(call):
+            iterable = _iterates(around, node.id)
+            if iterable is not None:
+                return hosts_in(module, iterable)
+    return hosts_in(module, node)
+
+
 def _uvicorn(module: Module) -> Iterator[Finding]:
     """``uvicorn.run(app, host=["0.0.0.0", "::"])``, which reaches asyncio as it is."""
     for call in module.all(ast.Call):
         if module.qualified(call.func) not in ("uvicorn.run", "uvicorn.Config"):
             continue
         for keyword in call.keywords:
-            if keyword.arg == "host" and pairs(hosts_in(module, keyword.value)):
+            if keyword.arg == "host" and pairs(_hosts_of(module, call, keyword.value)):
                 message = "uvicorn opens a socket for each of several addresses"
                 ready = "sockets=[dsadapter.sockets.listening.listening_socket('::', port)]"
                 plan = Plan(f"uvicorn.Server(config).run({ready})")

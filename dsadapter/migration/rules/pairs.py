@@ -50,9 +50,9 @@ def _pair(module: Module, first: Listener, second: Listener) -> Finding | None:
     certainty, reason = _certainty(module, first, second, together)
     if certainty is Certainty.CERTAIN and not plan.edits:
         certainty, reason = Certainty.LIKELY, "what they do besides can't be kept by rewriting"
-    what = (
-        f"port {first.port}" if first.port else "the port of the first" if derived else "one port"
-    )
+    what = f"one port, {first.port}" if first.port else "one port"
+    if derived:
+        what = "the port of the first"
     message = (
         f"{_name(first)} on {first.host.value} (line {first.call.lineno}) and {_name(second)} on"
         f" {second.host.value} (line {second.call.lineno}) listen on {what}"
@@ -66,7 +66,12 @@ def _pair(module: Module, first: Listener, second: Listener) -> Finding | None:
         plan.replacement,
         plan.edits if certainty is Certainty.CERTAIN else (),
         plan.adapter,
+        also=tuple(range(second.call.lineno, _last_line(second) + 1)),
     )
+
+
+def _last_line(listener: Listener) -> int:
+    return listener.call.end_lineno or listener.call.lineno
 
 
 def _certainty(

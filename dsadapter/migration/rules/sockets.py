@@ -19,6 +19,7 @@ _READY = "dsadapter.sockets.listening.listening_socket('::', port)"
 def check(module: Module) -> Iterator[Finding]:
     """Find pairs of sockets, sockets for each result of getaddrinfo, and IPV6_V6ONLY."""
     yield from _pairs(module)
+    yield from _pairs_of_classes(module)
     yield from _fan_outs(module)
     for call in module.all(ast.Call):
         if isinstance(call.func, ast.Attribute) and call.func.attr == "setsockopt":
@@ -53,6 +54,37 @@ def _pairs(module: Module) -> Iterator[Finding]:
                 )
                 first = min(six, four, key=lambda call: call.lineno)
                 yield Finding("P4", Certainty.LIKELY, module.span(first), message, _READY)
+
+
+def _pairs_of_classes(module: Module) -> Iterator[Finding]:
+    """A socket a family, opened in one method and bound in another."""
+    for definition in module.all(ast.ClassDef):
+        opened: dict[str, tuple[ast.Call, str]] = {}
+        for call in module.inside(definition, ast.Call):
+            family = _opens(module, call)
+            name = _bound_to(module, call)
+            if family is not None and name.startswith("self."):
+                opened.setdefault(family, (call, name))
+        if len(opened) < 2:
+            continue
+        (six, name6), (four, name4) = opened["AF_INET6"], opened["AF_INET"]
+        apart = module.function(six) is module.function(four)
+        bound = [_bind_port(module, module.function(six), name) for name in (name6, name4)]
+        if name6 == name4 or (apart and all(bound)):
+            continue
+        if all(_is_bound(module, definition, name) for name in (name6, name4)):
+            first = min(six, four, key=lambda call: call.lineno)
+            message = f"{name6} and {name4} are a socket for each family, and both are bound"
+            yield Finding("P4", Certainty.POSSIBLE, module.span(first), message, _READY)
+
+
+def _is_bound(module: Module, definition: ast.ClassDef, name: str) -> bool:
+    return any(
+        isinstance(call.func, ast.Attribute)
+        and call.func.attr == "bind"
+        and ast.unparse(call.func.value) == name
+        for call in module.inside(definition, ast.Call)
+    )
 
 
 def _opens(module: Module, call: ast.Call) -> str | None:

@@ -10,6 +10,7 @@ __all__ = [
     "BindAddressError",
     "NotDualStackError",
     "PluginError",
+    "ProxyHeaderError",
     "RefusedError",
     "UnknownFrameworkError",
 ]
@@ -51,6 +52,13 @@ class BindAddressError(RestorableError, OSError):
     """The address to connect from can't be used, here or for this destination.
 
     The message names both addresses and the remedy.
+    """
+
+
+class ProxyHeaderError(ValueError):
+    """What a proxy sent is no header of the PROXY protocol.
+
+    The message quotes what came, at most 100 bytes of it.
     """
 
 

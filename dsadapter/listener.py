@@ -18,6 +18,7 @@ from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.messages import Message
 from dsadapter.policy import (
+    DATAGRAM_FALLBACKS,
     FALLBACKS,
     FAMILY_NAMES,
     DatagramPolicy,
@@ -166,7 +167,9 @@ class Listener:
             served=served,
             what="a socket for each family" if self.mode == "pair" else _only(self.mode),
             reason=self._lack.reason,
-            choices="|".join(FALLBACKS),
+            choices="|".join(
+                FALLBACKS if isinstance(self.policy, ListenPolicy) else DATAGRAM_FALLBACKS
+            ),
         )
 
 

@@ -17,6 +17,7 @@ from dsadapter.messages import Message, quoted
 
 __all__ = [
     "ConnectPolicy",
+    "DatagramFallback",
     "DatagramPolicy",
     "Fallback",
     "Family",
@@ -36,6 +37,11 @@ Fallback = Literal["auto", "pair", "ipv4", "ipv6", "fail"]
 family alone, or nothing. ``auto`` serves as much as it can."""
 
 FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
+
+DatagramFallback = Literal["auto", "ipv4", "ipv6", "fail"]
+"""The same for datagrams, which have one socket."""
+
+DATAGRAM_FALLBACKS: tuple[DatagramFallback, ...] = get_args(DatagramFallback)
 
 Family = Literal["ipv4", "ipv6"]
 
@@ -117,7 +123,7 @@ class ListenPolicy:
         whole_number("port", self.port)
         whole_number("backlog", self.backlog)
         yes_or_no("reuse_port", self.reuse_port)
-        _check_fallback(self)
+        _check_fallback(self, FALLBACKS, "'::' and 'localhost'")
 
     @property
     def socket_type(self) -> SocketKind:
@@ -148,6 +154,9 @@ class DatagramPolicy:
     """As for :class:`ListenPolicy`."""
     max_packet_size: int = DEFAULT_PACKET_SIZE
     """How many bytes of payload a datagram may have."""
+    fallback: DatagramFallback = "auto"
+    """For a missing address family, or an option that can't be cleared; never for a port that is
+    held. For ``dual-stack`` only."""
     mode: ListenMode = field(init=False)
 
     def __post_init__(self) -> None:
@@ -163,11 +172,16 @@ class DatagramPolicy:
             )
         whole_number("port", self.port)
         whole_number("max_packet_size", self.max_packet_size)
+        _check_fallback(self, DATAGRAM_FALLBACKS, "'::'")
 
     @property
     def socket_type(self) -> SocketKind:
         """``SOCK_DGRAM``."""
         return SOCK_DGRAM
+
+    def only(self, family: Family) -> Self:
+        """The part of a policy for both families that is about one of them."""
+        return replace(self, family=family, fallback="auto")
 
     def __str__(self) -> str:
         return socket_name(self.host, self.port)
@@ -361,14 +375,17 @@ def _mode_and_host(host: str) -> tuple[ListenMode, str]:
     return ("ipv4" if literal.is_ipv4 else "ipv6"), text
 
 
-def _check_fallback(policy: ListenPolicy) -> None:
+def _check_fallback(
+    policy: ListenPolicy | DatagramPolicy, choices: tuple[str, ...], both: str
+) -> None:
+    """Check a fallback, which is for the hosts that are both families alone."""
     fallback = policy.fallback
-    one_of("fallback", fallback, FALLBACKS)
+    one_of("fallback", fallback, choices)
     if policy.mode in ("ipv4", "ipv6") and fallback not in ("auto", "fail"):
         raise ValueError(
             Message(
-                "{fallback} {value} is for '::' and 'localhost'; {host} {given} is one family "
-                "only, and stays so",
+                "{fallback} {value} is for {both}; {host} {given} is one family only, and stays so",
+                both=both,
                 value=quoted(fallback),
                 given=quoted(policy.host),
             )

@@ -10,7 +10,6 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams.complaints import Complaints
 from dsadapter.datagrams.failures import DestinationError, explained, meaning_of
 from dsadapter.errors import NotDualStackError
-from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
 from dsadapter.messages import quoted
 from dsadapter.packetinfo import platform
@@ -23,9 +22,8 @@ from dsadapter.packetinfo.sending import (
     wire_address,
 )
 from dsadapter.policy import DatagramPolicy
-from dsadapter.sockets.binding import open_datagram_socket
 from dsadapter.sockets.ifaddrs import zoned
-from dsadapter.sockets.listening import Listening
+from dsadapter.sockets.listening import open_datagram_sockets
 
 Deliver = Callable[[Iterator[Datagram]], object]
 """Takes every datagram from an iterator and gives it to the application. What it leaves there by
@@ -80,14 +78,16 @@ class DatagramPort:
         :returns: the socket.
         :raises PluginError: as :meth:`dsadapter.listener.Listener.open`.
         :raises NotDualStackError: where this platform gives no packet information.
-        :raises OSError: as :func:`~dsadapter.sockets.binding.open_datagram_socket`.
+        :raises OSError: as :func:`~dsadapter.sockets.listening.open_datagram_sockets`.
         """
         if not platform.SUPPORTED:
             raise NotDualStackError(
                 "this platform gives no packet information, without which IPv4 can't be told "
                 "from forged datagrams; use one port a family of the framework's own"
             )
-        [self.sock] = self.life.open(lambda hooks: self._bound(hooks, details))
+        [self.sock] = self.life.open(
+            lambda hooks: open_datagram_sockets(self.policy, hooks.before_bind, details=details)
+        )
         self.is_open = True
         self.peer = None
         self._failures = 0
@@ -109,10 +109,6 @@ class DatagramPort:
         self.end()
         self.sock.close()
         self.life.closed()
-
-    def _bound(self, hooks: Hooks, details: bool) -> Listening:
-        sock = open_datagram_socket(self.policy, hooks.before_bind, details=details)
-        return Listening(self.policy.mode, (sock,), None)
 
     def end(self) -> None:
         """Deliver nothing more: what was received and not yet delivered is gone. The socket stays

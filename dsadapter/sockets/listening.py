@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import replace
 from socket import SOMAXCONN
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dsadapter.errors import AddressFamilyError
 from dsadapter.messages import Message, quoted
-from dsadapter.policy import Fallback, Family, ListenMode, ListenPolicy
-from dsadapter.sockets.binding import BeforeBind, open_listening_socket
+from dsadapter.policy import DatagramPolicy, Fallback, Family, ListenMode, ListenPolicy
+from dsadapter.sockets.binding import (
+    BeforeBind,
+    BeforeDatagramBind,
+    open_datagram_socket,
+    open_listening_socket,
+)
 from dsadapter.sockets.canonical import CanonicalSocket
 
 if TYPE_CHECKING:
     from dsadapter.ready.ready_socket import ReadySocket
 
 __all__ = ["Listening", "listening_socket", "open_listening_sockets"]
+
+P = TypeVar("P", ListenPolicy, DatagramPolicy)
 
 _ATTEMPTS = 64
 """How often to let the system choose a port that is free in both families."""
@@ -103,15 +111,43 @@ def open_listening_sockets(
     :raises AddressFamilyError: if a family is missing and the fallback does not allow for that.
     :raises OSError: as :func:`~dsadapter.sockets.binding.open_listening_socket`.
     """
+    return _as_allowed(policy, lambda mode: _open(policy, mode, before_bind), pair)
+
+
+def open_datagram_sockets(
+    policy: DatagramPolicy, before_bind: BeforeDatagramBind | None = None, *, details: bool = False
+) -> Listening:
+    """Open the one socket that a policy asks for, or what its fallback allows where a family is
+    missing.
+
+    :param before_bind: as for :func:`~dsadapter.sockets.binding.open_datagram_socket`, called for
+        each socket that is tried.
+    :param details: ask for the hop limit and the traffic class of each datagram, too.
+    :raises AddressFamilyError: if a family is missing and the fallback does not allow for that.
+    :raises OSError: as :func:`~dsadapter.sockets.binding.open_datagram_socket`.
+    """
+
+    def opened(mode: ListenMode) -> tuple[CanonicalSocket]:
+        return (open_datagram_socket(_part(policy, mode), before_bind, details=details),)
+
+    return _as_allowed(policy, opened, False)
+
+
+def _as_allowed(
+    policy: ListenPolicy | DatagramPolicy,
+    opened: Callable[[ListenMode], tuple[CanonicalSocket, ...]],
+    pair: bool,
+) -> Listening:
+    """What can be opened of the modes that a policy allows."""
     try:
-        return Listening(policy.mode, _open(policy, policy.mode, before_bind), None)
+        return Listening(policy.mode, opened(policy.mode), None)
     except AddressFamilyError as error:
         lack = error
     for mode in _fallback_modes(policy):
         if mode == "pair" and not pair:
             continue
         try:
-            return Listening(mode, _open(policy, mode, before_bind), lack)
+            return Listening(mode, opened(mode), lack)
         except AddressFamilyError as error:
             if mode == policy.fallback:
                 text = f"{lack.strerror}; fallback={mode} can't be had either: {error.strerror}"
@@ -119,7 +155,7 @@ def open_listening_sockets(
     raise lack
 
 
-def _fallback_modes(policy: ListenPolicy) -> list[ListenMode]:
+def _fallback_modes(policy: ListenPolicy | DatagramPolicy) -> list[ListenMode]:
     if policy.mode in ("ipv4", "ipv6"):
         return []
     return [mode for mode in _FALLBACK_MODES[policy.fallback] if mode != policy.mode]
@@ -130,10 +166,15 @@ def _open(
 ) -> tuple[CanonicalSocket, ...]:
     if mode == "pair":
         return open_pair(policy, before_bind)
-    if mode != policy.mode:
-        assert mode != "dual-stack"
-        policy = policy.only(mode)
-    return (open_listening_socket(policy, before_bind),)
+    return (open_listening_socket(_part(policy, mode), before_bind),)
+
+
+def _part(policy: P, mode: ListenMode) -> P:
+    """What is left of a policy in one mode."""
+    if mode == policy.mode:
+        return policy
+    assert mode in ("ipv4", "ipv6")
+    return policy.only(mode)
 
 
 def open_pair(

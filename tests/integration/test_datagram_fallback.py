@@ -12,7 +12,6 @@ from support.reactors import Reactor
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint
 from dsadapter.policy import DatagramPolicy
 
-FALLBACK = pytest.mark.xfail(strict=True, reason="fault: datagrams have no fallback")
 FALLBACKS = ["auto", "ipv4", "ipv6", "fail"]
 
 
@@ -29,14 +28,12 @@ def policy(reactor: Any, interface: str, fallback: str) -> None:
 MAKERS = pytest.mark.parametrize("make", [endpoint, policy])
 
 
-@FALLBACK
 @MAKERS
 @pytest.mark.parametrize("fallback", FALLBACKS)
 def test_a_fallback_is_chosen(reactor: Reactor, make: Any, fallback: str) -> None:
     make(reactor, "::", fallback)
 
 
-@FALLBACK
 @MAKERS
 @pytest.mark.parametrize("fallback", ["pair", "IPv4", "maybe", ""])
 def test_another_one_is_named_with_the_choices(reactor: Reactor, make: Any, fallback: str) -> None:
@@ -47,7 +44,6 @@ def test_another_one_is_named_with_the_choices(reactor: Reactor, make: Any, fall
     assert "auto, ipv4, ipv6, fail" in str(caught.value)
 
 
-@FALLBACK
 @MAKERS
 @pytest.mark.parametrize(("interface", "fallback"), [("127.0.0.1", "ipv6"), ("::1", "ipv4")])
 def test_one_family_has_none(reactor: Reactor, make: Any, interface: str, fallback: str) -> None:
@@ -56,7 +52,6 @@ def test_one_family_has_none(reactor: Reactor, make: Any, interface: str, fallba
     assert f"fallback {fallback!r} is for '::'" in str(caught.value)
 
 
-@FALLBACK
 @pytest.mark.parametrize("fallback", FALLBACKS)
 def test_both_families_are_served_where_they_can_be(reactor: Reactor, fallback: str) -> None:
     port = listen(reactor, Recorder(), fallback=fallback)

@@ -169,7 +169,7 @@ class TestWithoutDualStackSockets:
 
     def test_a_datagram_port_is_refused_with_the_remedy(self) -> None:
         script = WITNESS.with_name("datagram_witness.py")
-        with running(script, "::", "epoll", prefix=without(NO_DUAL_STACK)) as server:
+        with running(script, "::", "epoll", "fail", prefix=without(NO_DUAL_STACK)) as server:
             event = first(server, "refused")
         assert event["error"] == "NotDualStackError"
         assert "IPV6_V6ONLY can't be cleared (Invalid argument)" in event["refused"]

@@ -12,7 +12,7 @@ from dsadapter.frameworks.twisted.datagram.datagram_port import DatagramPort
 from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
 from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
-from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy, Family
+from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramFallback, DatagramPolicy, Family
 
 
 class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
@@ -27,6 +27,8 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
         for both.
     :param maxPacketSize: how many bytes a datagram may have; a longer one is dropped, counted and
         logged.
+    :param fallback: ``"ipv4"`` or ``"ipv6"``, that family alone where this machine can't serve
+        both; ``"auto"``, whichever there is; ``"fail"``, neither.
     :raises ValueError: naming the offending value and the form to use.
     """
 
@@ -38,11 +40,16 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
         interface: str = "::",
         family: Family | None = None,
         maxPacketSize: int = DEFAULT_PACKET_SIZE,
+        fallback: DatagramFallback = "auto",
     ) -> None:
         self._reactor = reactor
         with spelling(LISTENING):
             self._policy = DatagramPolicy(
-                interface, port, family=family, max_packet_size=maxPacketSize
+                interface,
+                port,
+                family=family,
+                max_packet_size=maxPacketSize,
+                fallback=fallback,
             )
 
     def listen(self, protocol: AbstractDatagramProtocol) -> Deferred[IListeningPort]:

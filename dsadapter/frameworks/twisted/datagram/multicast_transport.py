@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.error import MulticastJoinError
@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from dsadapter.addressing.hosts import canonical_host
 from dsadapter.addressing.literal import require_literal
-from dsadapter.policy import DatagramPolicy
+from dsadapter.policy import ListenMode
 from dsadapter.sockets import multicast
 from dsadapter.sockets.ifaddrs import interface_index
 
@@ -23,9 +23,14 @@ class DualStackMulticast:
     Each setting acts on all families that the port serves.
     """
 
-    policy: DatagramPolicy
     reactor: Any
     socket: socket.socket
+
+    if TYPE_CHECKING:
+
+        @property
+        def mode(self) -> ListenMode:
+            """Which address families the port serves."""
 
     def joinGroup(
         self, addr: str, interface: str | int = "", source: str | None = None
@@ -56,7 +61,7 @@ class DualStackMulticast:
         def change(resolved: list[Any]) -> None:
             try:
                 multicast.change_membership(
-                    self.socket, self.policy.mode, resolved[0], resolved[1], source, join=join
+                    self.socket, self.mode, resolved[0], resolved[1], source, join=join
                 )
             except OSError as error:
                 raise MulticastJoinError(group, interface, error.errno, error.strerror) from error
@@ -78,7 +83,7 @@ class DualStackMulticast:
         """
 
         def change(resolved: str | int) -> int:
-            multicast.set_outgoing_interface(self.socket, self.policy.mode, resolved)
+            multicast.set_outgoing_interface(self.socket, self.mode, resolved)
             return 1
 
         return self._resolved(addr).addCallback(change)
@@ -86,26 +91,26 @@ class DualStackMulticast:
     def getOutgoingInterface(self) -> str | int:
         """The interface that datagrams to groups leave by: its index; on an IPv4 port its address.
         Unspecified if the system chooses."""
-        return multicast.outgoing_interface(self.socket, self.policy.mode)
+        return multicast.outgoing_interface(self.socket, self.mode)
 
     def setLoopbackMode(self, mode: int) -> None:
         """Whether this machine hears what the port sends to groups: True or False, or 1 or 0.
 
         :raises ValueError: for anything else.
         """
-        multicast.set_loopback(self.socket, self.policy.mode, mode)
+        multicast.set_loopback(self.socket, self.mode, mode)
 
     def getLoopbackMode(self) -> bool:
         """Whether this machine hears what the port sends to groups."""
-        return multicast.loopback(self.socket, self.policy.mode)
+        return multicast.loopback(self.socket, self.mode)
 
     def setTTL(self, ttl: int) -> None:
         """How many hops a datagram to a group travels, 0 to 255."""
-        multicast.set_hops(self.socket, self.policy.mode, ttl)
+        multicast.set_hops(self.socket, self.mode, ttl)
 
     def getTTL(self) -> int:
         """How many hops a datagram to a group travels."""
-        return multicast.hops(self.socket, self.policy.mode)
+        return multicast.hops(self.socket, self.mode)
 
     def _resolved(self, name: str | int) -> Deferred[Any]:
         """An address literal, an interface or an index as it is; a host name's IPv4 address.

@@ -14,6 +14,7 @@ from zope.interface import moduleProvides, provider
 from dsadapter import hookimpl
 from dsadapter.hooks.contracts import (
     IClientEndpointFactory,
+    IDatagramEndpointFactory,
     IFrameworkAdapter,
     IServerEndpointFactory,
 )
@@ -21,15 +22,15 @@ from dsadapter.hooks.contracts import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
     from dsadapter.frameworks.asyncio.server.stream_server import DualStackServer
-    from dsadapter.policy import ConnectPolicy, ListenPolicy
+    from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenPolicy
     from dsadapter.ready.ready_socket import ReadySocket
 
 moduleProvides(IFrameworkAdapter)
 
 name = "asyncio"
 requirement = "python"
-datagram = None
 
 
 @provider(IServerEndpointFactory)
@@ -52,6 +53,17 @@ def client(
     from dsadapter.frameworks.asyncio.client.stream_client import race
 
     return partial(race, target, policy)
+
+
+@provider(IDatagramEndpointFactory)
+def datagram(
+    runtime: Any, policy: DatagramPolicy
+) -> Callable[..., Coroutine[Any, Any, tuple[DualStackDatagramTransport, Any]]]:
+    """A coroutine function that takes a protocol factory and binds; ``runtime`` is None: the loop
+    is the running one."""
+    from dsadapter.frameworks.asyncio.datagram.datagram_creation import exchange
+
+    return partial(exchange, policy)
 
 
 def is_available() -> bool:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.connector import Answer, Cancellable, Connector, Lookups
 from dsadapter.connector.waiting import Ready
+from dsadapter.frameworks.asyncio.families import family_of
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.policy import Family
@@ -100,9 +101,7 @@ def check_family(host: str, family: int) -> None:
     :raises OSError: ``EAFNOSUPPORT``, naming both.
     :raises ValueError: for what is no family.
     """
-    if family not in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6):
-        raise ValueError(f"family {family!r} is none of AF_UNSPEC, AF_INET and AF_INET6")
-    if family == socket.AF_UNSPEC or not is_literal(host):
+    if family_of(family) is None or not is_literal(host):
         return
     if (":" in host) != (family == socket.AF_INET6):
         raise OSError(

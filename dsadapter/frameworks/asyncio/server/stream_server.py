@@ -12,20 +12,16 @@ from functools import partial
 from typing import Any, Literal, Self
 
 from dsadapter.errors import PluginError
+from dsadapter.frameworks.asyncio.families import family_of
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
 from dsadapter.frameworks.asyncio.server.accepting import Acceptor, ProtocolFactory
 from dsadapter.frameworks.asyncio.signatures import like
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
-from dsadapter.policy import Fallback, Family, ListenMode, ListenPolicy
+from dsadapter.policy import Fallback, ListenMode, ListenPolicy
 from dsadapter.ready.ready_socket import ReadySocket, watched
 from dsadapter.sockets.listening import Listening, open_pair
 
-_FAMILIES: dict[int, Family | None] = {
-    int(socket.AF_UNSPEC): None,
-    int(socket.AF_INET): "ipv4",
-    int(socket.AF_INET6): "ipv6",
-}
 _HANDSHAKE = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
 Mode = Literal["dual-stack", "pair"]
@@ -319,10 +315,7 @@ class _AcceptingServer(asyncio.AbstractServer):
 def _policies(
     host: str | Sequence[str] | None, family: int, make: Callable[..., ListenPolicy]
 ) -> list[ListenPolicy]:
-    try:
-        wanted = _FAMILIES[int(family)]
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"family {family!r} is none of AF_UNSPEC, AF_INET and AF_INET6") from None
+    wanted = family_of(family)
     if host is None:
         hosts = [""]
     elif isinstance(host, str) or not isinstance(host, Iterable):

@@ -1,0 +1,296 @@
+"""A datagram transport for any loop, on a port that serves both families."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.trsock import TransportSocket
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.datagrams import Counters, DatagramPort
+from dsadapter.messages import quoted
+from dsadapter.packetinfo.peers import PeerAddress
+from dsadapter.packetinfo.receiving import CACHED, Datagram
+from dsadapter.sockets.ifaddrs import interface_index
+
+_READ_AT_ONCE = 256 * 1024
+"""Bytes to receive before the loop gets its turn, as many as asyncio reads from a stream."""
+_HIGH_WATER = 64 * 1024
+# asyncio sends an empty datagram since 3.13.
+_SENDS_EMPTY = sys.version_info >= (3, 13)
+
+
+class _Waiting(NamedTuple):
+    """A datagram that the kernel has no room for yet."""
+
+    data: bytes
+    address: tuple[str, int] | None
+    source: str | None
+    interface: str | int | None
+
+
+class DualStackDatagramTransport(asyncio.DatagramTransport):
+    """What :func:`create_datagram_endpoint` makes: an ``asyncio.DatagramTransport`` whose peers are
+    canonical, in tuples of their family's length.
+
+    A protocol with a method ``packet_received(data, addr, info)`` gets that called in place of
+    ``datagram_received``, with a :class:`~dsadapter.packetinfo.PacketInfo`.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, port: DatagramPort, protocol: asyncio.BaseProtocol
+    ) -> None:
+        super().__init__()
+        self._loop = loop
+        self._port = port
+        self._protocol: Any = protocol
+        self._routes: dict[SocketAddress, PeerAddress] = {}
+        self._buffer: deque[_Waiting] = deque()
+        self._buffered = 0
+        self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
+        self._paused = False
+        self._closing = False
+        self._resuming: asyncio.TimerHandle | None = None
+        self._names: dict[str, Any] = {}
+
+    def start(self) -> None:
+        """Tell the protocol, then receive."""
+        sock = self._port.sock
+        self._names = {"socket": TransportSocket(sock), "sockname": sock.getsockname()}
+        if self._port.peer is not None:
+            self._names["peername"] = sock.getpeername()
+        self._protocol.connection_made(self)
+        if self._port.is_open:
+            self._watch()
+
+    @property
+    def counters(self) -> Counters:
+        """What has been received, and what was dropped for which reason."""
+        return self._port.counters
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """``"peername"``, ``"sockname"`` and ``"socket"``, all canonical."""
+        return self._names.get(name, default)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The protocol that gets the datagrams."""
+        protocol: asyncio.BaseProtocol = self._protocol
+        return protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Give datagrams to another protocol."""
+        self._protocol = protocol
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or will be when everything is sent."""
+        return self._closing
+
+    def close(self) -> None:
+        """Receive no more, and close when everything is sent."""
+        if self._closing:
+            return
+        self._closing = True
+        self._unwatch()
+        if not self._buffer:
+            self._loop.call_soon(self._lost, None)
+
+    def abort(self) -> None:
+        """Close at once; what waits to be sent is gone."""
+        self._abort(None)
+
+    def sendto(
+        self,
+        data: bytes | bytearray | memoryview,
+        addr: Any = None,
+        source: str | None = None,
+        interface: str | int | None = None,
+    ) -> None:
+        """Send a datagram, now or when the kernel has room for it.
+
+        :param addr: ``(host, port)``, or four items for IPv6, the host an address literal of either
+            family; None for the peer of a connected transport. A peer that a datagram has come from
+            is answered from where that arrived.
+        :param source: the local address to send from.
+        :param interface: the name or the index of the interface to send by.
+        :raises TypeError: for what is no bytes.
+        :raises ValueError: for what is no address, or none that fits, with the remedy.
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(
+                f"data argument must be a bytes-like object, not {type(data).__name__!r}"
+            )
+        if self._closing or (not data and not _SENDS_EMPTY):
+            return
+        datagram = _Waiting(bytes(data), self._destination(addr), source, interface)
+        if self._buffer or not self._sent(datagram):
+            if not self._buffer:
+                self._loop.add_writer(self._port.sock.fileno(), self._write)
+            self._buffer.append(datagram)
+            self._buffered += len(datagram.data)
+            self._pause_if_full()
+
+    def get_write_buffer_size(self) -> int:
+        """How many bytes wait to be sent."""
+        return self._buffered
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """The low and the high mark at which the protocol resumes and pauses writing."""
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set the marks, as for every asyncio transport.
+
+        :raises ValueError: unless ``high >= low >= 0``.
+        """
+        if high is None:
+            high = _HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self._high, self._low = high, low
+        self._pause_if_full()
+
+    def deliver(self, arrived: Iterator[Datagram]) -> None:
+        """Give the protocol what has come; called by the port."""
+        informed = getattr(self._protocol, "packet_received", None)
+        for data, peer, info in arrived:
+            try:
+                if informed is not None:
+                    informed(data, self._shown(peer), info)
+                else:
+                    self._protocol.datagram_received(data, self._shown(peer))
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self._report("a protocol failed to take a datagram", error)
+
+    def refused(self) -> None:
+        """The peer has refused a datagram; called by the port."""
+        self._tell_error(ConnectionRefusedError(111, "Connection refused"))
+
+    def _shown(self, peer: PeerAddress) -> SocketAddress:
+        host, _, zone = peer[0].partition("%")
+        if ":" not in host:
+            shown: SocketAddress = peer
+            return shown
+        shown = (peer[0], peer[1], 0, interface_index(zone) if zone else 0)
+        if len(self._routes) >= CACHED:
+            # Dicts keep their order: the older half goes.
+            for old in list(self._routes)[: CACHED // 2]:
+                del self._routes[old]
+        self._routes[shown] = peer
+        return shown
+
+    def _destination(self, addr: Any) -> tuple[str, int] | None:
+        if addr is None or isinstance(addr, PeerAddress):
+            return addr
+        if not isinstance(addr, tuple) or not 2 <= len(addr) <= 4:
+            raise ValueError(
+                f"{quoted(addr)} is not an address; give (host, port), or four items for IPv6"
+            )
+        route = self._routes.get(addr)
+        if route is not None:
+            return route
+        host, port, *more = addr
+        if len(more) == 2 and more[1] and "%" not in host:
+            host = f"{host}%{more[1]}"
+        return host, port
+
+    def _sent(self, datagram: _Waiting) -> bool:
+        """False if the kernel has no room for it."""
+        try:
+            # What an earlier datagram met takes the place of this one's sending, once.
+            if self._port.send(*datagram) is None:
+                self._port.send(*datagram)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._tell_error(error)
+        return True
+
+    def _write(self) -> None:
+        while self._buffer:
+            if not self._sent(self._buffer[0]):
+                break
+            self._buffered -= len(self._buffer.popleft().data)
+        if not self._buffer:
+            self._loop.remove_writer(self._port.sock.fileno())
+            if self._closing:
+                self._loop.call_soon(self._lost, None)
+                return
+        if self._paused and self._buffered <= self._low:
+            self._paused = False
+            self._tell(self._protocol.resume_writing)
+
+    def _pause_if_full(self) -> None:
+        if not self._paused and self._buffered > self._high:
+            self._paused = True
+            self._tell(self._protocol.pause_writing)
+
+    def _watch(self) -> None:
+        self._resuming = None
+        self._loop.add_reader(self._port.sock.fileno(), self._read)
+
+    def _unwatch(self) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
+        elif self._port.is_open:
+            self._loop.remove_reader(self._port.sock.fileno())
+
+    def _read(self) -> None:
+        try:
+            rest = self._port.read(_READ_AT_ONCE)
+        except OSError as error:
+            self._report("a datagram socket is of no more use", error)
+            self._abort(error)
+            return
+        if rest is not None and not self._closing:
+            self._loop.remove_reader(self._port.sock.fileno())
+            self._resuming = self._loop.call_later(rest, self._watch)
+
+    def _abort(self, error: BaseException | None) -> None:
+        if not self._port.is_open:
+            return
+        if self._buffer:
+            self._loop.remove_writer(self._port.sock.fileno())
+            self._buffer.clear()
+            self._buffered = 0
+        if not self._closing:
+            self._closing = True
+            self._unwatch()
+        self._loop.call_soon(self._lost, error)
+
+    def _lost(self, error: BaseException | None) -> None:
+        if not self._port.is_open:
+            return
+        self._port.end()
+        try:
+            self._protocol.connection_lost(error)
+        finally:
+            self._port.close()
+
+    def _tell_error(self, error: OSError) -> None:
+        self._tell(self._protocol.error_received, error)
+
+    def _tell(self, method: Any, *args: Any) -> None:
+        try:
+            method(*args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._report(f"{method.__name__}() failed", error)
+
+    def _report(self, message: str, error: BaseException) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": message,
+                "exception": error,
+                "transport": self,
+                "protocol": self._protocol,
+            }
+        )

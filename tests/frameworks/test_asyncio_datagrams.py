@@ -1,0 +1,308 @@
+"""Datagrams under asyncio: peers as they are, answers from where they were asked, on every loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+from support.loops import LOOPS
+from support.processes import PATIENCE
+from support.reactors import open_descriptors
+
+from dsadapter.frameworks import asyncio as dual_stack
+from dsadapter.frameworks import get_framework
+from dsadapter.policy import DatagramPolicy
+from dsadapter.testing import RecordingPlugin, registered
+
+Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+BOTH = ["127.0.0.1", "::1"]
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Run:
+    return LOOPS[request.param]
+
+
+class Recorder(asyncio.DatagramProtocol):
+    def __init__(self) -> None:
+        self.got: list[tuple[bytes, Any]] = []
+        self.errors: list[Exception] = []
+        self.lost: list[Any] = []
+        self.pauses: list[str] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.got.append((data, addr))
+
+    def error_received(self, exc: Exception) -> None:
+        self.errors.append(exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.append(exc)
+
+    def pause_writing(self) -> None:
+        self.pauses.append("pause")
+
+    def resume_writing(self) -> None:
+        self.pauses.append("resume")
+
+
+class Echo(Recorder):
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        super().datagram_received(data, addr)
+        # A copy by value, as a queue would hand it on.
+        self.transport.sendto(data, tuple(addr) if len(addr) == 4 else addr)
+
+
+class Informed(Recorder):
+    def packet_received(self, data: bytes, addr: Any, info: Any) -> None:
+        self.got.append((data, (addr, info)))
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def endpoint(protocol: Any, *args: Any, **options: Any) -> AsyncIterator[Any]:
+    transport, made = await dual_stack.create_datagram_endpoint(lambda: protocol, *args, **options)
+    assert made is protocol
+    try:
+        yield transport
+    finally:
+        transport.close()
+        await until(lambda: protocol.lost)
+
+
+def peer(host: str) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((host, 0))
+    made.settimeout(PATIENCE)
+    return made
+
+
+def number_of(transport: Any) -> int:
+    number: int = transport.get_extra_info("sockname")[1]
+    return number
+
+
+@pytest.mark.parametrize("host", BOTH)
+@pytest.mark.parametrize("local_addr", [None, ("", 0), ("::", 0)])
+def test_a_peer_is_what_it_is_and_gets_its_answer(run: Run, host: str, local_addr: Any) -> None:
+    async def main() -> None:
+        echo = Echo()
+        async with endpoint(echo, local_addr) as transport:
+            with peer(host) as client:
+                client.sendto(b"question", (host, number_of(transport)))
+                await until(lambda: echo.got)
+                assert echo.got == [(b"question", client.getsockname())]
+                answer, source = client.recvfrom(100)
+                assert answer == b"question"
+                assert source[:2] == (host, number_of(transport))
+            assert transport.counters.received == 1
+
+    run(main)
+
+
+def test_an_answer_leaves_from_the_address_that_was_asked(run: Run) -> None:
+    async def main() -> None:
+        echo = Echo()
+        async with endpoint(echo) as transport:
+            with peer("127.0.0.1") as client:
+                client.sendto(b"x", ("127.0.0.7", number_of(transport)))
+                await until(lambda: echo.got)
+                assert client.recvfrom(100)[1] == ("127.0.0.7", number_of(transport))
+
+    run(main)
+
+
+@pytest.mark.parametrize(("host", "asked"), [("127.0.0.1", "127.0.0.9"), ("::1", "::1")])
+def test_packet_information_for_who_asks(run: Run, host: str, asked: str) -> None:
+    async def main() -> None:
+        informed = Informed()
+        async with endpoint(informed) as transport:
+            with peer(host) as client:
+                client.sendto(b"x", (asked, number_of(transport)))
+                await until(lambda: informed.got)
+                [(data, (addr, info))] = informed.got
+                assert (data, addr) == (b"x", client.getsockname())
+                assert info.destination == asked
+                assert info.interface_name == "lo"
+                assert info.hop_limit == 64
+
+    run(main)
+
+
+@pytest.mark.parametrize("host", BOTH)
+def test_one_peer_only(run: Run, host: str) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        with peer(host) as other:
+            async with endpoint(recorder, remote_addr=other.getsockname()[:2]) as transport:
+                assert transport.get_extra_info("peername") == other.getsockname()
+                transport.sendto(b"hello")
+                data, us = other.recvfrom(100)
+                assert data == b"hello"
+                other.sendto(b"back", us)
+                await until(lambda: recorder.got)
+                assert recorder.got == [(b"back", other.getsockname())]
+                with pytest.raises(ValueError, match="is connected to"):
+                    transport.sendto(b"x", ("127.0.0.99", 9))
+
+    run(main)
+
+
+@pytest.mark.parametrize("host", BOTH)
+def test_a_refusal_is_told_and_the_port_hears_again(run: Run, host: str) -> None:
+    async def main() -> None:
+        with peer(host) as gone:
+            address = gone.getsockname()[:2]
+        recorder = Recorder()
+        async with endpoint(recorder, remote_addr=address) as transport:
+            transport.sendto(b"into the void")
+            await until(lambda: recorder.errors)
+            assert isinstance(recorder.errors[0], ConnectionRefusedError)
+            kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+            with socket.socket(kind, socket.SOCK_DGRAM) as back:
+                back.bind(address)
+                back.settimeout(PATIENCE)
+                # Whatever the first has met, this one arrives.
+                transport.sendto(b"again")
+                data, us = back.recvfrom(100)
+                assert data == b"again"
+                back.sendto(b"heard", us)
+                await until(lambda: recorder.got)
+
+    run(main)
+
+
+def test_a_protocol_that_fails_gets_the_next_datagram(run: Run) -> None:
+    class Failing(Recorder):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            super().datagram_received(data, addr)
+            raise RuntimeError("no")
+
+    async def main() -> None:
+        told: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        failing = Failing()
+        async with endpoint(failing) as transport:
+            with peer("::1") as client:
+                for _ in range(3):
+                    client.sendto(b"x", ("::1", number_of(transport)))
+                await until(lambda: len(failing.got) == 3)
+        assert len(told) == 3
+        assert all(isinstance(context["exception"], RuntimeError) for context in told)
+
+    run(main)
+
+
+def test_what_the_kernel_has_no_room_for_waits(run: Run) -> None:
+    async def main() -> None:
+        sender = Recorder()
+        received = Recorder()
+        async with endpoint(received, max_packet_size=65000) as there:
+            there.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+            async with endpoint(sender) as transport:
+                transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_SNDBUF, 1
+                )
+                transport.set_write_buffer_limits(high=0)
+                for _ in range(20):
+                    transport.sendto(bytes(60000), ("127.0.0.1", number_of(there)))
+                await until(lambda: transport.get_write_buffer_size() == 0)
+                assert sender.pauses in ([], ["pause", "resume"] * (len(sender.pauses) // 2))
+
+    run(main)
+
+
+def test_closing_is_told_once_and_leaves_nothing(run: Run) -> None:
+    async def main() -> None:
+        for _ in range(2):
+            before = open_descriptors()
+            for end in ("close", "abort"):
+                recorder = Recorder()
+                transport, _ = await dual_stack.create_datagram_endpoint(lambda r=recorder: r)
+                getattr(transport, end)()
+                getattr(transport, end)()
+                assert transport.is_closing()
+                transport.sendto(b"too late", ("127.0.0.1", 9))
+                await until(lambda r=recorder: r.lost)
+                assert recorder.lost == [None]
+            await asyncio.sleep(0)
+        assert len(open_descriptors()) <= len(before)
+
+    run(main)
+
+
+def test_plugins_are_told(run: Run) -> None:
+    async def main() -> None:
+        async with endpoint(Recorder()):
+            pass
+
+    with registered(RecordingPlugin()) as recording:
+        run(main)
+    assert [e.hook for e in recording.events] == [
+        "before_bind",
+        "listener_opened",
+        "listener_closed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"local_addr": ("a.example", 0)}, "'a.example'"),
+        ({"local_addr": ("localhost", 0)}, "two addresses"),
+        ({"local_addr": ("", 99999)}, "port 99999"),
+        ({"reuse_port": True}, "reuse_port"),
+        ({"family": 99}, "family 99"),
+        ({"max_packet_size": 0}, "max_packet_size 0"),
+        ({"remote_addr": ("127.1", 80)}, "'127.1'"),
+        ({"local_addr": ("127.0.0.1", 0), "remote_addr": ("::1", 9)}, "is IPv6"),
+    ],
+)
+def test_what_is_wrong_is_named(options: dict[str, Any], says: str) -> None:
+    async def main() -> None:
+        before = open_descriptors()
+        with pytest.raises(ValueError, match=says):
+            await dual_stack.create_datagram_endpoint(Recorder, **options)
+        assert open_descriptors() == before
+
+    asyncio.run(main())
+
+
+def test_the_signature_is_that_of_the_running_Python() -> None:
+    def parameters(function: Any) -> dict[str, Any]:
+        found = inspect.signature(function).parameters
+        return {name: (p.kind, p.default) for name, p in found.items() if name != "self"}
+
+    ours = parameters(dual_stack.create_datagram_endpoint)
+    assert ours.pop("max_packet_size") == (inspect.Parameter.KEYWORD_ONLY, 8192)
+    assert ours == parameters(asyncio.SelectorEventLoop.create_datagram_endpoint)
+
+
+def test_the_registry_has_it() -> None:
+    async def main() -> None:
+        echo = Echo()
+        transport, _ = await get_framework("asyncio").datagram(None, DatagramPolicy("::", 0))(
+            lambda: echo
+        )
+        with peer("127.0.0.1") as client:
+            client.sendto(b"x", ("127.0.0.1", number_of(transport)))
+            await until(lambda: echo.got)
+        transport.close()
+        await until(lambda: echo.lost)
+
+    asyncio.run(main())

@@ -6,7 +6,7 @@ A record is compared by identity: the one of ``dsadapter_connection_lost`` is th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress
@@ -24,7 +24,7 @@ Operation = Literal["listen", "accept", "connect"]
 """What was refused."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class Connection:
     """One stream connection."""
 
@@ -40,6 +40,22 @@ class Connection:
     direction: Direction
     translated: bool
     """Whether the kernel names the peer by an IPv4-mapped address."""
+
+    def __init__(
+        self,
+        framework: str,
+        listener: IListener | None,
+        peer: SocketAddress,
+        local: SocketAddress,
+        direction: Direction,
+        translated: bool,
+    ) -> None:
+        _set_framework(self, framework)
+        _set_listener(self, listener)
+        _set_peer(self, peer)
+        _set_local(self, local)
+        _set_direction(self, direction)
+        _set_translated(self, translated)
 
     @classmethod
     def accepted(cls, listener: IListener, peer: SocketAddress, local: SocketAddress) -> Self:
@@ -64,6 +80,13 @@ class Connection:
     def family(self) -> Family:
         """The address family that the peer speaks."""
         return "ipv4" if len(self.peer) == 2 else "ipv6"
+
+
+# One record a connection: object.__setattr__, by which frozen dataclasses set their fields, takes
+# twice as long.
+_set_framework, _set_listener, _set_peer, _set_local, _set_direction, _set_translated = (
+    vars(Connection)[each.name].__set__ for each in fields(Connection)
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -105,6 +105,30 @@ def test_so_it_does_on_a_reactor_with_its_own_ports(
     reads_as_a_refusal(refusal(foreign, listening, interface))
 
 
+WHERE: dict[str, tuple[Any, ...]] = {
+    "::": ("::", 0, 0, 0),
+    "127.0.0.1": ("127.0.0.1", 0),
+    "fe80::1%lo": ("fe80::1%lo", 0, 0, socket.if_nametoindex("lo")),
+    "fe80::1%absent": ("fe80::1%absent", 0, 0, 0),
+}
+
+
+@pytest.mark.parametrize(
+    ("act", "interface", "address"),
+    [
+        (listening, "localhost", ("::1", 0, 0, 0)),
+        *((act, *where) for act in (listening, exchanging_datagrams) for where in WHERE.items()),
+    ],
+)
+def test_observers_are_told_where(
+    reactor: Reactor, act: Act, interface: str, address: tuple[Any, ...]
+) -> None:
+    with registered(RecordingPlugin()) as recording:
+        refusal(reactor, act, interface)
+    [record] = recording.of("operation_refused")
+    assert (record.operation, record.address) == ("listen", address)
+
+
 @pytest.mark.parametrize(("act", "address"), CASES)
 def test_observers_are_told_the_same(reactor: Reactor, act: Act, address: str) -> None:
     with registered(RecordingPlugin()) as recording:

@@ -112,6 +112,7 @@ class PluginManager:
             name = getattr(plugin, "__name__", None) or type(plugin).__name__
         with self._lock:
             self._register(plugin, name, "registered by the program")
+            self._failures.pop(name, None)
         return name
 
     def unregister(self, name: str) -> None:

@@ -176,6 +176,24 @@ def test_a_protocol_that_fails_is_made_and_lost_all_the_same(reactor: Reactor) -
     assert recording.of("connection_made") == recording.of("connection_lost") != []
 
 
+@pytest.mark.parametrize("hook", ["connection_made", "connection_lost"])
+def test_a_plugin_may_watch_one_end_of_connections_only(reactor: Reactor, hook: str) -> None:
+    told: list[Any] = []
+    plugin = type("Plugin", (), {f"dsadapter_{hook}": staticmethod(hookimpl(keep(told)))})()
+    with registered(plugin):
+        port = listen(reactor)
+        close(reactor, port, connect(reactor, port, "127.0.0.1"))
+        stop(reactor, port)
+    assert [connection.peer[0] for connection in told] == ["127.0.0.1"]
+
+
+def keep(told: list[Any]) -> Callable[[Any], None]:
+    def observe(connection: Any) -> None:
+        told.append(connection)
+
+    return observe
+
+
 def test_a_plugin_that_comes_while_the_listener_is_open_is_told_from_then_on(
     reactor: Reactor,
 ) -> None:

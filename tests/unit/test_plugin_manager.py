@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -360,6 +361,16 @@ def test_a_hook_can_be_implemented_under_another_name(manager: PluginManager) ->
     assert manager.hooks.listener_opened is not None
     manager.hooks.listener_opened(RECORD)
     assert called == [RECORD]
+
+
+def test_a_plugin_in_the_place_of_one_that_is_broken_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, manager: PluginManager
+) -> None:
+    monkeypatch.setitem(sys.modules, "dsadapter.frameworks.twisted.adapter", None)
+    manager.load()
+    assert "can't be imported" in manager.failures["twisted"]
+    manager.register(RecordingPlugin(), "twisted")
+    assert "twisted" not in manager.failures
 
 
 def test_two_plugins_of_one_name(manager: PluginManager) -> None:

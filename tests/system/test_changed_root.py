@@ -153,14 +153,13 @@ def guarded(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("operation", ["server", "pair", "foreign server", "datagrams"])
-@LATE
 def test_a_guard_guards_what_listens_in_a_jail(
     jail: Path, guarded: dict[str, str], operation: str
 ) -> None:
     assert "not from here" in outcome(jail, operation, env=guarded)
 
 
-@pytest.mark.parametrize("operation", [pytest.param("IPv4 client", marks=LATE), "client string"])
+@pytest.mark.parametrize("operation", ["IPv4 client", "client string"])
 def test_a_guard_guards_what_connects_in_a_jail(
     jail: Path, guarded: dict[str, str], operation: str
 ) -> None:

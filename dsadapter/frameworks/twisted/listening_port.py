@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError
+from dsadapter.frameworks.twisted.preparing import prepare
 from dsadapter.frameworks.twisted.spelling import LISTENING
 from dsadapter.hooks.contracts import IListener
 from dsadapter.listener import Listener
@@ -30,9 +31,13 @@ class PolicyEndpoint(Generic[P]):
     def withPolicy(cls, reactor: Any, policy: P) -> Self:
         """The endpoint for a policy that has been made elsewhere."""
         self = cls.__new__(cls)
+        self._settle(reactor, policy)
+        return self
+
+    def _settle(self, reactor: Any, policy: P) -> None:
+        prepare()
         self._reactor = reactor
         self._policy = policy
-        return self
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._policy} ({self._policy.mode})>"

@@ -20,6 +20,7 @@ from dsadapter.addressing.hosts import is_literal
 from dsadapter.errors import BindAddressError, PluginError
 from dsadapter.frameworks.twisted.client.one_connect import OneConnect, connector_of
 from dsadapter.frameworks.twisted.client.resolvers import checked_resolver
+from dsadapter.frameworks.twisted.preparing import prepare
 from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.spelling import CONNECTING, spelling
 from dsadapter.hooks.manager import active_hooks
@@ -116,6 +117,7 @@ class DualStackClientEndpoint:
                 check_bind_address(target[0], policy.bind_address)
             except BindAddressError as error:
                 raise ValueError(spelled(error, CONNECTING).strerror) from error
+        prepare()
         self._reactor = reactor
         self._target = target
         self._policy = policy

@@ -42,15 +42,15 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
         maxPacketSize: int = DEFAULT_PACKET_SIZE,
         fallback: DatagramFallback = "auto",
     ) -> None:
-        self._reactor = reactor
         with spelling(LISTENING):
-            self._policy = DatagramPolicy(
+            policy = DatagramPolicy(
                 interface,
                 port,
                 family=family,
                 max_packet_size=maxPacketSize,
                 fallback=fallback,
             )
+        self._settle(reactor, policy)
 
     def listen(self, protocol: AbstractDatagramProtocol) -> Deferred[IListeningPort]:
         """Bind before returning, so that privileges can be dropped right after.

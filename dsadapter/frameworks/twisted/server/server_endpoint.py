@@ -54,9 +54,8 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         fallback: Fallback = "auto",
         reusePort: bool = False,
     ) -> None:
-        self._reactor = reactor
         with spelling(LISTENING):
-            self._policy = ListenPolicy(
+            policy = ListenPolicy(
                 interface,
                 port,
                 family=family,
@@ -64,6 +63,8 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
                 fallback=fallback,
                 reuse_port=reusePort,
             )
+
+        self._settle(reactor, policy)
 
     @property
     def _port(self) -> int:

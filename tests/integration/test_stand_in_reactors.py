@@ -178,7 +178,7 @@ def test_datagrams_are_canonical(reactor: Reactor, stand_in: Any) -> None:
 def test_a_plugin_refuses(reactor: Reactor, stand_in: Any, operation: Any) -> None:
     _, act = operation
     with registered(Gate(), "gate"):
-        with pytest.raises((CannotListenError, ConnectError), match="plugin 'gate' raised"):
+        with pytest.raises((CannotListenError, ConnectError), match="plugin 'gate' refused"):
             reactor.result_of(act(stand_in))
 
 

@@ -18,9 +18,11 @@ from dsadapter.sockets.options import (
     EXCLUSIVE_ADDRESS_USE,
     IPV4_DESTINATION,
     IPV4_HOP_LIMIT,
+    IPV4_MULTICAST_ALL,
     IPV4_PACKET_INFO,
     IPV4_TRAFFIC_CLASS,
     IPV6_HOP_LIMIT,
+    IPV6_MULTICAST_ALL,
     IPV6_PACKET_INFO,
     IPV6_TRAFFIC_CLASS,
     REUSE_ADDRESS,
@@ -133,6 +135,7 @@ def open_datagram_socket(
     try:
         _settle_family(sock, policy)
         _ask_for_packet_info(sock, policy, details)
+        _hear_own_groups_alone(sock, policy)
         set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
         if before_bind is not None:
             before_bind(sock, policy)
@@ -150,7 +153,7 @@ def _ask_for_packet_info(sock: socket.socket, policy: DatagramPolicy, details: b
     options: list[tuple[_Setter, SocketOption]] = []
     if policy.mode != "ipv4":
         options += [(set_option, o) for o in (*_IPV6, *(_IPV6_DETAILS if details else ()))]
-    if policy.mode == "ipv4" or (policy.mode == "dual-stack" and _IPV6_SOCKET_TAKES_IPV4_OPTIONS):
+    if policy.mode == "ipv4" or _takes_ipv4_options(policy):
         options += [(set_ipv4_option, o) for o in (*_IPV4, *(_IPV4_DETAILS if details else ()))]
     for setter, option in options:
         try:
@@ -159,6 +162,22 @@ def _ask_for_packet_info(sock: socket.socket, policy: DatagramPolicy, details: b
             raise OSError(
                 error.errno, f"{option.name} can't be set: {error.strerror} ({policy})"
             ) from None
+
+
+def _hear_own_groups_alone(sock: socket.socket, policy: DatagramPolicy) -> None:
+    try:
+        if policy.mode != "ipv4":
+            set_option(sock, IPV6_MULTICAST_ALL, 0)
+        if policy.mode == "ipv4" or _takes_ipv4_options(policy):
+            set_ipv4_option(sock, IPV4_MULTICAST_ALL, 0)
+    except OSError as error:
+        # A kernel that is older than the option.
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+
+
+def _takes_ipv4_options(policy: DatagramPolicy) -> bool:
+    return policy.mode == "dual-stack" and _IPV6_SOCKET_TAKES_IPV4_OPTIONS
 
 
 def bind_socket(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:

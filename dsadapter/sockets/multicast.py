@@ -80,11 +80,16 @@ def change_membership(
 def resolve_interface(interface: str | int, ipv4: bool | None = None) -> int:
     """The index of an interface that is given by name, index, or one of its addresses; 0 for none.
 
+    No name is looked up as a host's.
+
     :param ipv4: the family that an address must have; None for either.
     :raises ValueError: if there is no such interface, naming it.
     """
     if interface == "" or interface == 0:
         return 0
+    if interface == "localhost":
+        # The one host name whose address everybody knows.
+        interface = "::1" if ipv4 is False else "127.0.0.1"
     literal = parse_literal(interface) if isinstance(interface, str) else None
     if literal is None:
         return interface_index(interface)

@@ -125,6 +125,21 @@ IPV6_TRAFFIC_CLASS = SocketOption(
     "before bind",
     "DSCP and ECN of each IPv6 datagram (RFC 3542, section 6.5)",
 )
+IPV4_MULTICAST_ALL = SocketOption(
+    "IP_MULTICAST_ALL",
+    socket.IPPROTO_IP,
+    49 if sys.platform.startswith("linux") else None,
+    "before bind",
+    "else Linux gives an AF_INET socket what is sent to IPv4 groups that only others have joined",
+)
+IPV6_MULTICAST_ALL = SocketOption(
+    "IPV6_MULTICAST_ALL",
+    socket.IPPROTO_IPV6,
+    # Linux 4.20.
+    29 if sys.platform.startswith("linux") else None,
+    "before bind",
+    "the same for IPv6 groups and every AF_INET6 socket",
+)
 IPV4_MULTICAST_LOOP = SocketOption(
     "IP_MULTICAST_LOOP",
     socket.IPPROTO_IP,

@@ -14,9 +14,6 @@ from twisted.internet.error import MulticastJoinError
 from twisted.internet.interfaces import IResolverSimple
 from zope.interface import implementer
 
-ASKED = pytest.mark.xfail(
-    strict=True, reason="fault: an interface that is not there is looked up as a host"
-)
 GROUPS = ("239.1.2.3", "ff05::123")
 
 
@@ -49,7 +46,6 @@ def send_by(port: Any, group: str) -> Deferred[Any]:
     return port.setOutgoingInterface("eth99")  # type: ignore[no-any-return]
 
 
-@ASKED
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize(
     ("change", "error"),
@@ -77,7 +73,6 @@ def test_an_interface_that_is_not_there_is_named(
     assert resolver.names == []
 
 
-@ASKED
 def test_one_of_an_IPv4_port_too(reactor: Reactor) -> None:
     resolver = Asked()
     reactor.installResolver(resolver)

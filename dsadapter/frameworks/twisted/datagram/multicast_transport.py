@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, execute, succeed
@@ -11,10 +10,9 @@ from twisted.internet.error import MulticastJoinError
 from twisted.python.failure import Failure
 
 from dsadapter.addressing.hosts import canonical_host
-from dsadapter.addressing.literal import require_literal
+from dsadapter.addressing.literal import parse_literal
 from dsadapter.policy import ListenMode
 from dsadapter.sockets import multicast
-from dsadapter.sockets.ifaddrs import interface_index
 
 
 class DualStackMulticast:
@@ -58,10 +56,10 @@ class DualStackMulticast:
     def _change(
         self, group: str, interface: str | int, source: str | None, *, join: bool
     ) -> Deferred[None]:
-        def change(resolved: list[Any]) -> None:
+        def change(address: str) -> None:
             try:
                 multicast.change_membership(
-                    self.socket, self.mode, resolved[0], resolved[1], source, join=join
+                    self.socket, self.mode, address, interface, source, join=join
                 )
             except OSError as error:
                 raise MulticastJoinError(group, interface, error.errno, error.strerror) from error
@@ -70,10 +68,7 @@ class DualStackMulticast:
             reason.trap(ValueError)
             raise MulticastJoinError(str(reason.value)) from reason.value
 
-        changed = self._resolved(group).addCallback(
-            lambda first: self._resolved(interface).addCallback(lambda then: change([first, then]))
-        )
-        return changed.addErrback(explain)
+        return self._resolved(group).addCallback(change).addErrback(explain)
 
     def setOutgoingInterface(self, addr: str | int) -> Deferred[int]:
         """Send to groups by one interface.
@@ -82,11 +77,11 @@ class DualStackMulticast:
         :returns: a Deferred that fails with ``ValueError`` if there is no such interface.
         """
 
-        def change(resolved: str | int) -> int:
-            multicast.set_outgoing_interface(self.socket, self.mode, resolved)
+        def change() -> int:
+            multicast.set_outgoing_interface(self.socket, self.mode, addr)
             return 1
 
-        return self._resolved(addr).addCallback(change)
+        return execute(change)
 
     def getOutgoingInterface(self) -> str | int:
         """The interface that datagrams to groups leave by: its index; on an IPv4 port its address.
@@ -112,23 +107,15 @@ class DualStackMulticast:
         """How many hops a datagram to a group travels."""
         return multicast.hops(self.socket, self.mode)
 
-    def _resolved(self, name: str | int) -> Deferred[Any]:
-        """An address literal, an interface or an index as it is; a host name's IPv4 address.
+    def _resolved(self, group: str) -> Deferred[str]:
+        """An address literal as it is; a host name's IPv4 address.
 
-        :returns: a Deferred that fails with ``ValueError`` for text that is none of these, though
-            the C library may take it for an address.
+        :returns: a Deferred that fails with ``ValueError`` for text that is neither, though the C
+            library may take it for an address.
         """
-        if not isinstance(name, str) or _is_known(name):
-            return succeed(name)
-        return execute(canonical_host, name).addCallback(self.reactor.resolve)
-
-
-def _is_known(name: str) -> bool:
-    known: tuple[Callable[[Any], object], ...] = (require_literal, interface_index)
-    for parse in known:
         try:
-            parse(name)
+            if not isinstance(group, str) or parse_literal(group) is not None:
+                return succeed(group)
         except ValueError:
-            continue
-        return True
-    return name == ""
+            return succeed(group)
+        return execute(canonical_host, group).addCallback(self.reactor.resolve)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import errno
 from typing import Literal
 
-from dsadapter.messages import Message, quoted
+from dsadapter.messages import Message
+from dsadapter.packetinfo.sending import BROADCAST_NAME, parse_destination
+from dsadapter.policy import socket_name
+from dsadapter.sockets.remedies import is_broadcast, remedy
 
 _REFUSED = {errno.ECONNREFUSED, getattr(errno, "WSAECONNREFUSED", errno.ECONNREFUSED)}
 _TOO_LONG = {errno.EMSGSIZE, getattr(errno, "WSAEMSGSIZE", errno.EMSGSIZE)}
-_NOT_OURS = {errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV}
+# What an address, or the way to it, is to blame for.
+_EXPLAINED = {
+    *(errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV, errno.EACCES, errno.EPERM),
+    *(errno.ENETUNREACH, errno.EHOSTUNREACH),
+}
 # What ICMP can say about the peer of a connected socket beside that it refuses.
 _UNREACHABLE_NAMES = (
     *("EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN", "ENONET"),
@@ -59,31 +66,42 @@ def meaning_of(error: OSError, *, connected: bool) -> Meaning:
 
 
 def explained(
-    error: OSError, destination: object, *, chosen: bool, broadcast_allowed: bool
+    error: OSError,
+    destination: tuple[str, int],
+    source: str | None = None,
+    *,
+    answers: bool = False,
+    broadcast_allowed: bool = False,
 ) -> OSError:
-    """The error to raise in place of one of sending: it names the destination and the remedy.
+    """The error to raise in place of one of sending or connecting: it names the addresses and the
+    remedy.
 
-    :param destination: ``(host, port)``, as the application gave it.
-    :param chosen: whether a control message chose where to leave from.
+    :param destination: as the application gave it.
+    :param source: the address that was chosen to send from, likewise.
+    :param answers: whether it was to leave from where the destination's datagram arrived.
     :param broadcast_allowed: whether the socket may send to broadcast addresses.
     """
-    number, text = error.errno, error.strerror
+    number, said = error.errno, str(error.strerror)
     if number in _TOO_LONG:
-        return PacketTooLongError(number, text)
-    if number == errno.EACCES and not broadcast_allowed:
+        return PacketTooLongError(number, said)
+    if number not in _EXPLAINED:
+        return error
+    host, port = destination
+    shown = socket_name(str(parse_destination(host)), port)
+    text = f"{said}: can't send to {shown}" + (f" from {source}" if source else "")
+    if answers:
+        # Nothing is looked up: whoever sends datagrams chooses how often this comes.
+        text += ", from where its datagram arrived; the address may be gone from this machine"
+        return OSError(number, text)
+    if number == errno.EACCES and not broadcast_allowed and _is_broadcast(host, port):
         return OSError(
             number,
-            Message(
-                "{text}: {destination} may be a broadcast address; call {allow_broadcast}(True) "
-                "first",
-                text=text,
-                destination=quoted(destination),
-            ),
+            Message("{text}, a broadcast address; call {allow_broadcast}(True) first", text=text),
         )
-    if chosen and number in _NOT_OURS:
-        return OSError(
-            number,
-            f"{text}: can't write to {quoted(destination)} from the source that was chosen, or "
-            f"that its datagram was sent to; is it an address of this machine, of that interface?",
-        )
-    return error
+    local = None if source is None else (source, 0)
+    advice = remedy(error, local=local, remote=(host, port))
+    return OSError(number, f"{text}; {advice}" if advice else text)
+
+
+def _is_broadcast(host: str, port: int) -> bool:
+    return host == BROADCAST_NAME or is_broadcast(host, port)

@@ -213,10 +213,13 @@ class DatagramPort:
                 if self.peer is not None:
                     self._refused()
                 return None
+            to = address or self.peer
+            assert to is not None
             raise explained(
                 error,
-                address or self.peer,
-                chosen=bool(messages),
+                to,
+                source,
+                answers=bool(messages) and source is None and interface is None,
                 broadcast_allowed=self.broadcast_allowed(),
             ) from error
 
@@ -237,7 +240,10 @@ class DatagramPort:
             wire = wire_address(self.life.mode, parse_destination(host), port)
         except ValueError as error:
             raise DestinationError(host, str(error)) from error
-        self.sock.connect(wire)
+        try:
+            self.sock.connect(wire)
+        except OSError as error:
+            raise explained(error, (host, port)) from error
         self.peer = (host, port)
 
     def allow_broadcast(self, allowed: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,8 @@ from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
 from dsadapter.hooks.contracts import IDatagramListener, IPacketInfoReceiver
 from dsadapter.packetinfo.receiving import Counters, Datagram
 from dsadapter.policy import DatagramPolicy
+
+logger = logging.getLogger("dsadapter.datagrams")
 
 
 @implementer(IMulticastTransport, IDatagramListener)
@@ -56,6 +59,12 @@ class DatagramPort(ListeningPort[DatagramPolicy], DualStackMulticast, udp.Port):
         vars(self).pop("maxThroughput", None)
         informed = IPacketInfoReceiver.providedBy(self.protocol)
         deliver = self._deliver_with_info if informed else self._deliver_plainly
+        if not informed and hasattr(self.protocol, "packetReceived"):
+            logger.warning(
+                "%s has packetReceived, which is not called: decorate the class with "
+                "@implementer(dsadapter.interfaces.IPacketInfoReceiver)",
+                type(self.protocol).__qualname__,
+            )
         with cannot_listen(self.policy):
             skt = self._datagrams.open(deliver, self.protocol.connectionRefused, details=informed)
         self._number = skt.fileno()

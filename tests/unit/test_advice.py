@@ -118,7 +118,13 @@ def takes_back(parse: Parser, description: str, option: str, base: str) -> None:
         return
     for each in advised_strings(text, description):
         meaning(parse, each)
-    values = [re.sub(r"\\(.)", r"\1", each) for each in re.split(r"(?<!\\)[:=]", description)]
+    parts = re.split(r"(?<!\\)([:=])", description)
+    # An address may have been typed in several parts.
+    values = [
+        re.sub(r"\\(.)", r"\1", "".join(parts[start:end]))
+        for start in range(len(parts))
+        for end in range(start + 1, len(parts) + 1)
+    ]
     for each in advised_addresses(text, values):
         meaning(parse, f"{base}:{option}={each}")
 
@@ -164,6 +170,7 @@ def test_listening_takes_back_whatever_its_errors_advise(description: str) -> No
 @settings(deadline=None)
 @given(descriptions(client))
 @example(r"dualstack:\:\:1%lo:80")
+@example("dualstack:127.0.0.1:127.0.0.1:::1%lo")
 @example("dualstack:www.example.org:80:bindAddress=eth0")
 def test_connecting_takes_back_whatever_its_errors_advise(description: str) -> None:
     takes_back(client, description, "bindAddress", "dualstack:www.example.org:80")

@@ -47,15 +47,16 @@ class ConnectOptions(TypedDict, total=False):
 
 @implementer(IAgentEndpointFactory)
 class DualStackAgentEndpointFactory:
-    """Connects the requests of an ``Agent`` by :class:`DualStackClientEndpoint`, and those to
-    ``https`` by TLS over it, verified for the host of the URI: the name without a trailing dot
-    (RFC 6066, section 3), or the canonical address, so that a mapped literal is verified as IPv4.
+    """Connects the requests of an ``Agent`` through :class:`DualStackClientEndpoint`, with TLS for
+    ``https``. A server is verified against the host of the URI: the name without a trailing dot
+    (RFC 6066, section 3), or the canonical address, so a mapped literal is verified as IPv4.
 
-    ``Agent.usingEndpointFactory(reactor, DualStackAgentEndpointFactory(reactor))`` is the agent.
+    Make the agent with
+    ``Agent.usingEndpointFactory(reactor, DualStackAgentEndpointFactory(reactor))``.
 
     :param reactor: the reactor to connect with.
     :param policyForHTTPS: an ``IPolicyForHTTPS``; by default a ``BrowserLikePolicyForHTTPS``, which
-        trusts whom the system trusts.
+        trusts the system's certificate authorities.
     :param options: the keyword arguments of :class:`DualStackClientEndpoint`.
     :raises ValueError: naming the offending value and the form to use.
     """
@@ -72,7 +73,7 @@ class DualStackAgentEndpointFactory:
                 f"policyForHTTPS {policyForHTTPS!r} is not an IPolicyForHTTPS, such as "
                 f"BrowserLikePolicyForHTTPS(trustRoot)"
             )
-        # What is wrong with an option is told now, not at each request.
+        # Report a bad option now, not at each request.
         DualStackClientEndpoint(reactor, "localhost", 80, **options)
         self._reactor = reactor
         self._policyForHTTPS = policy
@@ -91,8 +92,8 @@ class DualStackAgentEndpointFactory:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """The endpoint for one request; called by the agent.
 
-        A host that is refused fails the connect, so that a request is always a Deferred: with a
-        ``ValueError`` that names it.
+        For a refused host, connecting fails with a ``ValueError`` that names it, so a request
+        always returns a Deferred.
 
         :raises SchemeNotSupported: for a scheme that is not one of HTTP or WebSocket.
         """

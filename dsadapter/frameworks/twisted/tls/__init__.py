@@ -1,7 +1,7 @@
-"""TLS around any server endpoint, by Twisted's own machinery: from a directory as its ``tls:``
-server strings take it, or from files as its ``ssl:`` strings do.
+"""TLS around any server endpoint, done by Twisted: from a directory, as its ``tls:`` server strings
+take it, or from files, as its ``ssl:`` strings do.
 
-Imported when an endpoint asks for TLS, not before: pyOpenSSL takes its time and may be missing.
+Imported only when an endpoint asks for TLS: pyOpenSSL is slow to import, and may be missing.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""What makes the TLS connections of a server, from files that an operator has."""
+"""TLS connection creators for servers, made from an operator's files."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def connectionCreatorFromOptions(options: Mapping[str, str]) -> Any:
 
 
 def connectionCreatorFromDirectory(directory: str) -> Any:
-    """What serves the directory of Twisted's ``tls:DIRECTORY`` server strings: the certificate is
-    chosen by the name that the client asks for (RFC 6066, section 3).
+    """Serve the certificates of a directory, as Twisted's ``tls:DIRECTORY`` server strings do: the
+    name that the client asks for selects one (RFC 6066, section 3).
 
-    Of several certificates for one name, one that is valid now is served, the one that ends last.
-    The log warns of those that no client will accept, and of a directory with nothing to serve: it
-    is read again at a handshake, once its files have changed.
+    Of several certificates for a name, the server sends one that is valid now; of those, the last
+    to expire. The log warns of certificates that clients will refuse, and of a directory with
+    nothing to serve, which is read again at a handshake once its files have changed.
 
-    :param directory: searched with its subdirectories for files ``*.pem``: certificates with DNS
-        names in their subjectAltName, their private keys, and intermediate certificates.
+    :param directory: searched recursively for ``*.pem`` files: certificates with DNS names in their
+        subjectAltName, their private keys, and intermediate certificates.
     :returns: an ``IOpenSSLServerConnectionCreator`` for :func:`wrapServerTLS`.
     :raises ValueError: if it is no directory, or a file in it can't be used; the message names the
         file and the remedy.
@@ -70,10 +70,11 @@ def connectionCreatorFromFiles(
     extraCertChain: str | None = None,
     dhParameters: str | None = None,
 ) -> Any:
-    """What Twisted's ``ssl:`` server strings make of the same parameters, and one thing more: the
-    certificates after the first in ``certKey`` are sent too, as "full chain" files are meant.
+    """Serve one certificate, as Twisted's ``ssl:`` server strings do with the same parameters.
+    Certificates after the first in ``certKey``, as in a "full chain" file, are sent too.
 
-    The log warns of certificates that have expired, are not yet valid, or belong to no chain.
+    The log warns of certificates that have expired, are not yet valid, or don't belong to the
+    chain.
 
     :param privateKey: a PEM file with the private key, not encrypted.
     :param certKey: a PEM file with the certificate, then any intermediate ones; by default they are
@@ -81,7 +82,7 @@ def connectionCreatorFromFiles(
     :param extraCertChain: a PEM file with intermediate certificates.
     :param dhParameters: a PEM file with Diffie-Hellman parameters.
     :returns: an ``IOpenSSLServerConnectionCreator`` for :func:`wrapServerTLS`.
-    :raises ValueError: if a file can't be read, has not what it should, or does not match; the
+    :raises ValueError: if a file can't be read, lacks what it should have, or does not match; the
         message names the file and the remedy.
     """
     if certKey is not None:
@@ -105,9 +106,9 @@ def connectionCreatorFromFiles(
     with explaining(
         f"privateKey {privateKey!r}{'' if certKey is None else f', certKey {certKey!r}'} can't be "
         f"used together",
-        "give what belongs together",
+        "give the key of that certificate",
     ):
-        # Made now, so that what does not work is told to the operator and not to every client.
+        # Fail now, before the operator, rather than at every handshake.
         creator.getContext()
     _warn(option, file, certificate, given)
     return creator

@@ -28,7 +28,9 @@ def advised_strings(text: str, typed: str) -> list[str]:
 
 def advised_addresses(text: str, typed: Iterable[str]) -> list[str]:
     """The address literals that an error tells its reader to give instead of what was typed."""
-    return [each for each in _QUOTED.findall(text) if _is_address(each) and each not in typed]
+    # What is wrong comes first, and may be put together from what was typed in several parts.
+    remedy = text.partition("; ")[2]
+    return [each for each in _QUOTED.findall(remedy) if _is_address(each) and each not in typed]
 
 
 def _is_address(text: str) -> bool:

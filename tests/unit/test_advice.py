@@ -118,13 +118,7 @@ def takes_back(parse: Parser, description: str, option: str, base: str) -> None:
         return
     for each in advised_strings(text, description):
         meaning(parse, each)
-    parts = re.split(r"(?<!\\)([:=])", description)
-    # An address may have been typed in several parts.
-    values = [
-        re.sub(r"\\(.)", r"\1", "".join(parts[start:end]))
-        for start in range(len(parts))
-        for end in range(start + 1, len(parts) + 1)
-    ]
+    values = [re.sub(r"\\(.)", r"\1", each) for each in re.split(r"(?<!\\)[:=]", description)]
     for each in advised_addresses(text, values):
         meaning(parse, f"{base}:{option}={each}")
 
@@ -163,6 +157,7 @@ def descriptions(parse: Parser) -> st.SearchStrategy[str]:
 @given(descriptions(server))
 @example("dualstack:127.0.0.1:8080")
 @example(r"dualstack:8080:interface=\:\:g")
+@example("dualstack:::1%lo:interface=::1")
 def test_listening_takes_back_whatever_its_errors_advise(description: str) -> None:
     takes_back(server, description, "interface", "dualstack:8080")
 

@@ -233,13 +233,15 @@ class ConnectPolicy:
         yes_or_no("remember_outcomes", remember_outcomes)
         one_of("mapped_addresses", mapped_addresses, MAPPED_ADDRESSES)
         one_of("lookup", lookup, LOOKUP_WAYS)
-        _set(self, "timeout", timeout)
-        _set(self, "bind_address", None if bind_address is None else _bind_address(bind_address))
-        _set(self, "attempt_delay", attempt_delay)
-        _set(self, "first_address_family_count", first_address_family_count)
-        _set(self, "remember_outcomes", remember_outcomes)
-        _set(self, "mapped_addresses", mapped_addresses)
-        _set(self, "lookup", lookup)
+        # A frozen dataclass settles its own fields this way; this is on the way of each connect.
+        settle = object.__setattr__
+        settle(self, "timeout", timeout)
+        settle(self, "bind_address", None if bind_address is None else _bind_address(bind_address))
+        settle(self, "attempt_delay", attempt_delay)
+        settle(self, "first_address_family_count", first_address_family_count)
+        settle(self, "remember_outcomes", remember_outcomes)
+        settle(self, "mapped_addresses", mapped_addresses)
+        settle(self, "lookup", lookup)
 
 
 def canonical_target(host: str, port: int) -> tuple[str, int]:

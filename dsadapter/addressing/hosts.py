@@ -45,8 +45,8 @@ def canonical_host(text: str) -> str:
 
 def is_literal(host: str) -> bool:
     """Whether what :func:`canonical_host` gave is an address literal."""
-    # No name has a colon, and none ends in a number.
-    return ":" in host or (host[-1:].isdigit() and parse_literal(host) is not None)
+    # No name has a colon, and no name's last label is a number.
+    return ":" in host or host.rpartition(".")[2].isdigit()
 
 
 def _encoded(text: str) -> str:

@@ -8,7 +8,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from dsadapter.addressing.hosts import is_literal
@@ -58,7 +58,7 @@ Connected = Callable[[CanonicalSocket, SocketAddress], object]
 Failed = Callable[[Unconnected], object]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Connector:
     """What the connects of one event loop have in common."""
 
@@ -72,7 +72,7 @@ class Connector:
     """What is being asked of that resolver by all."""
     outcomes: Outcomes
     """What is remembered; by the clock of ``waiting``."""
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] | None = None
     """The parameters in the spelling of the framework's users."""
 
     def race(
@@ -147,6 +147,30 @@ class Race:
     Whatever it meets, it ends once and leaves nothing behind.
     """
 
+    __slots__ = (
+        "_acting",
+        "_actions",
+        "_candidates",
+        "_connector",
+        "_failed",
+        "_host",
+        "_lost",
+        "_memory",
+        "_over",
+        "_policy",
+        "_port",
+        "_report_connected",
+        "_report_failed",
+        "_running",
+        "_schedule",
+        "_started_at",
+        "_time_limit",
+        "_timer",
+        "_turn",
+        "_waiting",
+        "_winner",
+    )
+
     def __init__(
         self,
         connector: Connector,
@@ -177,7 +201,10 @@ class Race:
 
     def run(self) -> None:
         """Begin; it may have failed when this returns, but has never connected yet."""
-        self._guarded(self._begin)
+        try:
+            self._begin()
+        except BaseException as error:
+            self._unexpected(error)
 
     def cancel(self) -> None:
         """Give up: neither function is called any more. What has just connected or failed is closed
@@ -191,7 +218,7 @@ class Race:
         self._schedule = Schedule(policy.attempt_delay)
         if policy.timeout is not None:
             self._time_limit = self._waiting.call_later(
-                policy.timeout, lambda: self._guarded(self._timed_out)
+                policy.timeout, partial(self._guarded, self._timed_out)
             )
         if is_literal(self._host):
             self._connect_to_literal()
@@ -246,11 +273,13 @@ class Race:
         try:
             step(*args)
         except BaseException as error:
-            if self._over:
-                logger.error("after its end a connect has met an error", exc_info=error)
-                return
-            attempts = self._attempts()
-            self._fail(broken(self._target, attempts, self._spelled(error)))
+            self._unexpected(error)
+
+    def _unexpected(self, error: BaseException) -> None:
+        if self._over:
+            logger.error("after its end a connect has met an error", exc_info=error)
+        else:
+            self._fail(broken(self._target, self._attempts(), self._spelled(error)))
 
     def _act(self, actions: Iterable[Action]) -> None:
         self._actions.extend(actions)
@@ -286,7 +315,7 @@ class Race:
             case StartTimer(seconds):
                 self._stop_timer()
                 self._timer = self._waiting.call_later(
-                    seconds, lambda: self._guarded(self._timer_fired)
+                    seconds, partial(self._guarded, self._timer_fired)
                 )
             case StopTimer():
                 self._stop_timer()
@@ -312,28 +341,26 @@ class Race:
             sock.close()
             return
         try:
-            watch = self._watch(sock, address)
+            if is_connected(sock):
+                # It costs the event loop no more than a turn.
+                watch = self._waiting.call_later(
+                    0, partial(self._guarded, self._is_connected, address)
+                )
+            else:
+                watch = self._waiting.when_writable(
+                    sock, partial(self._guarded, self._ready, address)
+                )
         except BaseException as error:
             sock.close()
             self._attempt_failed(address, error)
         else:
             self._running[address] = _Running(sock, watch)
 
-    def _watch(self, sock: CanonicalSocket, address: SocketAddress) -> Cancellable:
-        if is_connected(sock):
-            # It costs the event loop no more than a turn.
-            return self._waiting.call_later(0, lambda: self._guarded(self._is_connected, address))
-
-        def ready(lost: BaseException | None = None) -> None:
-            self._guarded(self._ready, address, lost)
-
-        return self._waiting.when_writable(sock, ready)
-
     def _is_connected(self, address: SocketAddress) -> None:
         self._running[address].watch = None
         self._act(self._schedule.attempt_connected(address))
 
-    def _ready(self, address: SocketAddress, lost: BaseException | None) -> None:
+    def _ready(self, address: SocketAddress, lost: BaseException | None = None) -> None:
         running = self._running.get(address)
         if running is None:
             return
@@ -380,7 +407,8 @@ class Race:
 
     def _hand_over(self) -> None:
         self._turn = None
-        self._close_lost()
+        if self._lost:
+            self._close_lost()
         assert self._winner is not None
         winner, self._winner = self._winner, None
         self._over = True
@@ -475,4 +503,5 @@ class Race:
         return socket_name(self._host, self._port)
 
     def _spelled(self, error: BaseException) -> BaseException:
-        return spelled(error, self._connector.names)
+        names = self._connector.names
+        return error if names is None else spelled(error, names)

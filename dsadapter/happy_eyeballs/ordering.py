@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 from dsadapter.addressing.sockaddr import SocketAddress
@@ -22,12 +21,26 @@ class Untried:
     :param preferred: the address to begin with, or else one of its family.
     """
 
+    __slots__ = (
+        "_first_family",
+        "_first_family_count",
+        "_known",
+        "_next_family",
+        "_preferred",
+        "_queues",
+        "_taken",
+        "left",
+    )
+
     def __init__(self, first_family_count: int, preferred: SocketAddress | None) -> None:
         self._first_family_count = first_family_count
         self._preferred = preferred
         self._known: dict[SocketAddress, None] = {}
         self._taken: set[SocketAddress] = set()
-        self._queues: dict[bool, deque[SocketAddress]] = {True: deque(), False: deque()}
+        # Of IPv4 and of IPv6, the next one last.
+        self.left = 0
+        """How many addresses are left."""
+        self._queues: tuple[list[SocketAddress], list[SocketAddress]] = ([], [])
         self._first_family: bool | None = None
         self._next_family = True
 
@@ -37,15 +50,14 @@ class Untried:
         :param addresses: all addresses so far, the best first; what is not among them any more
             comes last.
         """
-        self._known = dict.fromkeys([*addresses, *self._known])
-        for queue in self._queues.values():
-            queue.clear()
-        for address in self._known:
-            if address not in self._taken:
-                self._queues[is_ipv6(address)].append(address)
-
-    def __bool__(self) -> bool:
-        return bool(self._queues[True] or self._queues[False])
+        known = self._known = dict.fromkeys([*addresses, *self._known])
+        taken = self._taken
+        queues: tuple[list[SocketAddress], list[SocketAddress]] = ([], [])
+        self._queues = queues
+        for address in reversed(known):
+            if address not in taken:
+                queues[len(address) > 2].append(address)
+        self.left = len(queues[0]) + len(queues[1])
 
     def has(self, ipv6: bool) -> bool:
         """Whether there are addresses of a family."""
@@ -55,13 +67,14 @@ class Untried:
         """The next address; there has to be one."""
         if self._first_family is None:
             address = self._first()
-            self._first_family = self._next_family = is_ipv6(address)
-            self._queues[self._first_family].remove(address)
+            family = self._first_family = self._next_family = len(address) > 2
+            self._queues[family].remove(address)
         else:
             queue = self._queues[self._next_family] or self._queues[not self._next_family]
-            address = queue.popleft()
+            address = queue.pop()
+            family = len(address) > 2
+        self.left -= 1
         self._taken.add(address)
-        family = is_ipv6(address)
         if family != self._first_family:
             # The first family has had its share, whatever it was.
             self._first_family_count = 0
@@ -76,5 +89,5 @@ class Untried:
             if preferred in queue:
                 return preferred
             if queue:
-                return queue[0]
+                return queue[-1]
         return next(iter(self._known))

@@ -63,6 +63,18 @@ class Schedule:
         no longer has it, one of its family. It is not tried unless the name has it.
     """
 
+    __slots__ = (
+        "_attempt_delay",
+        "_finished",
+        "_more_expected",
+        "_preferred",
+        "_resolution_delay",
+        "_running",
+        "_started",
+        "_timer_runs",
+        "_untried",
+    )
+
     def __init__(
         self,
         attempt_delay: float,
@@ -97,7 +109,7 @@ class Schedule:
             return []
         self._more_expected = more_ipv4_expected or more_ipv6_expected
         self._untried.add(addresses)
-        if not self._untried:
+        if not self._untried.left:
             return self._fail_if_all_failed()
         if self._started:
             # Once the delay has passed, or all before have failed, a late address starts at once.
@@ -113,14 +125,14 @@ class Schedule:
         if self._finished or not self._timer_runs:
             return []
         self._timer_runs = False
-        return self._start_next() if self._untried else []
+        return self._start_next() if self._untried.left else []
 
     def attempt_failed(self, address: SocketAddress) -> list[Action]:
         """An attempt has failed; the next one starts at once."""
         if self._finished or address not in self._running:
             return []
         del self._running[address]
-        if self._untried:
+        if self._untried.left:
             return self._start_next()
         # An address that comes late does not wait for an attempt that is over.
         return [*self._stop_timer(), *self._fail_if_all_failed()]
@@ -145,7 +157,7 @@ class Schedule:
         address = self._untried.take()
         self._started = True
         self._running[address] = None
-        if self._untried or self._more_expected:
+        if self._untried.left or self._more_expected:
             return [*self._start_timer(self._attempt_delay), StartAttempt(address)]
         return [*self._stop_timer(), StartAttempt(address)]
 
@@ -158,6 +170,6 @@ class Schedule:
         return [StopTimer()] if was_running else []
 
     def _fail_if_all_failed(self) -> list[Action]:
-        if self._running or self._untried or self._more_expected:
+        if self._running or self._untried.left or self._more_expected:
             return []
         return [*self.cancelled(), Fail()]

@@ -92,8 +92,12 @@ def _declared(of: type) -> Any:
 
 
 def _recorders() -> tuple[type, ...]:
-    modules = ((sys.modules.get(module), name) for module, name in _RECORDERS)
-    return tuple(getattr(module, name) for module, name in modules if hasattr(module, name))
+    # A plain loop: each connect asks.
+    found = []
+    for module, name in _RECORDERS:
+        if module in sys.modules and (kind := getattr(sys.modules[module], name, None)) is not None:
+            found.append(kind)
+    return tuple(found)
 
 
 def _refusal(reactor: Any, operation: str) -> str:

@@ -90,7 +90,9 @@ class DualStackClientEndpoint:
                 first_address_family_count=firstAddressFamilyCount,
                 remember_outcomes=rememberOutcomes,
                 mapped_addresses=mappedAddresses,
-                lookup=_default_lookup(resolver) if lookup is None else lookup,
+                lookup=(
+                    lookup if lookup is not None else "joint" if resolver is None else "families"
+                ),
             )
             target = canonical_target(host, port)
         self._set(reactor, target, policy, checked_resolver(resolver))
@@ -145,7 +147,11 @@ class DualStackClientEndpoint:
             except PluginError as error:
                 return fail(ConnectError(string=str(error)))
             reactor = self._reactor
-            resolver = reactor.nameResolver if self._resolver is None else self._resolver
+            resolver = self._resolver
+            if is_literal(self._target[0]):
+                resolver = None
+            elif resolver is None:
+                resolver = reactor.nameResolver
             connector = connector_of(reactor, hooks, resolver)
             return OneConnect(reactor, connector, self._target, self._policy, protocolFactory).run()
         policy = self._policy
@@ -156,7 +162,3 @@ class DualStackClientEndpoint:
             policy.bind_address,
         )
         return endpoint.connect(protocolFactory)
-
-
-def _default_lookup(resolver: object) -> LookupWay:
-    return "joint" if resolver is None else "families"

@@ -25,10 +25,7 @@ from dsadapter.sockets.ifaddrs import zoned
 
 
 class ClientConnection(tcp.Client):
-    """``tcp.Client`` on a socket that has connected already.
-
-    ``observedLost`` is called when it is closed and its protocol has been told.
-    """
+    """``tcp.Client`` on a socket that has connected already."""
 
     def __init__(
         self, sock: CanonicalSocket, address: SocketAddress, factory: IProtocolFactory, reactor: Any
@@ -38,7 +35,6 @@ class ClientConnection(tcp.Client):
         self.addr = self.realAddress = address
         self.addressFamily = AF_INET6 if family_number(sock) == AF_INET6 else AF_INET
         self.connector = EstablishedConnector(self, factory)
-        self.observedLost: Callable[[], None] | None = None
 
     def makeConnection(self, protocol: IProtocol) -> None:
         """Begin to read, and tell the protocol."""
@@ -49,14 +45,19 @@ class ClientConnection(tcp.Client):
         self.startReading()  # type: ignore[no-untyped-call]
         protocol.makeConnection(self)
 
-    def connectionLost(self, reason: Failure) -> None:
-        """It is closed."""
-        lost, self.observedLost = self.observedLost, None
-        try:
-            super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        finally:
-            if lost is not None:
+    def tellLost(self, lost: Callable[[], None]) -> None:
+        """Call a function when it is closed and its protocol has been told."""
+        unobserved = self.connectionLost
+
+        def observedConnectionLost(reason: Failure) -> None:
+            del self.connectionLost
+            try:
+                unobserved(reason)  # type: ignore[no-untyped-call]
+            finally:
                 lost()
+
+        # On the object: most are not observed.
+        self.connectionLost = observedConnectionLost  # type: ignore[method-assign]
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The canonical local address."""

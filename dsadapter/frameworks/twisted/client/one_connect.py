@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakKeyDictionary
 
 from twisted.internet.address import HostnameAddress
@@ -15,7 +16,7 @@ from twisted.python.failure import Failure
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.connector import Connector, Race, Unconnected
+from dsadapter.connector import Answer, Connector, Lookups, Race, Unconnected
 from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.frameworks.twisted.client.client_transport import ClientConnection
 from dsadapter.frameworks.twisted.client.connecting_errors import error_of
@@ -24,7 +25,7 @@ from dsadapter.frameworks.twisted.client.resolvers import look_up, lookups_of
 from dsadapter.frameworks.twisted.spelling import CONNECTING
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.hooks.dispatch import Hooks
-from dsadapter.policy import ConnectPolicy
+from dsadapter.policy import ConnectPolicy, Family
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
 
@@ -33,19 +34,23 @@ if TYPE_CHECKING:
 
 # By reactor, because their clocks differ.
 _outcomes: WeakKeyDictionary[Any, Outcomes] = WeakKeyDictionary()
+_NO_LOOKUPS, _NONE = Lookups(), Outcomes()
 
 
-def connector_of(reactor: Any, hooks: Hooks, resolver: AnyResolver) -> Connector:
-    """What the connects of a reactor by one resolver have in common."""
-    return Connector(
-        "twisted",
-        ReactorWaiting(reactor),
-        hooks,
-        partial(look_up, resolver),
-        lookups_of(resolver),
-        _outcomes_of(reactor),
-        CONNECTING,
-    )
+def connector_of(reactor: Any, hooks: Hooks, resolver: AnyResolver | None) -> Connector:
+    """What the connects of a reactor by one resolver have in common.
+
+    :param resolver: None where there is no name to resolve.
+    """
+    waiting = ReactorWaiting(reactor)
+    if resolver is None:
+        return Connector("twisted", waiting, hooks, _no_lookup, _NO_LOOKUPS, _NONE, CONNECTING)
+    asking, lookups = partial(look_up, resolver), lookups_of(resolver)
+    return Connector("twisted", waiting, hooks, asking, lookups, _outcomes_of(reactor), CONNECTING)
+
+
+def _no_lookup(host: str, families: Sequence[Family], answer: Answer) -> NoReturn:
+    raise AssertionError(f"{host} is an address, which is not looked up")
 
 
 def _outcomes_of(reactor: Any) -> Outcomes:
@@ -64,6 +69,8 @@ class OneConnect:
     :param target: host and port, canonical.
     """
 
+    __slots__ = ("_connector", "_deferred", "_factory", "_race", "_reactor", "_target")
+
     def __init__(
         self,
         reactor: Any,
@@ -77,7 +84,7 @@ class OneConnect:
         self._target = target
         self._factory = factory
         self._deferred: Deferred[IProtocol] = Deferred(self._cancelled)
-        self._race: Race | None = connector.race(target, policy, self._connected, self._failed)
+        self._race: Race | None = Race(connector, target, policy, self._connected, self._failed)
 
     def run(self) -> Deferred[IProtocol]:
         """Begin; the Deferred may have failed already, but has never succeeded yet."""
@@ -125,7 +132,9 @@ class OneConnect:
             return
         try:
             if self._connector.hooks.connections is not None:
-                transport.observedLost = self._connector.connected(sock, address)
+                lost = self._connector.connected(sock, address)
+                if lost is not None:
+                    transport.tellLost(lost)
             if not deferred.called:
                 transport.makeConnection(protocol)
         except BaseException:

@@ -6,6 +6,9 @@ than an address filter does is refused before anything resolves it.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import importlib
 from socket import inet_aton, inet_ntoa
 
 from dsadapter.addressing.literal import parse_literal
@@ -43,6 +46,15 @@ def canonical_host(text: str) -> str:
     return name
 
 
+def prepare_names() -> None:
+    """Import what names will need, those that the C library resolves as well: later a program may
+    have another root, or no right to read files."""
+    for codec in ("idna", "punycode"):
+        codecs.lookup(codec)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("idna")
+
+
 def is_literal(host: str) -> bool:
     """Whether what :func:`canonical_host` gave is an address literal."""
     # No name has a colon, and no name's last label is a number.
@@ -55,7 +67,16 @@ def _encoded(text: str) -> str:
             import idna
         except ImportError:
             return text.encode("idna").decode("ascii")
-        encoded: bytes = idna.encode(text, uts46=True)
+        try:
+            encoded: bytes = idna.encode(text)
+        except idna.IDNAError:
+            # What has to be mapped first, by a table that takes long to import.
+            encoded = idna.encode(text, uts46=True)
+    except ImportError as error:
+        raise ValueError(
+            f"host {quoted(text)} can't be encoded: {error}, which was there before root or user "
+            f"changed; give the name in ASCII (xn--...), or make the endpoint earlier"
+        ) from error
     except UnicodeError as error:
         raise ValueError(f"host {quoted(text)} is not a name (IDNA: {error})") from error
     return encoded.decode("ascii")

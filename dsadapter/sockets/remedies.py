@@ -86,7 +86,7 @@ def _about_local(number: int, host: str, port: int, *, chosen: bool) -> str | No
         return _SWITCHED_OFF
     try:
         addresses = [address for _, address in interface_addresses()]
-    except OSError:
+    except (OSError, ImportError):
         return None
     if literal.packed not in addresses:
         return _not_ours(literal, addresses)
@@ -126,7 +126,7 @@ def _zone(packed: bytes) -> str:
     try:
         rows = interface_addresses()
         names = [name for _, name in socket.if_nameindex()]
-    except OSError:
+    except (OSError, ImportError):
         rows, names = [], []
     loopback = {name for name, address in rows if address in _LOOPBACK}
     likely = [name for name, address in rows if address == packed]

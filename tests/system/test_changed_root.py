@@ -98,12 +98,25 @@ def test_a_program_serves_TLS_from_a_jail(jail: Path, tmp_path: Path, way: str) 
         ("bound client", "127.0.0.1"),
         ("client by name", "127.0.0.1"),
         ("client by a name of before", "127.0.0.1"),
-        pytest.param("client by a name of after", "127.0.0.1", marks=LATE),
+        ("client by a name of after", "127.0.0.1"),
     ],
 )
 def test_a_program_connects_from_a_jail(jail: Path, operation: str, expected: str) -> None:
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         assert outcome(jail, operation, str(server.getsockname()[1])) == expected
+
+
+@pytest.mark.parametrize(
+    ("operation", "text"),
+    [
+        ("client from elsewhere", "192.0.2.1:0 can't be used"),
+        ("client from a link-local address", "needs its interface"),
+        ("client to nobody", "127.0.0.9"),
+        ("client by a mapped name of after", "xn--"),
+    ],
+)
+def test_a_program_is_told_what_is_wrong_in_a_jail(jail: Path, operation: str, text: str) -> None:
+    assert text in outcome(jail, operation, "9")
 
 
 @pytest.fixture

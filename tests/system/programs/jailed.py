@@ -159,11 +159,15 @@ OPERATIONS: dict[str, Callable[[], Do]] = {
     "client string": lambda: connecting(
         clientFromString(reactor, f"dualstack:127.0.0.1:{argument}")
     ),
+    "client from elsewhere": lambda: to("127.0.0.1", bindAddress="192.0.2.1"),
+    "client from a link-local address": lambda: to("::1", bindAddress="fe80::9"),
+    "client to nobody": lambda: to("127.0.0.9"),
     "bound client": lambda: to("127.0.0.1", bindAddress="127.0.0.2"),
     "zoned client": lambda: to("fe80::7%wire"),
     "client by name": lambda: to("name.example", resolver=resolver),
     "client by a name of before": lambda: to("bücher.example", resolver=resolver),
     "client by a name of after": lambda: to_what_is_named_inside("bücher.example"),
+    "client by a mapped name of after": lambda: to_what_is_named_inside("Bücher.example"),
 }
 
 do = OPERATIONS[operation]()

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from dsadapter.addressing.hosts import is_literal
+from dsadapter.addressing.hosts import is_literal, prepare_names
 from dsadapter.errors import BindAddressError, PluginError
 from dsadapter.frameworks.twisted.client.one_connect import OneConnect, connector_of
 from dsadapter.frameworks.twisted.client.resolvers import checked_resolver
@@ -35,6 +35,8 @@ from dsadapter.policy import (
     socket_name,
 )
 from dsadapter.sockets.connecting import check_bind_address
+
+prepare_names()
 
 
 @implementer(IStreamClientEndpoint)

@@ -51,6 +51,6 @@ def test_tls_without_its_packages_names_what_to_install(oldest: Environment) -> 
     )
     said = oldest.run("-W", "ignore", "-c", program).splitlines()[-1]
     assert said.startswith(
-        "dualstack: tls can't be used: TLS needs packages that are not installed"
+        "dualstack:8443:tls=/etc: tls can't be used: TLS needs packages that are not installed"
     )
     assert said.endswith("install 'twisted[tls]'")

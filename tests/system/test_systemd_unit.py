@@ -59,6 +59,20 @@ def test_systemd_notices_a_setting_that_does_not_exist(tmp_path: Path) -> None:
         systemd_analyze("verify", copy)
 
 
+def with_interface(written: str, folder: Path) -> Path:
+    unit = folder / "written.service"
+    command = f"{sys.executable} dualstack:8080:interface={written}"
+    unit.write_text(f"[Service]\nExecStart={command}\n")
+    return unit
+
+
+def test_the_backslashes_of_an_address_are_doubled(tmp_path: Path) -> None:
+    """As ``docs/twisted.md`` says."""
+    systemd_analyze("verify", with_interface(r"\\:\\:1", tmp_path))
+    with pytest.raises(AssertionError, match="unknown escape sequences"):
+        systemd_analyze("verify", with_interface(r"\:\:1", tmp_path))
+
+
 def test_its_exposure_is_low() -> None:
     systemd_analyze("security", "--offline=yes", f"--threshold={EXPOSURE}", UNIT)
 

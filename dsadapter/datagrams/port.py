@@ -13,6 +13,7 @@ from dsadapter.errors import NotDualStackError
 from dsadapter.listener import Listener
 from dsadapter.messages import quoted
 from dsadapter.packetinfo import platform
+from dsadapter.packetinfo.local_answers import free_bind, refuses_local_route
 from dsadapter.packetinfo.peers import Route, way_back
 from dsadapter.packetinfo.receiving import Counters, Datagram, Receiver
 from dsadapter.packetinfo.sending import (
@@ -203,7 +204,14 @@ class DatagramPort:
                 )
         try:
             if messages:
-                return self.sock.sendmsg((data,), messages, 0, wire)
+                try:
+                    return self.sock.sendmsg((data,), messages, 0, wire)
+                except OSError as error:
+                    answers = source is None and interface is None
+                    if not (answers and refuses_local_route(error, messages)):
+                        raise
+                with free_bind(self.sock):
+                    return self.sock.sendmsg((data,), messages, 0, wire)
             if wire is None:
                 return self.sock.send(data)
             return self.sock.sendto(data, wire)

@@ -24,7 +24,7 @@ from dsadapter.packetinfo._recvmmsg import (
 )
 from dsadapter.packetinfo.peers import PeerAddress, Route, remember
 from dsadapter.policy import ListenMode, socket_name
-from dsadapter.sockets.ifaddrs import interface_name, scoped_text
+from dsadapter.sockets.ifaddrs import interface_name, is_in_vrf, scoped_text
 
 Datagram = tuple[bytes, PeerAddress, PacketInfo | None]
 """Payload, sender and packet information."""
@@ -119,6 +119,7 @@ class Receiver:
         self._ipv4_message = platform.ipv4_message(sock)
         self._descriptor = sock.fileno()
         self._origins: dict[Any, _Origin] = {}
+        self._vrfs: dict[str, bool] = {}
         self._senders: dict[Any, _Sender] = {}
         self._forget_at = 0.0
         self._error: OSError | None = None
@@ -305,10 +306,20 @@ class Receiver:
             hop_limit=arrival.hop_limit,
             traffic_class=arrival.traffic_class,
         )
+        answer_by = arrival.source_interface
+        if not answer_by and name is not None and self._is_in_vrf(name):
+            # Routing alone would look in another table.
+            answer_by = index
         answer = platform.source_messages(
-            self._family, len(destination) == 4, arrival.source, arrival.source_interface
+            self._family, len(destination) == 4, arrival.source, answer_by
         )
         return _Origin(arrival, info, answer)
+
+    def _is_in_vrf(self, name: str) -> bool:
+        known = self._vrfs.get(name)
+        if known is None:
+            known = self._vrfs[name] = is_in_vrf(name)
+        return known
 
     def _sender(self, packed: bytes, port: int, scope: int, origin: _Origin) -> _Sender:
         mapped = packed.startswith(MAPPED_PREFIX)
@@ -352,6 +363,7 @@ class Receiver:
     def _forget(self) -> None:
         self._senders.clear()
         self._origins.clear()
+        self._vrfs.clear()
 
 
 _NOWHERE = _Origin(None, None, [])

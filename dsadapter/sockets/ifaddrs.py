@@ -6,6 +6,7 @@ import errno
 import socket
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from dsadapter.addressing.literal import AddressLiteral, parse_literal
@@ -134,6 +135,22 @@ def scoped_text(packed: bytes, interface: int) -> str:
     if interface and needs_zone(packed):
         zone = interface_name(interface) or str(interface)
     return str(AddressLiteral(packed, zone))
+
+
+def is_in_vrf(name: str, interfaces: Path = Path("/sys/class/net")) -> bool:
+    """Whether an interface is one of a VRF's, or the VRF itself (Linux, ``vrf.rst``): its routes
+    are in a table of their own.
+
+    :param name: the interface's.
+    :param interfaces: where the system describes them; False where it does not.
+    """
+    for described in (interfaces / name / "master" / "uevent", interfaces / name / "uevent"):
+        try:
+            if "DEVTYPE=vrf" in described.read_text(encoding="ascii").splitlines():
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
 
 
 def zoned(address: SocketAddress) -> SocketAddress:

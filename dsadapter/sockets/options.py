@@ -125,6 +125,15 @@ IPV6_TRAFFIC_CLASS = SocketOption(
     "before bind",
     "DSCP and ECN of each IPv6 datagram (RFC 3542, section 6.5)",
 )
+IPV6_FREEBIND = SocketOption(
+    "IPV6_FREEBIND",
+    socket.IPPROTO_IPV6,
+    # Linux 4.15.
+    78 if sys.platform.startswith("linux") else None,
+    "any time",
+    "an answer leaves from an address that is this machine's by a local route alone; set around "
+    "that answer",
+)
 IPV4_MULTICAST_ALL = SocketOption(
     "IP_MULTICAST_ALL",
     socket.IPPROTO_IP,

@@ -18,10 +18,7 @@ pytestmark = needs_root
 
 ROUTED = {"192.0.2.7": "192.0.2.0/24", "2001:db8:5::7": "2001:db8:5::/64"}
 IPV6_FREEBIND = 78
-ANSWERS = pytest.mark.xfail(
-    strict=True, reason="fault: no answer from an IPv6 address by a local route"
-)
-HOSTS = pytest.mark.parametrize("host", ["192.0.2.7", pytest.param("2001:db8:5::7", marks=ANSWERS)])
+HOSTS = pytest.mark.parametrize("host", ROUTED)
 
 
 @pytest.fixture
@@ -67,7 +64,6 @@ def test_an_answer_may_come_later_with_packet_information(
         assert client.recvfrom(10)[1][0] == host
 
 
-@ANSWERS
 def test_only_the_answer_leaves_from_what_no_interface_has(
     reactor: Reactor, place: Namespace
 ) -> None:
@@ -82,6 +78,18 @@ def test_only_the_answer_leaves_from_what_no_interface_has(
         for source in ("2001:db8:5::7", "2001:db8:dead::1"):
             with pytest.raises(OSError, match="no address of this machine"):
                 port.write(b"chosen", tuple(addr), source=source)
+
+
+def test_an_answer_from_an_address_that_is_gone_is_an_error(
+    reactor: Reactor, place: Namespace
+) -> None:
+    informed = Informed()
+    with listening(place, reactor, informed) as port, client_of(place, "::1") as client:
+        client.sendto(b"x", ("2001:db8:5::7", port.getHost().port))
+        reactor.until(lambda: informed.got)
+        place.run("ip", "-6", "route", "del", "local", ROUTED["2001:db8:5::7"], "dev", "lo")
+        with pytest.raises(OSError, match="may be gone from this machine"):
+            port.write(b"answer", informed.got[0][1])
 
 
 @pytest.mark.parametrize("source", ["2001:db8:5::7", "2001:db8:dead::1"])

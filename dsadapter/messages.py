@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +82,8 @@ def spelled(error: E, names: Mapping[str, str]) -> E:
     """
     if not any(isinstance(argument, Message) for argument in error.args):
         return error
+    import copy
+
     copied = copy.copy(error)
     copied.args = tuple(
         argument.spelled(names) if isinstance(argument, Message) else argument

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import importlib
-from socket import inet_aton, inet_ntoa
+from _socket import inet_aton, inet_ntoa
 
 from dsadapter.addressing.literal import parse_literal
 from dsadapter.messages import quoted

@@ -6,7 +6,7 @@ addresses.
 
 from __future__ import annotations
 
-from socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
+from _socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 
 from dsadapter.addressing.mapped import MAPPED_PREFIX, PACKED_IPV4_LENGTH
 from dsadapter.addressing.scope import has_zones

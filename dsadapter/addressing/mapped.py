@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socket import AF_INET6, inet_pton
+from _socket import AF_INET6, inet_pton
 
 MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 """The 96 bits before the IPv4 address, 12 bytes."""

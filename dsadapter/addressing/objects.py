@@ -6,10 +6,13 @@ Neither is imported: an instance can only exist where its module was.
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from dsadapter.addressing.mapped import map_packed, unmap_packed
 from dsadapter.addressing.text import map_text, unmap_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def unmap_object(value: Any) -> Any:

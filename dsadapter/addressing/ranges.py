@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from _socket import AF_INET6, inet_ntoa, inet_ntop
 from array import array
 from bisect import bisect_left, bisect_right
-from socket import AF_INET6, inet_ntoa, inet_ntop
 from typing import TYPE_CHECKING
 
 from dsadapter.addressing.mapped import PACKED_IPV4_LENGTH

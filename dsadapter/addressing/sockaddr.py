@@ -6,11 +6,16 @@ the first two or three.
 
 from __future__ import annotations
 
-from typing import Any
-
 from dsadapter.addressing.text import map_text, unmap_text
 
-SocketAddress = tuple[Any, ...]
+# Typing takes longer to import than all of this package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    SocketAddress = tuple[Any, ...]
+else:
+    SocketAddress = tuple
 """``(host: str, port: int)`` or ``(host: str, port: int, flow info: int[, scope id: int])``."""
 
 

@@ -7,7 +7,7 @@ two parsers would read as two different addresses is refused by all three.
 
 from __future__ import annotations
 
-from socket import AF_INET, inet_pton
+from _socket import AF_INET, inet_pton
 
 from dsadapter.addressing.literal import parse_literal, require_literal
 

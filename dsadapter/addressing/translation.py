@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
-
 from dsadapter.addressing.mapped import is_mapped_packed, map_packed, unmap_packed
 from dsadapter.addressing.objects import is_mapped_object, map_object, unmap_object
 from dsadapter.addressing.sockaddr import (
@@ -14,8 +12,11 @@ from dsadapter.addressing.sockaddr import (
 )
 from dsadapter.addressing.text import is_mapped_text, map_text, unmap_text
 
+# Typing takes longer to import than all of this package.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ipaddress
+    from typing import Any, overload
 
     from twisted.internet import address as twisted_address
 
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
     AnyTwistedAddress = twisted_address.IPv4Address | twisted_address.IPv6Address
 
 
-@overload
-def unmap(address: str) -> str: ...
-@overload
-def unmap(address: bytes) -> bytes: ...
-@overload
-def unmap(address: SocketAddress) -> SocketAddress: ...
-@overload
-def unmap(address: AnyIPAddress) -> AnyIPAddress: ...
-@overload
-def unmap(address: AnyTwistedAddress) -> AnyTwistedAddress: ...
+if TYPE_CHECKING:
+
+    @overload
+    def unmap(address: str) -> str: ...
+    @overload
+    def unmap(address: bytes) -> bytes: ...
+    @overload
+    def unmap(address: SocketAddress) -> SocketAddress: ...
+    @overload
+    def unmap(address: AnyIPAddress) -> AnyIPAddress: ...
+    @overload
+    def unmap(address: AnyTwistedAddress) -> AnyTwistedAddress: ...
 
 
 def unmap(address: Any) -> Any:
@@ -76,16 +79,18 @@ def is_mapped(address: Any) -> bool:
     return is_mapped_object(address)
 
 
-@overload
-def map_ipv4(address: str) -> str: ...
-@overload
-def map_ipv4(address: bytes) -> bytes: ...
-@overload
-def map_ipv4(address: SocketAddress) -> SocketAddress: ...
-@overload
-def map_ipv4(address: AnyIPAddress) -> ipaddress.IPv6Address: ...
-@overload
-def map_ipv4(address: AnyTwistedAddress) -> twisted_address.IPv6Address: ...
+if TYPE_CHECKING:
+
+    @overload
+    def map_ipv4(address: str) -> str: ...
+    @overload
+    def map_ipv4(address: bytes) -> bytes: ...
+    @overload
+    def map_ipv4(address: SocketAddress) -> SocketAddress: ...
+    @overload
+    def map_ipv4(address: AnyIPAddress) -> ipaddress.IPv6Address: ...
+    @overload
+    def map_ipv4(address: AnyTwistedAddress) -> twisted_address.IPv6Address: ...
 
 
 def map_ipv4(address: Any) -> Any:

@@ -42,6 +42,7 @@ def test_wheel_holds_the_package_and_the_drop_in_and_nothing_else(
     assert set(wheel_names) - information == ours | {drop_in}
     assert {name.partition("/")[2] for name in information} == {
         "METADATA",
+        "entry_points.txt",
         "RECORD",
         "WHEEL",
         "licenses/LICENSE",

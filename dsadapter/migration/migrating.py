@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dsadapter.migration.discovery import PYTHON
 from dsadapter.migration.findings import Certainty, Edit, Finding
-from dsadapter.migration.rewriting.adapters import is_available
+from dsadapter.migration.rewriting.adapters import missing
 from dsadapter.migration.scanning import Report, Scanner
 
 
@@ -17,8 +17,8 @@ class Rewrite:
     """What would become of one file.
 
     :param before: its bytes; ``after``: the new ones, equal to ``before`` if it is left.
-    :param missing: the modules of dsadapter that the new file needs and this version lacks. Such a
-        file is shown and not written.
+    :param missing: the modules and names of dsadapter that the new file needs and this version
+        lacks. Such a file is shown and not written.
     :param problem: why it could not be rewritten; empty if it could.
     """
 
@@ -67,8 +67,8 @@ def _rewrite(scanner: Scanner, path: Path, findings: list[Finding]) -> Rewrite |
     if not certain or path.suffix not in PYTHON:
         return None
     before = path.read_bytes()
-    missing = tuple(sorted({f.adapter for f in certain if not is_available(f.adapter)}))
     edits: dict[Edit, None] = dict.fromkeys(edit for f in certain for edit in f.edits)
+    lacking = missing({f.adapter for f in certain}, edits)
     try:
         # The file may have changed since it was scanned.
         if _certain(scanner, before) != list(certain):
@@ -77,8 +77,8 @@ def _rewrite(scanner: Scanner, path: Path, findings: list[Finding]) -> Rewrite |
         if _certain(scanner, after):
             raise CannotRewriteError("the result would be rewritten again")
     except CannotRewriteError as error:
-        return Rewrite(path, certain, before, before, missing, str(error))
-    return Rewrite(path, certain, before, after, missing)
+        return Rewrite(path, certain, before, before, lacking, str(error))
+    return Rewrite(path, certain, before, after, lacking)
 
 
 def _certain(scanner: Scanner, data: bytes) -> list[Finding]:

@@ -22,6 +22,7 @@ NEEDS = {
     "socketserver_echo.py": "dsadapter.frameworks.blocking",
 }
 READY = [name for name, module in NEEDS.items() if find_spec(module) is not None]
+"""Whose framework this version has."""
 
 
 def migrate(folder: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Twisted servers in other shapes: migrated by the command, then run with both families."""
+"""Servers in other shapes: migrated by the command, then run with both families."""
 
 from __future__ import annotations
 
@@ -48,6 +48,30 @@ SHAPES = {
         "internet.TCPServer({port}, factory, interface='::').setServiceParent(application)\n"
     ),
 }
+ASYNCIO = """\
+import asyncio
+
+class WhoAmI(asyncio.Protocol):
+    def connection_made(self, transport):
+        transport.write(transport.get_extra_info("peername")[0].encode() + b"\\n")
+        transport.close()
+
+"""
+SHAPES_OF_ASYNCIO = {
+    "a list of hosts, before the loop runs": (
+        "loop = asyncio.new_event_loop()\n"
+        "loop.run_until_complete(loop.create_server(WhoAmI, ['0.0.0.0', '::'], {port}))\n"
+        "loop.run_forever()\n"
+    ),
+    "two servers that nothing holds": (
+        "async def main():\n"
+        "    loop = asyncio.get_running_loop()\n"
+        "    await loop.create_server(WhoAmI, '0.0.0.0', {port}, backlog=5)\n"
+        "    await loop.create_server(WhoAmI, '::', {port}, backlog=5)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    ),
+}
 TLS = (
     "context = ssl.DefaultOpenSSLContextFactory('key.pem', 'cert.pem')\n"
     "reactor.listenSSL({port}, factory, context)\n"
@@ -56,9 +80,9 @@ TLS = (
 )
 
 
-def migrated(folder: Path, body: str, port: int) -> Path:
+def migrated(folder: Path, body: str, port: int, head: str = HEAD) -> Path:
     file = folder / "server.py"
-    file.write_text(HEAD + body.format(port=port))
+    file.write_text(head + body.format(port=port))
     command = [sys.executable, "-m", "dsadapter", "migrate", "--write", str(file)]
     done = subprocess.run(command, env=clean_environment(), capture_output=True, check=False)
     assert done.returncode == 1, done.stderr
@@ -82,6 +106,17 @@ def told(connection: socket.socket) -> str:
 def test_both_families_are_served_through_one_socket(tmp_path, shape):
     port = free_port()
     file = migrated(tmp_path, SHAPES[shape], port)
+    with running_command(command(file), cwd=tmp_path, env=clean_environment()) as server:
+        until_listening(port, server)
+        for host in LOOPBACK.values():
+            assert told(socket.create_connection((host, port), timeout=60)) == host
+        assert len(listening_sockets(port)) == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES_OF_ASYNCIO)
+def test_both_families_are_served_through_one_socket_of_asyncio(tmp_path, shape):
+    port = free_port()
+    file = migrated(tmp_path, SHAPES_OF_ASYNCIO[shape], port, ASYNCIO)
     with running_command(command(file), cwd=tmp_path, env=clean_environment()) as server:
         until_listening(port, server)
         for host in LOOPBACK.values():

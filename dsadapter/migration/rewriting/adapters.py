@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
-from importlib.util import find_spec
+from importlib import import_module
+
+from dsadapter.migration.findings import AddImport, Edit
 
 TWISTED = "dsadapter.frameworks.twisted"
 ASYNCIO = "dsadapter.frameworks.asyncio"
 STDLIB = "dsadapter.frameworks.blocking"
 
 
+def missing(adapters: Iterable[str], edits: Iterable[Edit]) -> tuple[str, ...]:
+    """What a changed program would need and this version lacks, as dotted names.
+
+    No program is rewritten to need what is not there.
+    """
+    wanted = [(adapter, "") for adapter in adapters]
+    wanted += [
+        (edit.module, edit.name)
+        for edit in edits
+        if isinstance(edit, AddImport) and edit.module.startswith("dsadapter.")
+    ]
+    lacking = {
+        f"{module}.{name}" if _has(module) else module
+        for module, name in wanted
+        if not _has(module, name)
+    }
+    return tuple(sorted(lacking))
+
+
 @cache
-def is_available(adapter: str) -> bool:
-    """Whether a program can import ``adapter``; no program is rewritten to need what is missing."""
-    return find_spec(adapter) is not None
+def _has(module: str, name: str = "") -> bool:
+    try:
+        found = import_module(module)
+    except ImportError:
+        return False
+    return not name or hasattr(found, name)

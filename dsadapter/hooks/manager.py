@@ -27,6 +27,7 @@ PROJECT = "dsadapter"
 """The pluggy project, and the group of the entry points."""
 BUILT_IN = {
     "asyncio": "dsadapter.frameworks.asyncio.adapter",
+    "blocking": "dsadapter.frameworks.blocking.adapter",
     "twisted": "dsadapter.frameworks.twisted.adapter",
 }
 """Modules that are plugins too, by name; a blocked one is not even imported."""

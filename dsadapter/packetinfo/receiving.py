@@ -166,6 +166,23 @@ class Receiver:
         if poll.poll(0):
             raise OSError(errno.ESHUTDOWN, "the socket of a datagram port was shut down")
 
+    def judged(
+        self, name: tuple[Any, ...], messages: list[Message], flags: int
+    ) -> tuple[PeerAddress, PacketInfo | None] | None:
+        """Who has sent a datagram that somebody else has received, and where it arrived.
+
+        :param name: what the kernel calls its sender.
+        :param messages: its control messages.
+        :param flags: what ``recvmsg`` has said of it.
+        :returns: None for one that is to be dropped, which has been counted and told.
+        """
+        sender = self._sender_of(name, messages, flags)
+        if sender.drop is not None:
+            self._drop(sender)
+            return None
+        self._count(1, sender.translated)
+        return sender.address, sender.info
+
     def discard_errors(self) -> None:
         """Empty the error queue, if somebody has asked for one; left alone it would never let the
         reactor rest."""
@@ -179,7 +196,6 @@ class Receiver:
 
     def _receive_singly(self, limit: int) -> tuple[list[Datagram], int, bool]:
         receive = self._socket.recvmsg
-        known = self._senders
         datagrams: list[Datagram] = []
         size = translated = 0
         drained = False
@@ -195,12 +211,7 @@ class Receiver:
                 self._error = error
                 break
             size += len(data) or 1
-            control = tuple(messages)
-            sender = known.get((name, control))
-            if sender is None or flags & _CUT:
-                packed, port, scope = _unpacked(name)
-                told = None if flags & _MSG_CTRUNC else messages
-                sender = self._learn((name, control), packed, port, scope, control, told, flags)
+            sender = self._sender_of(name, messages, flags)
             address, info, mapped, drop = sender
             if drop is None:
                 translated += mapped
@@ -209,6 +220,15 @@ class Receiver:
                 self._drop(sender)
         self._count(len(datagrams), translated)
         return datagrams, size, drained
+
+    def _sender_of(self, name: tuple[Any, ...], messages: list[Message], flags: int) -> _Sender:
+        control = tuple(messages)
+        sender = self._senders.get((name, control))
+        if sender is None or flags & _CUT:
+            packed, port, scope = _unpacked(name)
+            told = None if flags & _MSG_CTRUNC else messages
+            sender = self._learn((name, control), packed, port, scope, control, told, flags)
+        return sender
 
     def _receive_batch(self, limit: int) -> tuple[list[Datagram], int, bool]:
         batch = self._batch

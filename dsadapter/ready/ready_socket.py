@@ -9,18 +9,21 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.listener import Listener
-from dsadapter.policy import ListenMode, ListenPolicy
-from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
+from dsadapter.policy import DatagramPolicy, ListenMode, ListenPolicy
+from dsadapter.sockets.binding import open_datagram_socket
+from dsadapter.sockets.canonical import CanonicalSocket, family_number, take_ipv4_form
 from dsadapter.sockets.listening import Listening, open_listening_sockets
 
 if TYPE_CHECKING:
     import ssl
 
     from dsadapter.hooks.dispatch import Hooks
+
+S = TypeVar("S", bound="ReadySocket")
 
 FRAMEWORK = "socket"
 """What plugins are told as the name of the framework: nobody knows which one serves it."""
@@ -112,7 +115,8 @@ class ReadySocket(CanonicalSocket):
         base = super().__reduce__()
         if not isinstance(life, _Listening):
             return base
-        return _opened_again, (base, life.listener.policy, life.listener.mode)
+        listener = life.listener
+        return _opened_again, (base, listener.framework, listener.policy, listener.mode)
 
 
 def life_of(sock: ReadySocket) -> _Life | None:
@@ -151,15 +155,31 @@ class _Listening(_Life):
         return self.listener.accepted(peer, sock.getsockname())
 
 
-def open_ready_socket(policy: ListenPolicy) -> ReadySocket:
-    """Open, and tell plugins; see :func:`dsadapter.sockets.listening.listening_socket`."""
+def open_ready_socket(policy: ListenPolicy, framework: str, kind: type[S]) -> S:
+    """Open one socket that listens, and tell plugins.
+
+    :param framework: what plugins are told as the name of the framework.
+    :param kind: what it is, and what it accepts.
+    """
+    return _opened(
+        Listener(framework, policy),
+        lambda hooks: open_listening_sockets(policy, hooks.before_bind, pair=False),
+        kind,
+    )
+
+
+def open_ready_datagram_socket(policy: DatagramPolicy, framework: str, kind: type[S]) -> S:
+    """Open a socket for datagrams, which brings their packet information, and tell plugins."""
 
     def opening(hooks: Hooks) -> Listening:
-        return open_listening_sockets(policy, hooks.before_bind, pair=False)
+        return Listening(policy.mode, (open_datagram_socket(policy, hooks.before_bind),), None)
 
-    listener = Listener(FRAMEWORK, policy)
+    return _opened(Listener(framework, policy), opening, kind)
+
+
+def _opened(listener: Listener, opening: Callable[[Hooks], Listening], kind: type[S]) -> S:
     [opened] = listener.open(opening)
-    sock = _taking_the_place_of(opened)
+    sock = _taking_the_place_of(opened, kind)
     sock.setblocking(True)
     return _alive(sock, listener)
 
@@ -171,7 +191,7 @@ def watched(listener: Listener, sockets: Iterable[CanonicalSocket]) -> list[Read
     :param listener: open; its framework calls ``opened``.
     """
     life = _Listening(listener)
-    ready = [_taking_the_place_of(sock) for sock in sockets]
+    ready = [_taking_the_place_of(sock, ReadySocket) for sock in sockets]
     for number, sock in enumerate(ready):
         if number:
             life.share()
@@ -179,30 +199,36 @@ def watched(listener: Listener, sockets: Iterable[CanonicalSocket]) -> list[Read
     return ready
 
 
-def watched_connection(sock: CanonicalSocket, lost: Callable[[], None] | None) -> ReadySocket:
+def watched_connection(sock: CanonicalSocket, lost: Callable[[], None] | None, kind: type[S]) -> S:
     """A connection as one that tells when it has closed, which takes its place.
 
     :param lost: called once; None if nobody wants to know.
+    :param kind: what it is.
     """
-    ready = _taking_the_place_of(sock)
+    ready = _taking_the_place_of(sock, kind)
     if lost is not None:
         ready._life = _Life(lost)
     return ready
 
 
-def _taking_the_place_of(sock: CanonicalSocket) -> ReadySocket:
+def _taking_the_place_of(sock: CanonicalSocket, kind: type[S]) -> S:
     timeout = sock.gettimeout()
     # What it is, that nobody else sees in between.
-    ready = ReadySocket(sock.family, sock.type, sock.proto, socket.socket.detach(sock))
+    ready = kind(family_number(sock), sock.type, sock.proto, socket.socket.detach(sock))
     ready.settimeout(timeout)
     return ready
 
 
-def _opened_again(base: tuple[Any, ...], policy: ListenPolicy, mode: ListenMode) -> ReadySocket:
+def _opened_again(
+    base: tuple[Any, ...],
+    framework: str,
+    policy: ListenPolicy | DatagramPolicy,
+    mode: ListenMode,
+) -> ReadySocket:
     """In a worker process that the socket was handed to."""
     restore, arguments = base
     sock = cast(ReadySocket, restore(*arguments))
-    listener = Listener(FRAMEWORK, policy)
+    listener = Listener(framework, policy)
     try:
         listener.open(lambda _: Listening(mode, (sock,), None))
     except BaseException:
@@ -211,7 +237,7 @@ def _opened_again(base: tuple[Any, ...], policy: ListenPolicy, mode: ListenMode)
     return _alive(sock, listener)
 
 
-def _alive(sock: ReadySocket, listener: Listener) -> ReadySocket:
+def _alive(sock: S, listener: Listener) -> S:
     sock._life = _Listening(listener)
     try:
         listener.opened()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from dsadapter.errors import AddressFamilyError, NotDualStackError
 from dsadapter.messages import Message
-from dsadapter.policy import FAMILIES, FAMILY_NAMES, DatagramPolicy, ListenPolicy
+from dsadapter.policy import FAMILIES, FAMILY_NAMES, DatagramPolicy, ListenMode, ListenPolicy
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.capability import capability, says_absent, says_unbindable
 from dsadapter.sockets.conflicts import port_holders
@@ -134,7 +134,7 @@ def open_datagram_socket(
         raise explained(error, policy, creating=True) from None
     try:
         _settle_family(sock, policy)
-        _ask_for_packet_info(sock, policy, details)
+        ask_for_packet_info(sock, policy.mode, policy, details=details)
         _hear_own_groups_alone(sock, policy)
         set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
         if before_bind is not None:
@@ -149,18 +149,27 @@ def open_datagram_socket(
     return sock
 
 
-def _ask_for_packet_info(sock: socket.socket, policy: DatagramPolicy, details: bool) -> None:
+def ask_for_packet_info(
+    sock: socket.socket, mode: ListenMode, about: object, *, details: bool = False
+) -> None:
+    """Have each datagram come with where it arrived; to be called before bind.
+
+    :param mode: what the socket serves.
+    :param about: what an error names.
+    :param details: ask for the hop limit and the traffic class of each datagram, too.
+    :raises OSError: naming the option that can't be set.
+    """
     options: list[tuple[_Setter, SocketOption]] = []
-    if policy.mode != "ipv4":
+    if mode != "ipv4":
         options += [(set_option, o) for o in (*_IPV6, *(_IPV6_DETAILS if details else ()))]
-    if policy.mode == "ipv4" or _takes_ipv4_options(policy):
+    if _takes_ipv4_options(mode):
         options += [(set_ipv4_option, o) for o in (*_IPV4, *(_IPV4_DETAILS if details else ()))]
     for setter, option in options:
         try:
             setter(sock, option, 1)
         except OSError as error:
             raise OSError(
-                error.errno, f"{option.name} can't be set: {error.strerror} ({policy})"
+                error.errno, f"{option.name} can't be set: {error.strerror} ({about})"
             ) from None
 
 
@@ -168,7 +177,7 @@ def _hear_own_groups_alone(sock: socket.socket, policy: DatagramPolicy) -> None:
     try:
         if policy.mode != "ipv4":
             set_option(sock, IPV6_MULTICAST_ALL, 0)
-        if policy.mode == "ipv4" or _takes_ipv4_options(policy):
+        if _takes_ipv4_options(policy.mode):
             set_ipv4_option(sock, IPV4_MULTICAST_ALL, 0)
     except OSError as error:
         # A kernel that is older than the option.
@@ -176,8 +185,8 @@ def _hear_own_groups_alone(sock: socket.socket, policy: DatagramPolicy) -> None:
             raise
 
 
-def _takes_ipv4_options(policy: DatagramPolicy) -> bool:
-    return policy.mode == "dual-stack" and _IPV6_SOCKET_TAKES_IPV4_OPTIONS
+def _takes_ipv4_options(mode: ListenMode) -> bool:
+    return mode == "ipv4" or (mode == "dual-stack" and _IPV6_SOCKET_TAKES_IPV4_OPTIONS)
 
 
 def bind_socket(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:

@@ -77,25 +77,33 @@ def listening_socket(
     policy = ListenPolicy(
         host, port, family=family, backlog=backlog, fallback=fallback, reuse_port=reuse_port
     )
+    check_one_socket(policy)
+    # The one way up: what a user opens here is checked and watched by plugins, too.
+    from dsadapter.ready.ready_socket import FRAMEWORK, ReadySocket, open_ready_socket
+
+    return open_ready_socket(policy, FRAMEWORK, ReadySocket)
+
+
+def check_one_socket(policy: ListenPolicy) -> None:
+    """Check that one socket can do what a policy asks for.
+
+    :raises ValueError: for two, naming the value and the form to use.
+    """
     if policy.mode == "pair":
         raise ValueError(
             Message(
                 "{host} {given} is two addresses, and this is one socket; give '127.0.0.1' or "
                 "'::1', or '::' for IPv4 and IPv6",
-                given=quoted(host),
+                given=quoted(policy.host),
             )
         )
-    if fallback == "pair":
+    if policy.fallback == "pair":
         raise ValueError(
             Message(
                 "{fallback} 'pair' is two sockets, and this is one; give 'auto', 'ipv4', 'ipv6' or "
                 "'fail'"
             )
         )
-    # The one way up: what a user opens here is checked and watched by plugins, too.
-    from dsadapter.ready.ready_socket import open_ready_socket
-
-    return open_ready_socket(policy)
 
 
 def open_listening_sockets(

@@ -151,7 +151,7 @@ async def race(
         raise
     if len(address) == 2:
         take_ipv4_form(sock)
-    return watched_connection(sock, connector.connected(sock, address))
+    return watched_connection(sock, connector.connected(sock, address), ReadySocket)
 
 
 def _error(target: tuple[str, int], end: Unconnected, all_errors: bool) -> BaseException:

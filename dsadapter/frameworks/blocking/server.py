@@ -1,0 +1,136 @@
+"""Listening with the standard library."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from dsadapter.frameworks.blocking.datagram import TranslatingDatagramSocket, open_bound
+from dsadapter.frameworks.blocking.translating import TranslatingSocket
+from dsadapter.messages import Message, quoted
+from dsadapter.policy import DatagramPolicy, Fallback, Family, ListenPolicy
+from dsadapter.ready.ready_socket import open_ready_socket
+from dsadapter.sockets.listening import check_one_socket
+
+FRAMEWORK = "blocking"
+
+_FAMILIES: dict[int | None, Family | None] = {
+    None: None,
+    int(socket.AF_INET): "ipv4",
+    int(socket.AF_INET6): "ipv6",
+}
+
+
+def create_server(
+    address: tuple[str, int],
+    *,
+    family: int | None = None,
+    backlog: int | None = None,
+    reuse_port: bool = False,
+    dualstack_ipv6: bool = False,
+    fallback: Fallback = "auto",
+) -> TranslatingSocket:
+    """As ``socket.create_server``, for both families unless the host or the family says otherwise.
+
+    :param address: ``(host, port)``; ``""`` and ``"::"`` are both families.
+    :param family: AF_INET or AF_INET6 for that one alone; None for what the host says.
+    :param backlog: how many connections may wait to be accepted; None for as many as can be.
+    :param dualstack_ipv6: with AF_INET6, serve both families all the same.
+    :param fallback: as for :class:`~dsadapter.policy.ListenPolicy`, but a pair.
+    :returns: a blocking socket that listens; plugins watch it and what it accepts.
+    :raises ValueError: naming the offending value and the form to use.
+    :raises PluginError: if a required plugin is missing, or a plugin refuses.
+    :raises OSError: with the errno of the call that failed.
+    """
+    if family not in _FAMILIES:
+        raise ValueError(
+            Message(
+                "{family} {value} is neither AF_INET nor AF_INET6; leave {family} out for both",
+                value=quoted(family),
+            )
+        )
+    host, port = address
+    policy = ListenPolicy(
+        host,
+        port,
+        family=None if dualstack_ipv6 else _FAMILIES[family],
+        backlog=socket.SOMAXCONN if backlog is None else backlog,
+        reuse_port=reuse_port,
+        fallback=fallback,
+    )
+    return listen(policy)
+
+
+def listen(policy: ListenPolicy) -> TranslatingSocket:
+    """The socket for a policy that has been made elsewhere; see :func:`create_server`."""
+    check_one_socket(policy)
+    return open_ready_socket(policy, FRAMEWORK, TranslatingSocket)
+
+
+class DualStackMixin:
+    """Makes a server of the ``socketserver`` family dual-stack: ``class Server(DualStackMixin,
+    ThreadingHTTPServer)``.
+
+    ``server_address`` is what it is for :func:`create_server`: ``("", 8080)`` serves both families.
+    ``client_address``, and every name of the request's socket, is canonical. With TLS, set
+    ``context.sslsocket_class = server.socket.sslsocket_class`` before wrapping ``server.socket``.
+    """
+
+    fallback: Fallback = "auto"
+    """What to serve where a family is missing; as for :func:`create_server`."""
+
+    # What the classes that it is mixed into have.
+    server_address: Any
+    socket: Any
+    socket_type: int
+    request_queue_size: int
+    max_packet_size: int
+    allow_reuse_port: bool = False
+
+    def server_bind(self) -> None:
+        """Open the socket, which listens from now on; then what the server does beside that."""
+        self.socket.close()
+        host, port = self.server_address[:2]
+        if self.socket_type == socket.SOCK_DGRAM:
+            datagrams = DatagramPolicy(host, port, max_packet_size=self.max_packet_size)
+            self.socket = open_bound(datagrams, _BoundDatagramSocket)
+        else:
+            policy = ListenPolicy(
+                host,
+                port,
+                backlog=self.request_queue_size,
+                reuse_port=self.allow_reuse_port,
+                fallback=self.fallback,
+            )
+            check_one_socket(policy)
+            self.socket = open_ready_socket(policy, FRAMEWORK, _BoundSocket)
+        self.address_family = self.socket.family
+        super().server_bind()  # type: ignore[misc]
+
+    def get_request(self) -> Any:
+        """The next connection, or the next datagram with its sender."""
+        if self.socket_type != socket.SOCK_DGRAM:
+            return super().get_request()  # type: ignore[misc]
+        # One that is dropped must not have the server wait for the next.
+        data, sender = self.socket.recvfrom(self.max_packet_size, socket.MSG_DONTWAIT)
+        return (data, self.socket), sender
+
+
+class _BoundSocket(TranslatingSocket):
+    """Its server binds it once more, which it has been already."""
+
+    __slots__ = ()
+
+    _accepts = TranslatingSocket
+
+    def bind(self, address: Any) -> None:
+        pass
+
+
+class _BoundDatagramSocket(TranslatingDatagramSocket):
+    """The same for datagrams."""
+
+    __slots__ = ()
+
+    def bind(self, address: Any) -> None:
+        pass

@@ -183,8 +183,8 @@ class TranslatingDatagramSocket(TranslatingSocket):
             if judged is not None:
                 return data, messages if ancbufsize else [], told, *judged
             if flags & _MSG_PEEK:
-                # It is waiting still.
-                super().recv(0)
+                # It is waiting still. Of no bytes Python would not ask the kernel.
+                super().recv(1)
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError("timed out")
 

@@ -9,7 +9,6 @@ import http.server
 import inspect
 import ipaddress
 import os
-import re
 import socket
 import socketserver
 import ssl
@@ -429,7 +428,8 @@ class TestMixin:
     @needs_root
     def test_the_program_of_the_page(self, tmp_path: Path) -> None:
         page = Path(__file__).parents[2] / "docs" / "blocking.md"
-        [text] = re.findall(r"^```python server.py\n(.*?)^```", page.read_text(), re.M | re.S)
+        _, _, rest = page.read_text().partition("```python server.py\n")
+        text, _, _ = rest.partition("```")
         program = tmp_path / "server.py"
         program.write_text(text)
         with namespace() as place, place.entered():
@@ -621,6 +621,18 @@ class TestDatagrams:
                 assert other.recvfrom(10) == (b"x", ("127.0.0.5", port_of(sock)))
             with pytest.raises(ValueError, match="is IPv6"):
                 sock.send_datagram(b"x", ("127.0.0.1", 9), source="::1")  # type: ignore[attr-defined]
+
+    @needs_root
+    def test_a_broadcast_by_its_name(self) -> None:
+        with namespace() as place:
+            place.add_addresses("lo", "10.1.0.1")
+            with place.entered(), TranslatingSocket(type=socket.SOCK_DGRAM) as sock:
+                for allowed in (0, 1):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, allowed)
+                    with pytest.raises(OSError) as failed:
+                        sock.sendto(b"x", ("<broadcast>", 9))
+                    assert failed.value.errno == errno.ENETUNREACH
+                assert "255.255.255.255:9" in str(failed.value)
 
     @needs_root
     @pytest.mark.parametrize("peek", [False, True])

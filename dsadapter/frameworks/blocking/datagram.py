@@ -89,7 +89,7 @@ class TranslatingDatagramSocket(TranslatingSocket):
         :raises OSError: as ``sendmsg``.
         """
         route = choose_route(self.mode, *address[:2], source, interface)
-        return self._send(data, route, address, 0)
+        return self._send(data, route, 0, source)
 
     def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
         """As ``socket.socket.recvfrom``."""
@@ -134,7 +134,7 @@ class TranslatingDatagramSocket(TranslatingSocket):
         """As ``socket.socket.sendto``. To an address that came with a datagram of this socket, it
         is sent from where that datagram arrived."""
         *flags, address = args
-        return self._send(data, self._route(address), address, *(flags or (0,)))
+        return self._send(data, self._route(address), *(flags or (0,)))
 
     def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None) -> int:
         """As ``socket.socket.sendmsg``; by the rules of :meth:`sendto`, but for control messages
@@ -156,15 +156,18 @@ class TranslatingDatagramSocket(TranslatingSocket):
             )
         return route
 
-    def _send(self, data: Any, route: Route, address: Any, flags: int) -> int:
+    def _send(self, data: Any, route: Route, flags: int, source: str | None = None) -> int:
         wire, messages = route
         try:
             if messages:
                 return super().sendmsg([data], messages, flags, cast(Any, wire))
             return super().sendto(data, flags, cast(Any, wire))
         except OSError as error:
-            allowed = bool(self.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
-            meant = explained(error, address, chosen=bool(messages), broadcast_allowed=allowed)
+            if self._datagrams is None or wire is None:
+                raise
+            answers = bool(messages) and source is None
+            # Whoever has a socket knows SO_BROADCAST.
+            meant = explained(error, _shown(wire), source, answers=answers, broadcast_allowed=True)
             if meant is error:
                 raise
             raise meant from error
@@ -187,6 +190,11 @@ class TranslatingDatagramSocket(TranslatingSocket):
                 super().recv(1)
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError("timed out")
+
+
+def _shown(wire: SocketAddress) -> tuple[str, int]:
+    host, port = canonical_name(wire)[:2]
+    return host, port
 
 
 class _Datagrams:

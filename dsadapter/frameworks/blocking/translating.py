@@ -118,7 +118,7 @@ class TranslatingSocket(ReadySocket):
         if family_number(self) not in (_INET, _INET6) or not _has_host(address):
             return address
         host, port = address[:2]
-        name = canonical_host(host)
+        name = "255.255.255.255" if host == BROADCAST_NAME else canonical_host(host)
         if not is_literal(name):
             name, port, *rest = self._first_address(name, port)
             address = (name, port, *rest)
@@ -146,7 +146,10 @@ def _has_datagrams(type_: int, fileno: int | None) -> bool:
 
 
 def _has_host(address: Any) -> bool:
-    """Whether an address has one that could be anything but this socket's own or everybody."""
-    if not isinstance(address, tuple) or len(address) < 2 or not isinstance(address[0], str):
-        return False
-    return address[0] not in ("", BROADCAST_NAME)
+    """Whether an address has one: an empty one is any, in both families."""
+    return (
+        isinstance(address, tuple)
+        and len(address) >= 2
+        and isinstance(address[0], str)
+        and address[0] != ""
+    )

@@ -5,7 +5,8 @@ transport and error types.
 """
 
 from dsadapter.connector.lookups import Answer, Lookups
-from dsadapter.connector.race import Connector, Race
+from dsadapter.connector.race import Race
+from dsadapter.connector.shared import Connector
 from dsadapter.connector.story import FailedAttempt, Unconnected
 from dsadapter.connector.waiting import Cancellable, Waiting
 

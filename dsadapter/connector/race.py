@@ -7,14 +7,13 @@ import errno
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.connector.candidates import Candidates
-from dsadapter.connector.lookups import LookUp, Lookups
 from dsadapter.connector.memory import Memory
 from dsadapter.connector.story import (
     FailedAttempt,
@@ -24,9 +23,8 @@ from dsadapter.connector.story import (
     timed_out,
     unresolved,
 )
-from dsadapter.connector.waiting import Cancellable, Waiting
+from dsadapter.connector.waiting import Cancellable
 from dsadapter.errors import RefusedError
-from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.happy_eyeballs.schedule import (
     Action,
     CloseAttempt,
@@ -37,13 +35,15 @@ from dsadapter.happy_eyeballs.schedule import (
     StopTimer,
     Succeed,
 )
-from dsadapter.hooks.dispatch import Hooks
 from dsadapter.messages import Message, spelled
 from dsadapter.policy import ConnectPolicy, Family, socket_name
-from dsadapter.records import Attempt, Connection, Refusal
-from dsadapter.sockets.canonical import CanonicalSocket, family_number
+from dsadapter.records import Attempt
+from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.connecting import has_connected, is_connected, start_connecting
-from dsadapter.sockets.ifaddrs import scoped_sockaddr, zoned
+from dsadapter.sockets.ifaddrs import scoped_sockaddr
+
+if TYPE_CHECKING:
+    from dsadapter.connector.shared import Connector
 
 logger = logging.getLogger("dsadapter")
 
@@ -56,70 +56,6 @@ _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
 
 Connected = Callable[[CanonicalSocket, SocketAddress], object]
 Failed = Callable[[Unconnected], object]
-
-
-@dataclass(slots=True, eq=False)
-class Connector:
-    """What the connects of one event loop have in common."""
-
-    framework: str
-    """Its name, as plugins are told it."""
-    waiting: Waiting
-    hooks: Hooks
-    look_up: LookUp
-    """Asks the resolver for a name."""
-    lookups: Lookups
-    """What is being asked of that resolver by all."""
-    outcomes: Outcomes
-    """What is remembered; by the clock of ``waiting``."""
-    names: Mapping[str, str] | None = None
-    """The parameters in the spelling of the framework's users."""
-
-    def race(
-        self,
-        target: tuple[str, int],
-        policy: ConnectPolicy,
-        connected: Connected,
-        failed: Failed,
-    ) -> Race:
-        """A race that has not begun.
-
-        One of the two functions is called, once, in the thread of the event loop.
-
-        :param target: host and port, as :func:`~dsadapter.policy.canonical_target` gives them.
-        :param connected: takes over the socket, which is non-blocking, and the canonical address
-            that it is connected to; no other socket of the race is open. If it raises, the socket
-            is closed, and ``failed`` is called.
-        :param failed: takes the story. Nothing is open, and nothing is waited for.
-        """
-        return Race(self, target, policy, connected, failed)
-
-    def refused(self, error: RefusedError) -> None:
-        """Tell observers that a plugin has said no to an attempt."""
-        if self.hooks.operation_refused is not None:
-            address = zoned(error.address)
-            self.hooks.operation_refused(
-                Refusal(self.framework, "connect", address, error.plugin, error.reason)
-            )
-
-    def connected(self, sock: CanonicalSocket, peer: SocketAddress) -> Callable[[], None] | None:
-        """Tell observers of a connection, before its application is told.
-
-        A busy framework asks ``hooks.connections`` first, which is None where nobody observes.
-
-        :param peer: the address that a race has connected to.
-        :returns: to be called once, when the connection is lost and its application has been told;
-            None if nobody wants to know.
-        """
-        observers = self.hooks.connections
-        if observers is None:
-            return None
-        translated = len(peer) == 2 and family_number(sock) == socket.AF_INET6
-        local = zoned(sock.getsockname())
-        connection = Connection.connected(self.framework, zoned(peer), local, translated)
-        if observers.made is not None:
-            observers.made(connection)
-        return None if observers.lost is None else partial(observers.lost, connection)
 
 
 class _Running:
@@ -144,7 +80,14 @@ class _Running:
 class Race:
     """Carries out what a :class:`~dsadapter.happy_eyeballs.schedule.Schedule` says, once.
 
-    Whatever it meets, it ends once and leaves nothing behind.
+    One of the two functions is called, once, in the thread of the event loop. Whatever the race
+    meets, it leaves nothing behind.
+
+    :param target: host and port, as :func:`~dsadapter.policy.canonical_target` gives them.
+    :param connected: takes over the socket, which is non-blocking, and the canonical address that
+        it is connected to; no other socket of the race is open. If it raises, the socket is closed,
+        and ``failed`` is called.
+    :param failed: takes the story. Nothing is open, and nothing is waited for.
     """
 
     __slots__ = (

@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -103,9 +104,10 @@ def test_ambiguous_text_is_refused_with_the_remedy(function, text: str, remedy: 
     "text",
     ["", "example.com", "127.1", "0x7f.1", "0177.1", "2130706433", " 192.0.2.1", "1.2.3.256"],
 )
-def test_map_refuses_text_that_is_no_literal(text: str) -> None:
+@pytest.mark.parametrize("place", [str, lambda text: (text, 80), lambda text: (text, 80, 0, 0)])
+def test_map_refuses_text_that_is_no_literal(text: str, place: Any) -> None:
     with pytest.raises(ValueError, match="is not an address literal"):
-        map_ipv4(text)
+        map_ipv4(place(text))
 
 
 @given(ipv4_addresses)

@@ -48,7 +48,11 @@ def report(outcome):
         report["error"] = f"{outcome.type.__name__}: {outcome.getErrorMessage()}"
     else:
         report["served"] = outcome
-    report["plugins"] = sorted(get_plugin_manager().plugins)
+    report["plugins"] = sorted(
+        name
+        for name, plugin in get_plugin_manager().plugins.items()
+        if not getattr(plugin, "__name__", "").startswith("dsadapter.")
+    )
     report["failures"] = dict(get_plugin_manager().failures)
     print(json.dumps(report))
     reactor.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -15,6 +16,7 @@ from twisted.internet.protocol import DatagramProtocol
 from benchmarks.rounds import RATIO, Samples, interleave
 from benchmarks.table import Table, Target
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint
+from dsadapter.packetinfo.senders import Senders
 
 _DATAGRAMS = 1800
 """Datagrams a figure: enough for the clock, few enough for many rounds."""
@@ -23,7 +25,8 @@ _LARGE = 1200
 _BURSTS = (1, 8, 150)
 # As many as the default receive buffer of Linux holds.
 _LARGE_BURST = 60
-_SENDERS = 10_000_000
+_SENDERS = 1_000_000
+_IP_PKTINFO = 8
 _KINDS = (
     (
         "Receiving datagrams",
@@ -78,7 +81,7 @@ class Subject:
             for _ in range(burst):
                 send(datagram)
             if forget:
-                self.port._datagrams._receiver._forget()
+                self.port._datagrams._receiver._senders.forget()
             start = clock()
             read()
             elapsed += clock() - start
@@ -154,7 +157,7 @@ def tables(rounds: int | None) -> Iterator[Table]:
             measure(150, _SMALL, False, forget=True),
             None,
         )
-        yield _memory(ours)
+        yield _memory()
 
 
 def _waiting(burst: int) -> str:
@@ -172,15 +175,20 @@ def _table(title: str, method: str, samples: Samples, target: Target | None) -> 
     return table
 
 
-def _memory(port: Any) -> Table:
+def _memory() -> Table:
     """How much memory distinct senders take for good."""
-    receiver = port._datagrams._receiver
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        senders = Senders(sock, "dual-stack", object())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    prefix = bytes(10) + b"\xff\xff"
     for number in range(_SENDERS):
-        key = number.to_bytes(8, "big")
-        receiver._learn(key, b"\0" * 10 + b"\xff\xff" + key[4:], 9, 0, b"", [], 0)
-        messages = [(socket.IPPROTO_IPV6, 50, b"\0" * 10 + b"\xff\xff" + key[4:] + b"\1\0\0\0")]
-        receiver._learn(key, b"\0" * 10 + b"\xff\xff" + key[4:], 9, 0, key, messages, 0)
+        packed = (1 + number).to_bytes(4, "big")
+        name = struct.pack("=HH4x16sI4x", socket.AF_INET6, 9, prefix + packed, 0)
+        data = struct.pack("@I4s4s", 1, packed, packed)
+        header = struct.pack("@Nii", socket.CMSG_LEN(len(data)), socket.IPPROTO_IP, _IP_PKTINFO)
+        control = (header + data).ljust(socket.CMSG_SPACE(len(data)), b"\0")
+        senders.of_envelope(name + control, 0)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     table = Table(
         "Memory of distinct senders",

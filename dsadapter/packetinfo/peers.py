@@ -19,17 +19,57 @@ class Route(NamedTuple):
     """The control messages that choose the source; empty to leave the choice to the system."""
 
 
+class WayBack:
+    """How to answer one sender; shows nothing of the form that addresses have in the kernel.
+
+    :param owner: stands for the port; a port of its own would be kept alive by every address.
+    :param messages: the control messages that choose the source.
+    :param mapped: whether the socket takes the address mapped.
+    :param scope: the scope id that the socket takes; None for one of AF_INET.
+    """
+
+    __slots__ = ("_mapped", "_messages", "_route", "_scope", "owner")
+
+    def __init__(
+        self, owner: object, messages: list[Message], mapped: bool, scope: int | None
+    ) -> None:
+        self.owner = owner
+        self._messages = messages
+        self._mapped = mapped
+        self._scope = scope
+        self._route: Route | None = None
+
+    def route(self, host: str, port: int) -> Route:
+        """The way to a sender; most are answered never, or more than once."""
+        route = self._route
+        if route is None:
+            wire: SocketAddress | None
+            if host in ("0.0.0.0", "::"):
+                # To a socket the unspecified address is this machine's loopback.
+                wire = None
+            elif self._mapped:
+                wire = (f"::ffff:{host}", port, 0, 0)
+            elif self._scope is None:
+                wire = (host, port)
+            else:
+                wire = (host.partition("%")[0], port, 0, self._scope)
+            route = self._route = Route(wire, self._messages)
+        return route
+
+    def __repr__(self) -> str:
+        return "<the way back>"
+
+
 class PeerAddress(tuple[str, int]):
     """``(host, port)``, and in everything that can be seen of it just that.
 
     It is equal to the plain tuple, has its hash and its ``repr``, and unpacks as one. What it
     remembers beside that is the way back, from the address that the datagram was sent to; a pickle
-    forgets it.
+    forgets it. What asks for the exact type ``tuple`` takes ``tuple(address)`` only.
     """
 
     # A tuple's subclass can have no slots.
-    _owner: object
-    _route: Route
+    way_back: WayBack | None
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return tuple, (tuple(self),)
@@ -41,17 +81,10 @@ class PeerAddress(tuple[str, int]):
         return self
 
 
-def remember(address: PeerAddress, owner: object, route: Route) -> None:
-    """Note the way back on an address that is not in the application's hands yet.
-
-    :param owner: stands for the port; a port of its own would be kept alive by every address.
-    """
-    address._owner = owner
-    address._route = route
-
-
 def way_back(address: object, owner: object) -> Route | None:
     """The route that an address remembers, if it is one of this owner's."""
-    if type(address) is PeerAddress and address._owner is owner:
-        return address._route
+    if type(address) is PeerAddress:
+        way = address.way_back
+        if way is not None and way.owner is owner:
+            return way.route(*address)
     return None

@@ -798,24 +798,6 @@ def test_before_bind_sees_the_socket_with_its_options_and_may_refuse() -> None:
     assert open_descriptors() == before
 
 
-def test_a_cache_has_a_bound(reactor: Reactor, way: str) -> None:
-    recorder = Recorder()
-    port = listen(reactor, recorder, way=way)
-    receiver = port._datagrams._receiver
-    from dsadapter.packetinfo import receiving
-
-    largest = 0
-    for number in range(3 * receiving.CACHED):
-        key = number.to_bytes(8)
-        packed = bytes(10) + b"\xff\xff" + number.to_bytes(4)
-        receiver._learn(key, packed, 1 + number % 65535, 0, key, [], 0)
-        messages = [(socket.IPPROTO_IPV6, 50, packed + bytes(4))]
-        receiver._learn(key, packed, 1 + number % 65535, 0, key + b"x", messages, 0)
-        largest = max(largest, len(receiver._senders), len(receiver._origins))
-    assert largest == receiving.CACHED
-    stop(reactor, port)
-
-
 def test_no_recvmmsg_no_difference(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
     from dsadapter.packetinfo import _recvmmsg, receiving
 

@@ -13,7 +13,8 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams import Counters, DatagramPort
 from dsadapter.messages import quoted
 from dsadapter.packetinfo.peers import PeerAddress
-from dsadapter.packetinfo.receiving import CACHED, Datagram
+from dsadapter.packetinfo.receiving import Datagram
+from dsadapter.packetinfo.senders import CACHED
 from dsadapter.sockets.ifaddrs import interface_index
 
 _READ_AT_ONCE = 256 * 1024

@@ -62,6 +62,37 @@ APART = {
         + "reactor.listenTCP(80, factory, **options)\n"
         + "reactor.listenTCP(80, factory, interface='::')"
     ),
+    "a failure that is forgiven": (
+        REACTOR
+        + "try:\n    reactor.listenTCP(80, factory)\n"
+        + "    reactor.listenTCP(80, factory, interface='::')\nexcept Exception:\n    pass"
+    ),
+    "a failure that is suppressed": (
+        REACTOR
+        + "with suppress(Exception):\n    for a in ('', '::'):\n"
+        + "        reactor.listenTCP(80, factory, interface=a)"
+    ),
+    "an attribute that is assigned between them": (
+        REACTOR
+        + "reactor.listenTCP(80, self.site)\nself.site = make()\n"
+        + "reactor.listenTCP(80, self.site, interface='::')"
+    ),
+    "an attribute that a call may change": (
+        REACTOR
+        + "reactor.listenTCP(80, self.site)\nself.renew()\n"
+        + "reactor.listenTCP(80, self.site, interface='::')"
+    ),
+    "a global that a call changes": (
+        REACTOR
+        + "port = 80\ndef bump():\n    global port\n    port = 81\n"
+        + "reactor.listenTCP(port, factory)\nbump()\n"
+        + "reactor.listenTCP(port, factory, interface='::')"
+    ),
+    "a third one on the port": (
+        REACTOR
+        + "reactor.listenTCP(80, factory)\nreactor.listenTCP(80, factory, interface='::')\n"
+        + "reactor.listenTCP(80, other, interface='192.0.2.1')"
+    ),
     "an address and a wildcard": (
         REACTOR
         + "reactor.listenTCP(80, factory, interface='192.0.2.1')\n"

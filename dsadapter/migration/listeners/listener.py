@@ -92,7 +92,7 @@ def port_key(module: Module, node: ast.expr | None) -> str:
         return ""
     value = module.constant(node)
     if isinstance(value, int):
-        return str(value) if value else ""
+        return str(value) if value and value is not True else ""
     return ast.unparse(node) if is_stable(node) else ""
 
 

@@ -26,6 +26,23 @@ def check(module: Module) -> Iterator[Finding]:
             yield _finding(module, function, f"errback {function.name}: {_BOTH}")
 
 
+def is_forgiven(module: Module, node: ast.AST) -> bool:
+    """Whether something around a node may swallow what it raises, and go on."""
+    inner = node
+    for around in module.ancestors(node):
+        if isinstance(around, ast.Try) and inner in around.body:
+            if any(_passes(handler.body) for handler in around.handlers):
+                return True
+        elif isinstance(around, ast.With) and any(
+            "suppress" in ast.unparse(item.context_expr) for item in around.items
+        ):
+            return True
+        if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            return False
+        inner = around
+    return False
+
+
 def _forgives(module: Module, handler: ast.ExceptHandler) -> bool:
     if not _names_error(module, handler.type):
         return False

@@ -17,6 +17,7 @@ from dsadapter.migration.listeners import Listener, listeners_of
 from dsadapter.migration.module import Module
 from dsadapter.migration.rewriting.plan import Plan
 from dsadapter.migration.rewriting.planning import widen
+from dsadapter.migration.rules.forgiving import is_forgiven
 from dsadapter.migration.rules.pairs import RULE as PAIRS
 from dsadapter.migration.rules.pairs import paired_listeners
 from dsadapter.migration.rules.rule import Rule
@@ -126,6 +127,8 @@ def _looped(module: Module, listener: Listener) -> Finding | None:
     if both is Host.LOOPBACK6:
         return _finding(module, listener.call, Certainty.LIKELY, message, _LOOPBACK, plan)
     edits = _unrolled(module, node, name.id, iterable, listener, plan)
+    if is_forgiven(module, node):
+        edits = ()
     certainty = Certainty.CERTAIN if edits else Certainty.LIKELY
     return _finding(module, listener.call, certainty, message, "", plan._replace(edits=edits))
 

@@ -10,6 +10,7 @@ from dsadapter.migration.findings import Certainty, Finding
 from dsadapter.migration.listeners import Listener, listeners_of
 from dsadapter.migration.module import Module
 from dsadapter.migration.rewriting.planning import merge
+from dsadapter.migration.rules.forgiving import is_forgiven
 from dsadapter.migration.rules.rule import Rule
 
 _DERIVED = ("getHost", "getsockname", "server_address", "sockets", "server_port")
@@ -92,6 +93,8 @@ def _certainty(
         (first.tail == second.tail, "what is done with the results differs"),
         (_quiet(first) and _quiet(second), "their results are used"),
         (_undisturbed(module, first, second), "something happens between them"),
+        (_alone(module, first, second), "a third listener has this port"),
+        (not is_forgiven(module, first.statement), "a failure of theirs is forgiven"),
     ):
         if not unless:
             return Certainty.LIKELY, reason
@@ -132,9 +135,32 @@ def _undisturbed(module: Module, first: Listener, second: Listener) -> bool:
             for node in nodes
         ):
             return False
-        if "." in first.port and any(isinstance(node, ast.Call) for node in nodes):
+        if not any(isinstance(node, ast.Call | ast.Attribute) for node in nodes):
+            continue
+        # A call, or an assignment to an attribute, may change what these stand for.
+        if "." in first.port or "." in first.factory or _rebound(module, first, names):
             return False
     return True
+
+
+def _rebound(module: Module, listener: Listener, names: set[str]) -> bool:
+    nodes = [node for node in (listener.port_node, listener.factory_node) if node is not None]
+    return any(
+        isinstance(node, ast.Name) and node.id in names and len(module.bound(node)) > 1
+        for tree in nodes
+        for node in ast.walk(tree)
+    )
+
+
+def _alone(module: Module, first: Listener, second: Listener) -> bool:
+    block = module.block(first.statement)
+    return not any(
+        other.port == first.port
+        and other.transport == first.transport
+        and module.block(other.statement) is block
+        for other in listeners_of(module)
+        if other not in (first, second)
+    )
 
 
 def _takes_port(first: Listener, second: Listener) -> bool:

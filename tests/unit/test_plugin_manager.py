@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pluggy
 import pytest
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -309,8 +310,15 @@ def test_another_fault_is_no_reason_to_leave_outbound_connections_out(
 async def asynchronous() -> None: ...
 
 
+async def yielding() -> Any:
+    yield
+
+
 def wrapper() -> Any:
     yield
+
+
+OLD_WRAPPER = pluggy.HookimplMarker("dsadapter")(hookwrapper=True)
 
 
 @pytest.mark.parametrize(
@@ -327,6 +335,12 @@ def wrapper() -> Any:
             type("P", (), {"dsadapter_before_bind": hookimpl(wrapper=True)(wrapper)})(),  # type: ignore[call-overload]
             "is implemented as a wrapper",
         ),
+        (
+            type("P", (), {"dsadapter_before_bind": OLD_WRAPPER(wrapper)})(),
+            "is implemented as a wrapper",
+        ),
+        (plugin(connection_lost=yielding), "dsadapter_connection_lost is 'async'"),
+        (RecordingPlugin, "it is the class RecordingPlugin; name an instance, or a module"),
     ],
 )
 def test_a_broken_plugin_is_refused_whole(
@@ -339,6 +353,21 @@ def test_a_broken_plugin_is_refused_whole(
     assert caught.value.plugin == "broken"
     assert dict(manager.plugins) == {}
     test_nobody_registered_leaves_every_hook_None(manager)
+
+
+def test_a_class_of_static_functions_is_a_plugin(manager: PluginManager) -> None:
+    told: list[Any] = []
+
+    class Static:
+        @staticmethod
+        @hookimpl
+        def dsadapter_listener_opened(listener: Any) -> None:
+            told.append(listener)
+
+    assert manager.register(Static) == "Static"
+    assert manager.hooks.listener_opened is not None
+    manager.hooks.listener_opened(RECORD)
+    assert told == [RECORD]
 
 
 def test_a_hook_of_another_version_can_be_optional(manager: PluginManager) -> None:

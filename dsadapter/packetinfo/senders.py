@@ -13,13 +13,13 @@ from dsadapter.packetinfo._cmsg import Message
 from dsadapter.packetinfo._recvmmsg import NAME_SIZE
 from dsadapter.packetinfo.peers import PeerAddress, WayBack
 from dsadapter.policy import ListenMode
-from dsadapter.sockets.ifaddrs import interface_name, is_in_vrf, scoped_text
+from dsadapter.sockets.ifaddrs import interface_name, is_in_vrf, scoped_text, serves_vrfs
 
 Sender = tuple[PeerAddress, PacketInfo | None, bool, str | None]
 """Its address; the packet information of its datagrams; whether the kernel named it by a mapped
 address; the counter to count a dropped datagram with, None to deliver it."""
 
-CACHED = 8192
+CACHED = 6144
 """How many senders are known at most."""
 _DESTINATIONS = 2048
 """The same of their destinations."""
@@ -101,6 +101,7 @@ class Senders:
         self._ipv4_message = platform.ipv4_message(sock)
         self._senders = Recent[Sender](size)
         self._origins = Recent[_Origin](min(size, _DESTINATIONS))
+        self._serves_vrfs = serves_vrfs()
         self._interfaces: dict[int, tuple[str | None, bool]] = {}
         self._nowhere = self._origin(None)
         self.known = self._senders.newer
@@ -189,7 +190,8 @@ class Senders:
         known = self._interfaces.get(index)
         if known is None:
             name = interface_name(index)
-            known = self._interfaces[index] = name, name is not None and is_in_vrf(name)
+            in_vrf = self._serves_vrfs and name is not None and is_in_vrf(name)
+            known = self._interfaces[index] = name, in_vrf
         return known
 
     def _sender(

@@ -137,6 +137,18 @@ def scoped_text(packed: bytes, interface: int) -> str:
     return str(AddressLiteral(packed, zone))
 
 
+def serves_vrfs(setting: Path = Path("/proc/sys/net/ipv4/udp_l3mdev_accept")) -> bool:
+    """Whether a socket that is bound to no interface gets datagrams from VRFs (Linux,
+    ``vrf.rst``).
+
+    :param setting: the system's; False where it has none.
+    """
+    try:
+        return setting.read_text(encoding="ascii").strip() != "0"
+    except (OSError, ValueError):
+        return False
+
+
 def is_in_vrf(name: str, interfaces: Path = Path("/sys/class/net")) -> bool:
     """Whether an interface is one of a VRF's, or the VRF itself (Linux, ``vrf.rst``): its routes
     are in a table of their own.

@@ -20,7 +20,7 @@ from dsadapter.plugin import PluginManager
 
 IP_PKTINFO = 8  # Linux; Python has no name for it before 3.14
 HOT = b"hot"
-ENTRIES = 8192
+ENTRIES = 6144
 """How many senders a port knows."""
 
 

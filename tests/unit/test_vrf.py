@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dsadapter.sockets.ifaddrs import is_in_vrf
+from dsadapter.sockets.ifaddrs import is_in_vrf, serves_vrfs
 
 
 def describe(folder: Path, uevent: str) -> Path:
@@ -36,3 +36,13 @@ def test_an_interface_is_in_a_vrf_or_is_one(interfaces: Path, name: str, expecte
 def test_nothing_is_known_of_an_interface_that_is_not_there(tmp_path: Path) -> None:
     assert is_in_vrf("eth9", tmp_path) is False
     assert is_in_vrf("eth9", tmp_path / "nowhere") is False
+
+
+@pytest.mark.parametrize(("text", "expected"), [("0\n", False), ("1\n", True)])
+def test_datagrams_come_from_vrfs_if_the_system_lets_them(
+    tmp_path: Path, text: str, expected: bool
+) -> None:
+    setting = tmp_path / "udp_l3mdev_accept"
+    assert serves_vrfs(setting) is False
+    setting.write_text(text, encoding="ascii")
+    assert serves_vrfs(setting) is expected

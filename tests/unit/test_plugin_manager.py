@@ -501,6 +501,12 @@ def test_a_framework_needs_a_name(manager: PluginManager, name: Any) -> None:
         manager.register(plugin(register_frameworks=lambda: Adapter(name)), "nameless")
 
 
+def test_an_adapter_declares_that_it_is_one(manager: PluginManager) -> None:
+    undeclared = SimpleNamespace(**{name: getattr(Adapter(), name) for name in IFrameworkAdapter})
+    with pytest.raises(PluginError, match="does not verify as a framework adapter"):
+        manager.register(plugin(register_frameworks=lambda: undeclared), "undeclared")
+
+
 def test_a_factory_of_the_wrong_kind_is_refused(manager: PluginManager) -> None:
     adapter = Adapter()
     adapter.server = lambda: None

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from support.builds import Distributions, build_distributions
 from support.reactors import Reactor
 from support.versions import is_excused
@@ -12,6 +13,10 @@ from support.versions import is_excused
 # With LibCST there, Hypothesis writes patches of failing examples by its codemods, which end in an
 # AttributeError once zope.interface has marked abc.ABC, and the test run with them.
 sys.modules["hypothesis.extra._patching"] = None  # type: ignore[assignment]
+
+# How long an example takes is the machine's business.
+settings.register_profile("dsadapter", deadline=None)
+settings.load_profile("dsadapter")
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ class AddressFamilyError(RestorableError, OSError):
 
 
 class NotDualStackError(AddressFamilyError):
-    """No dual-stack socket can be had here, or the socket at hand is not one."""
+    """This machine has no dual-stack sockets, or the socket at hand is not one."""
 
 
 class BindAddressError(RestorableError, OSError):

@@ -87,7 +87,7 @@ def _write(rewrite: Rewrite) -> None:
         replace_file(rewrite.path, rewrite.after)
     except OSError as error:
         raise CommandError(
-            f"can't write {rewrite.path}: {error.strerror}; it is as it was, so mend that and run"
+            f"can't write {rewrite.path}: {error.strerror}; it is as it was, so fix that and run"
             " the command again"
         ) from error
 

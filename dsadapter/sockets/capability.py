@@ -32,13 +32,13 @@ _EVERYWHERE = {"::", "0.0.0.0", "::1", "127.0.0.1"}
 
 
 class Capability(NamedTuple):
-    """For each kind of socket None if it can be had, else the error that said no."""
+    """For each kind of socket None if this machine has it, else the error that says it has not."""
 
     ipv4: OSError | None
     """An AF_INET socket. Its absence does not stop IPv4 through a dual-stack socket: a seccomp
     filter on AF_INET leaves that working."""
     ipv6: OSError | None
-    """An AF_INET6 socket bound to ``::``. It can be had with ``disable_ipv6`` set, too."""
+    """An AF_INET6 socket bound to ``::``. It works with ``disable_ipv6`` set, too."""
     dual_stack: OSError | None
     """The same with ``IPV6_V6ONLY`` cleared."""
 

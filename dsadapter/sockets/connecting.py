@@ -38,7 +38,7 @@ def start_connecting(
     """Create and configure a socket, bind it if asked to, and begin to connect.
 
     The socket is AF_INET6 with ``IPV6_V6ONLY`` cleared, and takes an IPv4 destination mapped. It is
-    AF_INET for an IPv4 destination where no such socket can be had, and where the bind address is
+    AF_INET for an IPv4 destination where there are no such sockets, and where the bind address is
     IPv4. A socket serves one attempt only: a TCP socket that failed a mapped connect never
     recovers.
 

@@ -47,7 +47,9 @@ def interface_addresses() -> list[tuple[str, bytes]]:
         first = pointer()
         failed = library.getifaddrs(ctypes.byref(first))
     except (ImportError, AttributeError, OSError) as error:
-        raise OSError("addresses of interfaces can't be had here; name the interface") from error
+        raise OSError(
+            "this system does not tell the addresses of interfaces; give the interface by its name"
+        ) from error
     if failed:
         raise OSError(ctypes.get_errno(), "getifaddrs failed; name the interface")
     rows = []

@@ -65,8 +65,8 @@ def listening_socket(
     told of it and of its connections. The parameters are those of
     :class:`~dsadapter.policy.ListenPolicy`, but that one socket never serves ``localhost``.
 
-    :param fallback: ``"ipv4"`` or ``"ipv6"``, that one alone where both can't be had; ``"auto"``,
-        whichever there is; ``"fail"``, neither.
+    :param fallback: where one socket can't serve both: ``"ipv4"`` or ``"ipv6"``, that one alone;
+        ``"auto"``, whichever there is; ``"fail"``, neither.
     :returns: a blocking, close-on-exec socket. For ``"::"`` it is AF_INET6 with ``IPV6_V6ONLY``
         cleared before bind.
     :raises ValueError: naming the offending value and the form to use.
@@ -158,7 +158,7 @@ def _as_allowed(
             return Listening(mode, opened(mode), lack)
         except AddressFamilyError as error:
             if mode == policy.fallback:
-                text = f"{lack.strerror}; fallback={mode} can't be had either: {error.strerror}"
+                text = f"{lack.strerror}; fallback={mode} fails, too: {error.strerror}"
                 raise type(lack)(text, lack) from error
     raise lack
 

@@ -23,10 +23,10 @@ NAME = "name.example"
 
 
 class Network:
-    """A machine whose attempts go nowhere until its neighbour is known to it.
+    """A machine whose attempts go nowhere until its neighbor is known to it.
 
-    The neighbour's addresses are not on the wire, so that it does not answer for them; the kernel
-    keeps what is sent to an unknown neighbour for about three seconds.
+    The neighbor's addresses are not on the wire, so that it does not answer for them; the kernel
+    keeps what is sent to an unknown neighbor for about three seconds.
     """
 
     def __init__(self, near: Namespace, far: Namespace, folder: Path) -> None:
@@ -40,7 +40,7 @@ class Network:
             near.run("ip", "route", "add", address, "dev", "wire", "src", OWN[":" in address])
         for address in OWN:
             known = ("lladdr", self._link_address(near), "nud", "permanent", "dev", "wire")
-            far.run("ip", "neighbour", "add", address, *known)
+            far.run("ip", "neighbor", "add", address, *known)
             far.run("ip", "route", "add", address, "dev", "wire")
         self._far_link_address = self._link_address(far)
         self.servers: dict[str, socket.socket] = {}
@@ -55,14 +55,14 @@ class Network:
     def let_go(self, *addresses: str) -> None:
         """What waits for these addresses is sent."""
         known = f"lladdr {self._far_link_address} nud permanent dev wire"
-        lines = [f"neighbour replace {address} {known}\n" for address in addresses]
+        lines = [f"neighbor replace {address} {known}\n" for address in addresses]
         self._batch.write_text("".join(lines))
         self.near.run("ip", "-batch", str(self._batch))
 
     def hold(self) -> None:
         """As it was in the beginning."""
         for which in ([], ["nud", "permanent"]):
-            self.near.run("ip", "neighbour", "flush", "dev", "wire", *which)
+            self.near.run("ip", "neighbor", "flush", "dev", "wire", *which)
 
     def close(self) -> None:
         for server in self.servers.values():

@@ -21,7 +21,6 @@ pytestmark = needs_root
 
 JAILED = Path(__file__).parent / "programs" / "jailed.py"
 TWISTD = str(Path(sys.executable).with_name("twistd"))
-LATE = pytest.mark.xfail(strict=True, reason="fault: imports after root has changed")
 
 
 @pytest.fixture

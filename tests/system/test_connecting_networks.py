@@ -28,7 +28,7 @@ DESCRIPTORS = 8192
 BACKLOG = 2048
 
 FAULTS = ("silent", "unreachable", "prohibit", "blackhole", "routed")
-"""What becomes of what is sent to an address: a neighbour that is not there, three kinds of routes
+"""What becomes of what is sent to an address: a neighbor that is not there, three kinds of routes
 that fail at once, and a router that says after a while that it knows no way."""
 FAULTY4 = {fault: f"10.9.0.{number}" for number, fault in enumerate(FAULTS)}
 FAULTY6 = {fault: f"fd00:9::{number:x}0" for number, fault in enumerate(FAULTS, 1)}
@@ -126,7 +126,7 @@ def add_faults(near: Namespace, far: Namespace) -> None:
         # Frames to nobody: there is a way, and no answer.
         gone = via.removesuffix("2") + "99"
         nobody = ("lladdr", "02:00:00:00:00:99", "nud", "permanent", "dev", "wire")
-        near.run("ip", "neighbour", "add", gone, *nobody)
+        near.run("ip", "neighbor", "add", gone, *nobody)
         for fault, address in faults.items():
             if fault == "silent":
                 near.run("ip", "route", "add", address, "via", gone)

@@ -164,7 +164,7 @@ def test_one_family_is_served_where_both_can_not_be(
     ("fallback", "denial", "text"),
     [
         ("fail", NO_IPV6, "Address family not supported by protocol"),
-        ("ipv6", NO_IPV6, "fallback=ipv6 can't be had either"),
+        ("ipv6", NO_IPV6, "fallback=ipv6 fails, too"),
         pytest.param("fail", NO_DUAL_STACK, "IPV6_V6ONLY can't be cleared", marks=needs_root),
     ],
 )

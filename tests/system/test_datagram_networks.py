@@ -27,13 +27,13 @@ GROUPS = ("239.1.2.3", "ff05::123")
 
 
 class Network(NamedTuple):
-    """A host with many addresses on two interfaces, and a neighbour on each."""
+    """A host with many addresses on two interfaces, and a neighbor on each."""
 
     host: Namespace
-    neighbours: dict[str, Namespace]
+    neighbors: dict[str, Namespace]
 
     def client(self, wire: str, family: int) -> socket.socket:
-        with self.neighbours[wire].entered():
+        with self.neighbors[wire].entered():
             made = socket.socket(family, socket.SOCK_DGRAM)
         made.setblocking(False)
         return made
@@ -51,14 +51,14 @@ def _add(place: Namespace, address: str, wire: str) -> None:
 @pytest.fixture
 def network() -> Iterator[Network]:
     with namespace() as host, namespace() as first, namespace() as second:
-        neighbours = {"first": first, "second": second}
-        for wire, neighbour in neighbours.items():
-            connect_namespaces(host, neighbour, wire)
+        neighbors = {"first": first, "second": second}
+        for wire, neighbor in neighbors.items():
+            connect_namespaces(host, neighbor, wire)
             for address in (*ADDRESSES[wire], LINK_LOCAL):
                 _add(host, address, wire)
             for address in (*PEERS[wire], PEERS_LINK_LOCAL):
-                _add(neighbour, address, wire)
-        yield Network(host, neighbours)
+                _add(neighbor, address, wire)
+        yield Network(host, neighbors)
 
 
 def family_of(address: str) -> int:
@@ -134,7 +134,7 @@ def test_a_link_local_peer_has_its_zone_and_is_answered_on_its_interface(
         number = port.getHost().port
         for wire in WIRES:
             with network.client(wire, socket.AF_INET6) as client:
-                with network.neighbours[wire].entered():
+                with network.neighbors[wire].entered():
                     scope = socket.if_nametoindex(wire)
                 client.sendto(b"x", (LINK_LOCAL, number, 0, scope))
                 reactor.until(lambda: informed.got)
@@ -158,7 +158,7 @@ def test_a_link_local_interface_is_bound_with_its_zone(reactor: Reactor, network
     with listening(network.host, reactor, echo, f"{LINK_LOCAL}%second") as port:
         assert port.getHost().host == f"{LINK_LOCAL}%second"
         with network.client("second", socket.AF_INET6) as client:
-            with network.neighbours["second"].entered():
+            with network.neighbors["second"].entered():
                 scope = socket.if_nametoindex("second")
             client.sendto(b"x", (LINK_LOCAL, port.getHost().port, 0, scope))
             assert answer(reactor, client)[1] == LINK_LOCAL
@@ -202,7 +202,7 @@ def test_a_datagram_to_a_group_is_answered_from_an_address_of_the_interface(
 def send_to_group(
     network: Network, client: socket.socket, wire: str, group: str, port: int
 ) -> None:
-    with network.neighbours[wire].entered():
+    with network.neighbors[wire].entered():
         index = socket.if_nametoindex(wire)
     if ":" in group:
         client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
@@ -258,7 +258,7 @@ def test_a_sender_without_an_address_is_heard_and_not_answered(
 
     recorder = Recorder()
     with listening(network.host, reactor, recorder, way=way) as port:
-        with network.neighbours["first"].entered():
+        with network.neighbors["first"].entered():
             packet = udp_over_ipv4("0.0.0.0", 68, "255.255.255.255", port.getHost().port, b"x")
             write_frame("first", packet, b"\xff" * 6)
         reactor.until(lambda: recorder.got)
@@ -363,7 +363,7 @@ def test_a_group_is_joined_for_one_source(reactor: Reactor, network: Network, fa
         ("232.1.2.3", "10.1.0.2", "10.1.0.3"),
         ("ff35::123", "fd00:1::2", "fd00:1::3"),
     )[family]
-    _add(network.neighbours["first"], other, "first")
+    _add(network.neighbors["first"], other, "first")
     recorder = Recorder()
     with listening(network.host, reactor, recorder) as port:
         number = port.getHost().port
@@ -435,7 +435,7 @@ def test_two_responders_of_one_host_each_hear_and_answer_their_network(
         for wire in WIRES:
             reactor.result_of(port.joinGroup(group, wire))
         for wire in WIRES:
-            with network.neighbours[wire].entered():
+            with network.neighbors[wire].entered():
                 asker = Recorder()
                 asking = listen(reactor, asker, port=port_number)
                 asking.setLoopbackMode(0)

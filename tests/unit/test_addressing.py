@@ -1,4 +1,4 @@
-"""Map, unmap, recognise: every form of an address, against ``ipaddress`` and ``inet_pton``."""
+"""Map, unmap, recognize: every form of an address, against ``ipaddress`` and ``inet_pton``."""
 
 from __future__ import annotations
 

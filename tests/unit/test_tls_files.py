@@ -197,7 +197,7 @@ def test_an_empty_directory_is_named(tmp_path: Path) -> None:
     assert str(tmp_path) in words(tls=tmp_path)
 
 
-def test_a_key_and_a_certificate_that_are_swapped_are_recognised(files: Files) -> None:
+def test_a_key_and_a_certificate_that_are_swapped_are_recognized(files: Files) -> None:
     said = words(privateKey=files.certificate, certKey=files.key)
     assert str(files.certificate) in said
     assert str(files.key) in said

@@ -19,15 +19,15 @@ def listeners_of(module: Module) -> list[Listener]:
     found: list[Listener] | None = module.notes.get(_CACHE)
     if found is None:
         calls = module.all(ast.Call)
-        found = [listener for call in calls for listener in _recognise(module, call)]
+        found = [listener for call in calls for listener in _recognize(module, call)]
         found.sort(key=lambda listener: (listener.call.lineno, listener.call.col_offset))
         module.notes[_CACHE] = found
     return found
 
 
-def _recognise(module: Module, call: ast.Call) -> Iterable[Listener]:
-    for recognise in (twisted.recognise, asyncio.recognise, stdlib.recognise):
-        listener = recognise(module, call)
+def _recognize(module: Module, call: ast.Call) -> Iterable[Listener]:
+    for recognize in (twisted.recognize, asyncio.recognize, stdlib.recognize):
+        listener = recognize(module, call)
         if listener is not None:
             yield listener
             return

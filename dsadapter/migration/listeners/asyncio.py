@@ -19,7 +19,7 @@ _OWN = ("factory", "host", "port", "app", "runner")
 _LOOPS = ("asyncio.get_running_loop", "asyncio.get_event_loop", "asyncio.new_event_loop")
 
 
-def recognise(module: Module, call: ast.Call) -> Listener | None:
+def recognize(module: Module, call: ast.Call) -> Listener | None:
     """The listener that a call is, if it is asyncio's or aiohttp's."""
     qualified = module.qualified(call.func)
     last = call.func.attr if isinstance(call.func, ast.Attribute) else qualified.rpartition(".")[2]

@@ -12,7 +12,7 @@ _MODULES = ("socketserver.", "http.server.", "wsgiref.simple_server.", "xmlrpc.s
 _OLD = ("SocketServer.", "BaseHTTPServer.", "SimpleXMLRPCServer.")
 
 
-def recognise(module: Module, call: ast.Call) -> Listener | None:
+def recognize(module: Module, call: ast.Call) -> Listener | None:
     """The server of the standard library that a call makes."""
     qualified = module.qualified(call.func)
     if not qualified or ("." in qualified and not qualified.startswith((*_MODULES, *_OLD))):

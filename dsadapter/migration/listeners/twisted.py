@@ -39,7 +39,7 @@ _SERVICES: dict[str, tuple[Transport, tuple[str, ...]]] = {
 _OWN = ("reactor", "port", "factory", "protocol", "interface")
 
 
-def recognise(module: Module, call: ast.Call) -> Listener | None:
+def recognize(module: Module, call: ast.Call) -> Listener | None:
     """The listener of Twisted's that a call is."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     qualified = module.qualified(call.func)

@@ -31,7 +31,7 @@ def rewritten(data: bytes, edits: Iterable[Edit]) -> bytes:
     The result compiles, and differs from ``data`` only where a change asks for it: encoding, byte
     order mark, line ends and form feeds stay.
 
-    :raises CannotRewriteError: if that can't be had, with the reason.
+    :raises CannotRewriteError: if that is not possible, with the reason.
     """
     wanted = list(edits)
     try:

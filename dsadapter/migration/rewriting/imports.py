@@ -36,7 +36,7 @@ def with_import(module: cst.Module, wanted: AddImport, head: int) -> cst.Module:
             place = number + 1
     body = list(module.body)
     if place == 0 and body:
-        # What stands above the first statement, such as a licence, stays at the top.
+        # What stands above the first statement, such as a license, stays at the top.
         lines = list(body[0].leading_lines)
         body[0] = body[0].with_changes(leading_lines=[cst.EmptyLine(indent=False)])
         new = new.with_changes(leading_lines=lines)
@@ -67,7 +67,7 @@ def without_idle_imports(module: cst.Module, before: bytes) -> cst.Module:
         if kept is not None:
             body.append(kept)
         elif statement.leading_lines and not body:
-            return module  # the head of a file, such as its licence
+            return module  # the head of a file, such as its license
     return module.with_changes(body=body)
 
 

@@ -36,8 +36,8 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
     :param backlog: how many connections may wait to be accepted; the system caps it.
     :param fallback: what to serve where a family is missing or ``IPV6_V6ONLY`` can't be cleared:
         ``"pair"``, a socket for each family; ``"ipv4"`` or ``"ipv6"``, that one alone; ``"fail"``,
-        nothing; ``"auto"``, the most that can be had. The port's ``mode`` says what it is. A port
-        that is held, or may not be had, is an error always.
+        nothing; ``"auto"``, the most that this machine has. The port's ``mode`` says what it is. A
+        port that is held, or may not be had, is an error always.
     :param reusePort: share the port with other sockets of this user that ask for it
         (``SO_REUSEPORT``).
     :raises ValueError: naming the offending value and the form to use.

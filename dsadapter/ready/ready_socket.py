@@ -5,6 +5,7 @@ It is opened by :func:`dsadapter.sockets.listening.listening_socket`.
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from dsadapter.hooks.dispatch import Hooks
 
+_finalize: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
+
 S = TypeVar("S", bound="ReadySocket")
 
 FRAMEWORK = "socket"
@@ -40,7 +43,7 @@ class ReadySocket(CanonicalSocket):
 
     __slots__ = ("_life",)
 
-    _life: _Life
+    _life: _Life | None
 
     @property
     def sslsocket_class(self) -> type[ssl.SSLSocket]:
@@ -58,14 +61,15 @@ class ReadySocket(CanonicalSocket):
             # Whoever serves it may hand its bare descriptor on.
             take_ipv4_form(accepted)
         life = life_of(self)
-        if isinstance(life, _Listening):
+        if isinstance(life, _Listening) and life.listener.hooks.connections is not None:
             try:
-                lost = life.accepted(address, accepted)
+                lost = life.listener.accepted(address, accepted.getsockname())
             except BaseException:
                 accepted.close()
                 raise
-            if lost is not None:
-                accepted._life = _Life(lost)
+            accepted._life = None if lost is None else _Life(accepted, lost)
+        else:
+            accepted._life = None
         return accepted, address
 
     def dup(self) -> Self:
@@ -73,8 +77,8 @@ class ReadySocket(CanonicalSocket):
         duplicate = super().dup()
         life = life_of(self)
         if life is not None:
-            life.share()
-            duplicate._life = life
+            life.share(duplicate)
+        duplicate._life = life
         return duplicate
 
     def detach(self) -> int:
@@ -83,31 +87,30 @@ class ReadySocket(CanonicalSocket):
         self._end()
         return fd
 
-    def _real_close(self, *args: Any) -> None:
+    def _real_close(self, _socket: Any = _socket.socket) -> None:
         # What socket.socket calls when its last file object has closed, too.
         try:
-            super()._real_close(*args)  # type: ignore[misc]
+            _socket.close(self)
         finally:
             self._end()
 
     def __del__(self) -> None:
-        finalize = getattr(super(), "__del__", None)
-        if finalize is not None:
-            # Closes, and warns of it.
-            finalize()
+        # Closes, and warns of it.
+        _finalize(self)
         self._end()
 
     def _end(self) -> None:
-        life = self._give_life()
+        try:
+            life = self._life
+        except AttributeError:
+            return
         if life is not None:
-            life.end()
+            self._life = None
+            life.end(self)
 
     def _give_life(self) -> _Life | None:
         life = life_of(self)
-        try:
-            del self._life
-        except AttributeError:
-            return None
+        self._life = None
         return life
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -127,17 +130,22 @@ def life_of(sock: ReadySocket) -> _Life | None:
 class _Life:
     """Something that ends with the last socket that has it, and tells the process it began in."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
-        # Lists, because threads may close at once, and append and pop are one step each.
-        self._sockets = [self]
+    def __init__(self, sock: ReadySocket, tell: Callable[[], None]) -> None:
+        # Threads may close at once; taking something out of these is one step each.
+        self._sockets = {id(sock)}
         self._tell = [tell]
         self._process = os.getpid()
 
-    def share(self) -> None:
-        self._sockets.append(self)
+    def share(self, sock: ReadySocket) -> None:
+        self._sockets.add(id(sock))
 
-    def end(self) -> None:
-        self._sockets.pop()
+    def pass_on(self, old: ReadySocket, new: ReadySocket) -> None:
+        """Another socket has taken the place of one."""
+        self._sockets.add(id(new))
+        self._sockets.discard(id(old))
+
+    def end(self, sock: ReadySocket) -> None:
+        self._sockets.discard(id(sock))
         if self._sockets or os.getpid() != self._process:
             return
         with suppress(IndexError):
@@ -145,14 +153,9 @@ class _Life:
 
 
 class _Listening(_Life):
-    def __init__(self, listener: Listener) -> None:
-        super().__init__(listener.closed)
+    def __init__(self, sock: ReadySocket, listener: Listener) -> None:
+        super().__init__(sock, listener.closed)
         self.listener = listener
-
-    def accepted(self, peer: SocketAddress, sock: socket.socket) -> Callable[[], None] | None:
-        if self.listener.hooks.connections is None:
-            return None
-        return self.listener.accepted(peer, sock.getsockname())
 
 
 def open_ready_socket(policy: ListenPolicy, framework: str, kind: type[S]) -> S:
@@ -190,11 +193,10 @@ def watched(listener: Listener, sockets: Iterable[CanonicalSocket]) -> list[Read
 
     :param listener: open; its framework calls ``opened``.
     """
-    life = _Listening(listener)
     ready = [_taking_the_place_of(sock, ReadySocket) for sock in sockets]
-    for number, sock in enumerate(ready):
-        if number:
-            life.share()
+    life = _Listening(ready[0], listener)
+    for sock in ready:
+        life.share(sock)
         sock._life = life
     return ready
 
@@ -207,7 +209,7 @@ def watched_connection(sock: CanonicalSocket, lost: Callable[[], None] | None, k
     """
     ready = _taking_the_place_of(sock, kind)
     if lost is not None:
-        ready._life = _Life(lost)
+        ready._life = _Life(ready, lost)
     return ready
 
 
@@ -238,7 +240,7 @@ def _opened_again(
 
 
 def _alive(sock: S, listener: Listener) -> S:
-    sock._life = _Listening(listener)
+    sock._life = _Listening(sock, listener)
     try:
         listener.opened()
     except BaseException:

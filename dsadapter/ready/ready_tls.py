@@ -27,9 +27,10 @@ class ReadySSLSocket(CanonicalSSLSocket, ReadySocket):
         except BaseException:
             # Of a failed handshake nothing is left; a context that refuses leaves the socket alone.
             if sock.fileno() == -1:
-                life.end()
+                life.end(sock)
             else:
                 sock._life = life
             raise
+        life.pass_on(sock, wrapped)
         wrapped._life = life
         return wrapped

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import _socket
-import contextlib
 import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
-from dsadapter.sockets.options import ADDRESS_FORM, set_option
+from dsadapter.sockets.options import ADDRESS_FORM
 
 if TYPE_CHECKING:
     import ssl
@@ -21,7 +20,8 @@ _type = _socket.socket.type.__get__
 _proto = _socket.socket.proto.__get__
 _accept: Any = _socket.socket._accept  # type: ignore[attr-defined]
 
-_INET6 = int(socket.AF_INET6)
+_INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_FORM_LEVEL, _FORM = ADDRESS_FORM.level, ADDRESS_FORM.number
 _STREAM = int(socket.SOCK_STREAM)
 
 
@@ -128,12 +128,13 @@ def take_ipv4_form(sock: socket.socket) -> bool:
 
     :returns: whether it has become one.
     """
-    if ADDRESS_FORM.number is None or family_number(sock) != _INET6:
+    if _FORM is None or family_number(sock) != _INET6:
         return False
-    with contextlib.suppress(OSError):
-        set_option(sock, ADDRESS_FORM, int(socket.AF_INET))
-        return True
-    return False
+    try:
+        sock.setsockopt(_FORM_LEVEL, _FORM, _INET)
+    except OSError:
+        return False
+    return True
 
 
 def _duplicate(sock: socket.socket) -> Any:

@@ -121,8 +121,6 @@ class _BoundSocket(TranslatingSocket):
 
     __slots__ = ()
 
-    _accepts = TranslatingSocket
-
     def bind(self, address: Any) -> None:
         pass
 

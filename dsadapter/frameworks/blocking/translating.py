@@ -37,6 +37,9 @@ class TranslatingSocket(ReadySocket):
 
     __slots__ = ()
 
+    # Accepted ones have nothing more to translate.
+    _accepts = ReadySocket
+
     def __new__(
         cls,
         family: int = -1,

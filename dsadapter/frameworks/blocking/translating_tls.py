@@ -8,5 +8,3 @@ from dsadapter.ready.ready_tls import ReadySSLSocket
 
 class TranslatingSSLSocket(ReadySSLSocket, TranslatingSocket):
     """What ``SSLContext.wrap_socket`` makes where ``SSLContext.sslsocket_class`` is this class."""
-
-    _accepts = TranslatingSocket

@@ -270,12 +270,10 @@ def whole_number(name: str, value: int, *, low: int | None = None) -> int:
         lowest = low
     if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
         return value
-    raise ValueError(
-        Message(
-            f"{{{name}}} {{value}} is not a whole number from {lowest} to {highest}",
-            value=quoted(value),
-        )
-    )
+    text = f"{{{name}}} {{value}} is not a whole number from {lowest} to {highest}"
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        text = f"{{{name}}} {{value}} is text; give a whole number from {lowest} to {highest}"
+    raise ValueError(Message(text, value=quoted(value)))
 
 
 def yes_or_no(name: str, value: bool) -> None:
@@ -366,8 +364,7 @@ def _mode_and_host(host: str) -> tuple[ListenMode, str]:
         raise ValueError(
             Message(
                 "{host} {given} is not an address literal; give '::' for IPv4 and IPv6, '0.0.0.0' "
-                "for IPv4 only, 'localhost', or one address of this machine such as '127.0.0.1' or "
-                "'::1'",
+                "for IPv4 only, or one address of this machine such as '127.0.0.1' or '::1'",
                 given=quoted(host),
             )
         )

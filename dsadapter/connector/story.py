@@ -29,7 +29,7 @@ class FailedAttempt(NamedTuple):
     def __str__(self) -> str:
         reason = "no answer" if self.error is None else reason_of(self.error)
         where = printable(socket_name(*self.address[:2]))
-        return f"{where}: {reason} after {self.seconds:.3f} s"
+        return f"{where} after {self.seconds:.3f} s: {reason}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -335,6 +335,25 @@ def test_a_host_that_is_refused_fails_the_request(
     assert resolver.asked == []
 
 
+def test_https_without_its_packages_says_what_to_install() -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['OpenSSL'] = None\n"
+        "from twisted.internet.testing import MemoryReactor\n"
+        "from twisted.web.client import Agent\n"
+        "from dsadapter.frameworks.twisted import DualStackAgentEndpointFactory\n"
+        "reactor = MemoryReactor()\n"
+        "agent = Agent.usingEndpointFactory(reactor, DualStackAgentEndpointFactory(reactor))\n"
+        "request = agent.request(b'GET', b'https://localhost/')\n"
+        "request.addErrback(lambda failure: print(failure.type.__name__, failure.value))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith("ImportError TLS needs packages"), done.stderr
+    assert done.stdout.endswith("install 'twisted[tls]'\n")
+
+
 def test_other_schemes_are_not_supported(reactor: Reactor) -> None:
     with pytest.raises(SchemeNotSupported, match="gopher"):
         reactor.result_of(agent(reactor).request(b"GET", b"gopher://127.0.0.1/"))

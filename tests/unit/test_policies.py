@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ KINDS = {
     ("kind", "options", "says"),
     [
         ("listen", {"port": 99999}, "port 99999 is not a whole number from 0 to 65535"),
+        ("listen", {"port": "8080"}, "port '8080' is text; give a whole number from 0 to 65535"),
         ("listen", {"backlog": 0}, "backlog 0 is not a whole number from 1 to"),
         ("listen", {"backlog": -1}, "backlog -1 is not a whole number from 1 to"),
         ("listen", {"host": "anything"}, "host 'anything' is not an address literal"),
@@ -46,6 +48,16 @@ def test_what_is_wrong_is_named_with_the_bounds(
     with pytest.raises(ValueError) as caught:
         KINDS[kind](**options)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["listen", "datagrams"])
+def test_a_name_is_refused_with_hosts_that_any_policy_takes(kind: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        KINDS[kind](host="example.com")
+    hosts = [word for word in re.findall("'(.*?)'", str(caught.value)) if word != "example.com"]
+    assert hosts == ["::", "0.0.0.0", "127.0.0.1", "::1"]
+    for host in hosts:
+        KINDS[kind](host=host)
 
 
 @pytest.mark.parametrize(

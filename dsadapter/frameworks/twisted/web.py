@@ -92,8 +92,8 @@ class DualStackAgentEndpointFactory:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """The endpoint for one request; called by the agent.
 
-        For a refused host, connecting fails with a ``ValueError`` that names it, so a request
-        always returns a Deferred.
+        For a refused host, connecting fails with a ``ValueError`` that names it, and without the
+        packages for TLS with an ``ImportError`` that does, so a request always returns a Deferred.
 
         :raises SchemeNotSupported: for a scheme that is not one of HTTP or WebSocket.
         """
@@ -101,7 +101,7 @@ class DualStackAgentEndpointFactory:
             raise SchemeNotSupported(f"Unsupported scheme: {uri.scheme!r}")
         try:
             return self._endpoint(uri)
-        except ValueError as error:
+        except (ImportError, ValueError) as error:
             return _FailingEndpoint(error)
 
     def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
@@ -116,6 +116,11 @@ class DualStackAgentEndpointFactory:
             raise ValueError(
                 f"host {host!r} is no name that a certificate can have ({error}); give one that is"
             ) from error
+        except NotImplementedError:
+            # What Twisted raises without pyOpenSSL; this import says what to install.
+            import dsadapter.frameworks.twisted.tls  # noqa: F401
+
+            raise
         settings = {"clock": self._reactor} if _TAKES_CLOCK else {}
         return wrapClientTLS(creator, endpoint, **settings)
 

@@ -12,7 +12,9 @@ from support.builds import CHECKOUT
 README = CHECKOUT / "README.md"
 
 
-@pytest.mark.parametrize("page", [README, *sorted((CHECKOUT / "docs").glob("*.md"))], ids=str)
+@pytest.mark.parametrize(
+    "page", [README, *sorted((CHECKOUT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
 def test_what_a_page_imports_of_the_package_exists(page: Path) -> None:
     for block in re.findall(
         r"^```python.*?\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL

@@ -154,7 +154,7 @@ class Race:
         in the next turn, everything else at once."""
         self._let_go()
         if self._lost:
-            self._waiting.call_later(0, self._close_lost)
+            self._soon(self._close_lost)
 
     def _begin(self) -> None:
         policy = self._policy
@@ -326,7 +326,13 @@ class Race:
             self._act(self._schedule.attempt_failed(address))
 
     def _ended(self, address: SocketAddress, error: BaseException | None) -> FailedAttempt:
-        return FailedAttempt(address, self._waiting.now() - self._started_at[address], error)
+        started = self._started_at[address]
+        try:
+            now = self._waiting.now()
+        except BaseException:
+            # The story is told all the same.
+            now = started
+        return FailedAttempt(address, now - started, error)
 
     def _timer_fired(self) -> None:
         self._timer = None
@@ -365,9 +371,17 @@ class Race:
     def _fail(self, end: Unconnected, *, now: bool = False) -> None:
         self._let_go()
         if self._lost and not now:
-            self._turn = self._waiting.call_later(0, lambda: self._report(end))
+            self._turn = self._soon(partial(self._report, end))
         else:
             self._report(end)
+
+    def _soon(self, function: Callable[[], object]) -> Cancellable | None:
+        """Call a function in a later turn; at once if the event loop has none."""
+        try:
+            return self._waiting.call_later(0, function)
+        except BaseException:
+            function()
+            return None
 
     def _report(self, end: Unconnected) -> None:
         self._turn = None

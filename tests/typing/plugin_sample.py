@@ -82,7 +82,7 @@ def blocking_server(runtime: object, policy: ListenPolicy) -> list[socket.socket
 class Blocking:
     """A framework of its own."""
 
-    name = "blocking"
+    name = "threads"
     requirement = "python"
     server = staticmethod(blocking_server)
     client = None
@@ -104,7 +104,7 @@ def use() -> None:
     manager.unregister(name)
     with registered(RecordingPlugin(), "recording") as recording:
         refusals: list[Refusal] = recording.of("operation_refused")
-    adapter = get_framework("blocking")
+    adapter = get_framework("threads")
     available: bool = adapter.is_available()
     requirement: int = adapter.requirement  # type: ignore[assignment]
     try:

@@ -23,7 +23,7 @@ def sample() -> types.ModuleType:
 
 def test_the_sample_is_a_plugin(sample: types.ModuleType) -> None:
     with registered(sample), registered(sample.Watcher()):
-        server = get_framework("blocking").server
+        server = get_framework("threads").server
         assert server is not None
         [sock] = server(None, ListenPolicy("::", 0))
         assert sock.getsockname()[0] == "::"

@@ -57,19 +57,19 @@ class ReadySocket(CanonicalSocket):
         """As ``socket.socket.accept``, with the canonical address of the peer; plugins have been
         told when it returns."""
         accepted, address = super().accept()
-        if len(address) == 2:
-            # Whoever serves it may hand its bare descriptor on.
-            take_ipv4_form(accepted)
-        life = life_of(self)
-        if isinstance(life, _Listening) and life.listener.hooks.connections is not None:
-            try:
+        accepted._life = None
+        try:
+            if len(address) == 2:
+                # Whoever serves it may hand its bare descriptor on.
+                take_ipv4_form(accepted)
+            life = life_of(self)
+            if isinstance(life, _Listening) and life.listener.hooks.connections is not None:
                 lost = life.listener.accepted(address, accepted.getsockname())
-            except BaseException:
-                accepted.close()
-                raise
-            accepted._life = None if lost is None else _Life(accepted, lost)
-        else:
-            accepted._life = None
+                if lost is not None:
+                    accepted._life = _Life(accepted, lost)
+        except BaseException:
+            accepted.close()
+            raise
         return accepted, address
 
     def dup(self) -> Self:

@@ -270,6 +270,8 @@ def test_plugins_are_told(run: Run) -> None:
         ({"family": 99}, "family 99"),
         ({"max_packet_size": 0}, "max_packet_size 0"),
         ({"remote_addr": ("127.1", 80)}, "'127.1'"),
+        ({"remote_addr": ("::1", 99999)}, "port 99999"),
+        ({"allow_broadcast": "no"}, "allow_broadcast 'no' is neither True nor False"),
         ({"local_addr": ("127.0.0.1", 0), "remote_addr": ("::1", 9)}, "is IPv6"),
     ],
 )

@@ -13,7 +13,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from support.faults import Faults
 from support.loops import LOOPS
+from support.namespaces import needs_root
 from support.processes import PATIENCE
 from support.reactors import open_descriptors
 
@@ -231,6 +233,49 @@ def test_a_plugin_that_refuses_is_a_PermissionError(run: Run) -> None:
         run(main)
 
 
+def test_an_observer_that_ends_the_program_leaves_no_connection(run: Run) -> None:
+    class Ending(BaseException):
+        pass
+
+    class Observer:
+        @hookimpl
+        def dsadapter_connection_made(self, connection: Any) -> None:
+            if connection.direction == "outbound":
+                raise Ending
+
+    async def main() -> None:
+        async with await dual_stack.start_server(lambda _r, w: w.close(), None, 0) as server:
+            for spare in (3, 0):
+                # A loop keeps what it opens at first use.
+                most = len(open_descriptors()) + spare
+                with pytest.raises(Ending):
+                    await dual_stack.open_connection("127.0.0.1", number_of(server))
+                await until(lambda most=most: len(open_descriptors()) <= most)
+
+    with registered(Observer()):
+        run(main)
+
+
+@needs_root
+def test_a_sandbox_that_denies_accept_leaves_the_loop_its_turns(run: Run) -> None:
+    faults = Faults("accept4")
+
+    async def main() -> None:
+        server = await dual_stack.start_server(lambda _r, w: w.close(), None, 0)
+        async with server:
+            faults.always("accept4", errno.EPERM)
+            client = socket.create_connection(("127.0.0.1", number_of(server)))
+            await until(lambda: faults.asked["accept4"])
+            for _ in range(3):
+                await asyncio.sleep(0)
+            faults.heal()
+            client.settimeout(PATIENCE)
+            assert await asyncio.to_thread(client.recv, 1) == b""
+            client.close()
+
+    faults.run(lambda: run(main))
+
+
 def test_a_pair_is_one_server(run: Run) -> None:
     async def main() -> None:
         async with await dual_stack.create_server(lambda: Echo([]), None, 0, mode="pair") as server:
@@ -303,6 +348,10 @@ def test_the_story_of_every_attempt(run: Run) -> None:
         ),
         (lambda: dual_stack.create_server(asyncio.Protocol, None, "80"), "port '80'"),
         (lambda: dual_stack.create_server(asyncio.Protocol, None, 0, mode="both"), "mode 'both'"),
+        (
+            lambda: dual_stack.create_server(asyncio.Protocol, None, 0, reuse_port="no"),
+            "reuse_port 'no' is neither True nor False",
+        ),
         (lambda: dual_stack.create_connection(asyncio.Protocol, "127.1", 80), "host '127.1'"),
         (lambda: dual_stack.create_connection(asyncio.Protocol), "give host and port"),
         (

@@ -42,8 +42,20 @@ ARGUMENT = 16
 # socket, setsockopt, seccomp
 SYSCALLS = {"x86_64": (41, 54, 317), "aarch64": (198, 208, 277)}
 CALLS = {
-    "x86_64": {"recvmmsg": 299, "recvmsg": 47, "epoll_ctl": 233, "getsockopt": 55},
-    "aarch64": {"recvmmsg": 243, "recvmsg": 212, "epoll_ctl": 21, "getsockopt": 209},
+    "x86_64": {
+        "accept4": 288,
+        "recvmmsg": 299,
+        "recvmsg": 47,
+        "epoll_ctl": 233,
+        "getsockopt": 55,
+    },
+    "aarch64": {
+        "accept4": 242,
+        "recvmmsg": 243,
+        "recvmsg": 212,
+        "epoll_ctl": 21,
+        "getsockopt": 209,
+    },
 }
 
 

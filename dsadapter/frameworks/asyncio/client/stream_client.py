@@ -68,8 +68,6 @@ async def create_connection(
     else:
         if host is None or port is None:
             raise ValueError("give host and port, or a connected sock")
-        if ssl and server_hostname is None:
-            server_hostname = _server_name(host)
         try:
             policy = ConnectPolicy(
                 timeout=None,
@@ -84,6 +82,8 @@ async def create_connection(
             target = canonical_target(host, port)
         except ValueError as error:
             raise spelled(error, SPELLING) from error.__cause__
+        if ssl and server_hostname is None:
+            server_hostname = _server_name(target[0])
         check_family(target[0], family)
         connected = await race(target, policy, family=family, all_errors=all_errors)
     factory: Callable[[], Any] = protocol_factory
@@ -149,9 +149,13 @@ async def race(
         if ended.done() and not ended.cancelled() and ended.exception() is None:
             ended.result()[0].close()
         raise
-    if len(address) == 2:
-        take_ipv4_form(sock)
-    return watched_connection(sock, connector.connected(sock, address), ReadySocket)
+    try:
+        if len(address) == 2:
+            take_ipv4_form(sock)
+        return watched_connection(sock, connector.connected(sock, address), ReadySocket)
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _error(target: tuple[str, int], end: Unconnected, all_errors: bool) -> BaseException:
@@ -179,9 +183,11 @@ def _attempt_error(attempt: FailedAttempt) -> OSError:
 
 
 def _server_name(host: str) -> str:
-    """The name to verify a certificate for: a mapped literal is verified as IPv4 (RFC 6066)."""
-    name = canonical_target(host, 1)[0]
-    return name.partition("%")[0] if is_literal(name) else name.removesuffix(".")
+    """The name to verify a certificate for (RFC 6066, section 3).
+
+    :param host: canonical, so that a mapped literal is verified as IPv4.
+    """
+    return host.partition("%")[0] if is_literal(host) else host.removesuffix(".")
 
 
 def _adopted(sock: socket.socket) -> CanonicalSocket:

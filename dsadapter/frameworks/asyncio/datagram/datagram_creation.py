@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from dsadapter.addressing.hosts import canonical_host, is_literal
+from dsadapter.addressing.hosts import is_literal
 from dsadapter.datagrams import DatagramPort
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
@@ -16,7 +16,7 @@ from dsadapter.frameworks.asyncio.families import family_of
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
 from dsadapter.frameworks.asyncio.signatures import like
 from dsadapter.listener import Listener
-from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy
+from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy, canonical_target, yes_or_no
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -54,8 +54,10 @@ async def create_datagram_endpoint(
         raise ValueError("reuse_port would let others take the datagrams; leave it out")
     host, number = local_addr or ("", 0)
     policy = DatagramPolicy(host, number, family=family_of(family), max_packet_size=max_packet_size)
+    allowed = False if allow_broadcast is None else allow_broadcast
+    yes_or_no("allow_broadcast", allowed)
     peers = [] if remote_addr is None else await _resolved(loop, remote_addr, family)
-    return await exchange(policy, protocol_factory, peers, allow_broadcast=bool(allow_broadcast))
+    return await exchange(policy, protocol_factory, peers, allow_broadcast=allowed)
 
 
 async def exchange(
@@ -94,7 +96,7 @@ async def exchange(
 async def _resolved(
     loop: asyncio.AbstractEventLoop, target: tuple[str, int], family: int
 ) -> list[tuple[str, int]]:
-    host, port = canonical_host(target[0]), target[1]
+    host, port = canonical_target(*target)
     if is_literal(host):
         return [(host, port)]
     found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)

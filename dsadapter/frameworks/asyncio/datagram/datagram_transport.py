@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sys
 from asyncio.trsock import TransportSocket
 from collections import deque
@@ -171,7 +173,8 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
 
     def refused(self) -> None:
         """The peer has refused a datagram; called by the port."""
-        self._tell_error(ConnectionRefusedError(111, "Connection refused"))
+        number = errno.ECONNREFUSED
+        self._tell_error(ConnectionRefusedError(number, os.strerror(number)))
 
     def _shown(self, peer: PeerAddress) -> SocketAddress:
         host, _, zone = peer[0].partition("%")

@@ -61,7 +61,8 @@ class Acceptor:
 
     def _accept(self) -> None:
         accepted = 0
-        while accepted < self._at_once:
+        # Failures count, too: a sandbox may refuse every one.
+        for _ in range(self._at_once):
             try:
                 sock, _ = self._socket.accept()
             except BlockingIOError:

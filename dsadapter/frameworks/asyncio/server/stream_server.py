@@ -52,8 +52,7 @@ async def create_server(
         an address literal for that address alone; or several of these. Names are not resolved.
     :param family: ``AF_INET`` or ``AF_INET6`` for that family of a wildcard or ``localhost`` alone.
     :param sock: a bound or listening TCP socket; it becomes the server's.
-    :param mode: ``"pair"`` for a plain socket of each family, which costs a loop such as uvloop
-        nothing.
+    :param mode: ``"pair"`` for a socket of each family in place of one for both.
     :param fallback: what to serve where a family is missing; see
         :class:`~dsadapter.policy.ListenPolicy`.
     :raises ValueError: naming the offending value and the form to use.
@@ -69,7 +68,7 @@ async def create_server(
             ListenPolicy,
             port=0 if port is None else port,
             backlog=backlog,
-            reuse_port=bool(reuse_port),
+            reuse_port=False if reuse_port is None else reuse_port,
             fallback=fallback,
         )
         policies = _policies(host, family, make)
@@ -121,7 +120,11 @@ async def serve(
         _close(sockets)
         raise
     if start_serving:
-        await server.start_serving()
+        try:
+            await server.start_serving()
+        except BaseException:
+            server.close()
+            raise
     return server
 
 
@@ -223,7 +226,8 @@ class DualStackServer(asyncio.AbstractServer):
             part.close()
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed, as an ``asyncio.Server`` of this Python does."""
+        """Wait until it is closed: on asyncio's own loops as an ``asyncio.Server`` of this Python
+        does, on others without waiting for connections."""
         for part in self._parts:
             await part.wait_closed()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any, Self, TypeVar
 
     E = TypeVar("E", bound=BaseException)
@@ -105,6 +105,22 @@ def quoted(value: object) -> str:
         return f"{value[:MAX_QUOTED]!r}... ({len(value)} characters)"
     shown = repr(value)
     return shown if len(shown) <= MAX_QUOTED else f"{shown[:MAX_QUOTED]}..."
+
+
+def did_you_mean(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str:
+    """What to add to an error about an unknown name: ``; did you mean 'abc'?``, or nothing if none
+    of the known ones is like it.
+
+    :param likeness: how like it is to be, 0 to 1; another case of the same letters always is.
+    """
+    known = list(names)
+    close = [each for each in known if each.lower() == name.strip().lower()]
+    if not close:
+        # Only an error needs it.
+        from difflib import get_close_matches
+
+        close = get_close_matches(name[:MAX_QUOTED], known, 1, likeness)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def printable(text: str, most: int = MAX_QUOTED) -> str:

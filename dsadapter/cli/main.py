@@ -13,8 +13,8 @@ from dsadapter.cli import migrate, scan
 from dsadapter.cli.errors import CommandError
 
 _COMMANDS = (scan, migrate)
-#: Exit statuses: nothing found, something found, the command itself failed.
-CLEAN, FOUND, FAILED = 0, 1, 2
+# The command itself failed; 0 is nothing found, 1 something found.
+FAILED = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,4 +70,4 @@ class _PrintCompletion(argparse.Action):
         except ImportError:
             parser.exit(FAILED, "dsadapter: completion needs shtab: pip install 'dsadapter[cli]'\n")
         print(shtab.complete(parser, shell=str(values)))
-        parser.exit(CLEAN)
+        parser.exit()

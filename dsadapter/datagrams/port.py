@@ -9,10 +9,9 @@ from typing import Any
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams.complaints import Complaints
 from dsadapter.datagrams.failures import DestinationError, explained, meaning_of
-from dsadapter.errors import NotDualStackError
 from dsadapter.listener import Listener
 from dsadapter.messages import quoted
-from dsadapter.packetinfo import platform
+from dsadapter.packetinfo import require_packet_info
 from dsadapter.packetinfo.local_answers import free_bind, refuses_local_route
 from dsadapter.packetinfo.peers import Route, way_back
 from dsadapter.packetinfo.receiving import Counters, Datagram, Receiver
@@ -81,11 +80,7 @@ class DatagramPort:
         :raises NotDualStackError: where this platform gives no packet information.
         :raises OSError: as :func:`~dsadapter.sockets.listening.open_datagram_sockets`.
         """
-        if not platform.SUPPORTED:
-            raise NotDualStackError(
-                "this platform gives no packet information, without which IPv4 can't be told "
-                "from forged datagrams; use one port a family of the framework's own"
-            )
+        require_packet_info("one port a family of the framework's own")
         [self.sock] = self.life.open(
             lambda hooks: open_datagram_sockets(self.policy, hooks.before_bind, details=details)
         )

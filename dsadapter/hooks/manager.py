@@ -21,7 +21,8 @@ from dsadapter.hooks.contracts import IFrameworkAdapter
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.specifications import CHECKS, OBSERVERS, Implementation
 from dsadapter.hooks.validation import InvalidPluginError, check_implementations, verify_adapter
-from dsadapter.hooks.wording import BLOCK_VARIABLE, REQUIRE_VARIABLE, guess, listing, remedy
+from dsadapter.hooks.wording import BLOCK_VARIABLE, REQUIRE_VARIABLE, listing, remedy
+from dsadapter.messages import did_you_mean
 
 PROJECT = "dsadapter"
 """The pluggy project, and the group of the entry points."""
@@ -181,7 +182,7 @@ class PluginManager:
                 "no installed plugin is called %r, which %s keeps out%s (there are %s)",
                 name,
                 BLOCK_VARIABLE,
-                guess(name, installed),
+                did_you_mean(name, installed),
                 listing(sorted(installed)),
             )
 
@@ -190,9 +191,8 @@ class PluginManager:
             return "blocked"
         if name in self._failures:
             return f"broken ({self._failures[name]})"
-        return (
-            f"not registered{guess(name, self.plugins)} (there are {listing(sorted(self.plugins))})"
-        )
+        there = listing(sorted(self.plugins))
+        return f"not registered{did_you_mean(name, self.plugins)} (there are {there})"
 
     def _try(self, name: str, source: str, load: Callable[[], Any]) -> None:
         if name in self._blocked:

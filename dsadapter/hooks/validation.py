@@ -15,7 +15,8 @@ from dsadapter.hooks.contracts import (
     IServerEndpointFactory,
 )
 from dsadapter.hooks.specifications import ARGUMENTS
-from dsadapter.hooks.wording import guess, listing
+from dsadapter.hooks.wording import listing
+from dsadapter.messages import did_you_mean
 
 _FACTORIES = {
     "server": IServerEndpointFactory,
@@ -100,7 +101,7 @@ def _required_arguments(function: Callable[..., Any]) -> list[str]:
 
 
 def _unknown_hook(hook: str) -> str:
-    remedy = guess(hook, ARGUMENTS) or f"; there are {listing(ARGUMENTS)}"
+    remedy = did_you_mean(hook, ARGUMENTS) or f"; there are {listing(ARGUMENTS)}"
     return (
         f"there is no hook {hook!r}{remedy} (for a hook of another version of dsadapter, mark it "
         f"with hookimpl(optionalhook=True))"

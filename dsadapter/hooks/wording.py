@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterable
 
@@ -32,9 +31,3 @@ def returned(result: object) -> str:
 def listing(names: Iterable[str]) -> str:
     """Names for a message: ``'a', 'b'``, or ``none``."""
     return ", ".join(repr(name) for name in names) or "none"
-
-
-def guess(name: str, names: Iterable[str]) -> str:
-    """``; did you mean 'abc'?``, or nothing if no name is close."""
-    close = difflib.get_close_matches(name, list(names), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from dsadapter.errors import NotDualStackError
+
 if sys.platform.startswith("linux"):
     from dsadapter.packetinfo import _linux as _platform
 elif sys.platform == "darwin":
@@ -21,6 +23,19 @@ else:
 __all__ = ["PacketInfo"]
 
 platform = _platform
+
+
+def require_packet_info(instead: str) -> None:
+    """Check that this platform gives packet information.
+
+    :param instead: what to use where it does not; for the error.
+    :raises NotDualStackError: if it gives none.
+    """
+    if not platform.SUPPORTED:
+        raise NotDualStackError(
+            f"this platform gives no packet information, without which IPv4 can't be told from "
+            f"forged datagrams; use {instead}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

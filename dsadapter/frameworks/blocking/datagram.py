@@ -11,8 +11,8 @@ from typing import Any, cast
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams.complaints import Complaints
 from dsadapter.datagrams.failures import explained
-from dsadapter.errors import NotDualStackError
 from dsadapter.frameworks.blocking.translating import TranslatingSocket
+from dsadapter.packetinfo import require_packet_info
 from dsadapter.packetinfo._recvmmsg import CONTROL_SIZE
 from dsadapter.packetinfo.peers import Route, way_back
 from dsadapter.packetinfo.receiving import Counters, Datagram, Receiver
@@ -233,11 +233,5 @@ def open_bound(
     policy: DatagramPolicy, kind: type[TranslatingDatagramSocket]
 ) -> TranslatingDatagramSocket:
     """As :func:`bind`, of another class."""
-    from dsadapter.packetinfo import platform
-
-    if not platform.SUPPORTED:
-        raise NotDualStackError(
-            "this platform gives no packet information, without which IPv4 can't be told from "
-            "forged datagrams; use one socket a family"
-        )
+    require_packet_info("one socket a family")
     return open_ready_datagram_socket(policy, "blocking", kind)

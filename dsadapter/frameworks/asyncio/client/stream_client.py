@@ -7,12 +7,13 @@ import errno
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.connector import FailedAttempt, Unconnected
 from dsadapter.errors import PluginError
+from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import SPELLING, check_family, connector_of
 from dsadapter.frameworks.asyncio.signatures import like
 from dsadapter.frameworks.asyncio.transports import canonical_factory, shows_its_names
@@ -64,7 +65,8 @@ async def create_connection(
     if sock is not None:
         if host is not None or port is not None:
             raise ValueError("host and port go with no sock: the socket is connected")
-        connected = _adopted(sock)
+        connected: CanonicalSocket = taken_over(sock, CanonicalSocket, "connected")
+        take_ipv4_form(connected)
     else:
         if host is None or port is None:
             raise ValueError("give host and port, or a connected sock")
@@ -188,14 +190,3 @@ def _server_name(host: str) -> str:
     :param host: canonical, so that a mapped literal is verified as IPv4.
     """
     return host.partition("%")[0] if is_literal(host) else host.removesuffix(".")
-
-
-def _adopted(sock: socket.socket) -> CanonicalSocket:
-    if sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"sock {sock!r} is not a stream socket; give a connected TCP socket")
-    # Never believe what another object says: the descriptor may be another family's.
-    own = isinstance(sock, CanonicalSocket)
-    adopted = cast(CanonicalSocket, sock) if own else CanonicalSocket(fileno=sock.detach())
-    adopted.setblocking(False)
-    take_ipv4_form(adopted)
-    return adopted

@@ -16,7 +16,7 @@ from dsadapter.datagrams import Counters, DatagramPort
 from dsadapter.messages import quoted
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.receiving import Datagram
-from dsadapter.packetinfo.senders import CACHED
+from dsadapter.packetinfo.senders import CACHED, Recent
 from dsadapter.sockets.ifaddrs import interface_index
 
 _READ_AT_ONCE = 256 * 1024
@@ -50,7 +50,7 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         self._loop = loop
         self._port = port
         self._protocol: Any = protocol
-        self._routes: dict[SocketAddress, PeerAddress] = {}
+        self._peers = Recent[PeerAddress](CACHED)
         self._buffer: deque[_Waiting] = deque()
         self._buffered = 0
         self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
@@ -182,11 +182,8 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
             shown: SocketAddress = peer
             return shown
         shown = (peer[0], peer[1], 0, interface_index(zone) if zone else 0)
-        if len(self._routes) >= CACHED:
-            # Dicts keep their order: the older half goes.
-            for old in list(self._routes)[: CACHED // 2]:
-                del self._routes[old]
-        self._routes[shown] = peer
+        if self._peers.newer.get(shown) is not peer:
+            self._peers.add(shown, peer)
         return shown
 
     def _destination(self, addr: Any) -> tuple[str, int] | None:
@@ -196,9 +193,9 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
             raise ValueError(
                 f"{quoted(addr)} is not an address; give (host, port), or four items for IPv6"
             )
-        route = self._routes.get(addr)
-        if route is not None:
-            return route
+        peer = self._peers.newer.get(addr) or self._peers.recall(addr)
+        if peer is not None:
+            return peer
         host, port, *more = addr
         if len(more) == 2 and more[1] and "%" not in host:
             host = f"{host}%{more[1]}"

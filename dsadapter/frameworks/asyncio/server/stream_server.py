@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.families import family_of
+from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
 from dsadapter.frameworks.asyncio.server.accepting import Acceptor, ProtocolFactory
 from dsadapter.frameworks.asyncio.signatures import like
@@ -106,7 +107,7 @@ async def serve(
     listeners: list[Listener] = []
     try:
         if sock is not None:
-            sockets.append(_adopted(sock))
+            sockets.append(_given(sock))
         for policy in policies:
             listener = Listener(FRAMEWORK, policy)
             listeners.append(listener)
@@ -340,18 +341,12 @@ def _opening(policy: ListenPolicy, mode: Mode) -> Callable[[Hooks], Listening] |
     return lambda hooks: Listening("pair", open_pair(policy, hooks.before_bind), None)
 
 
-def _adopted(sock: socket.socket) -> ReadySocket:
-    if sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"sock {sock!r} is not a stream socket; give a bound TCP socket")
-    if isinstance(sock, ReadySocket):
-        return sock
-    # Never believe what the object says: the descriptor may be another family's.
-    adopted = ReadySocket(fileno=sock.detach())
-    if adopted.family not in (socket.AF_INET, socket.AF_INET6):
-        adopted.close()
-        raise ValueError(f"sock is of {adopted.family!r}; give a bound TCP socket")
-    adopted.setblocking(False)
-    return adopted
+def _given(sock: socket.socket) -> ReadySocket:
+    given = taken_over(sock, ReadySocket, "bound")
+    if given.family not in (socket.AF_INET, socket.AF_INET6):
+        given.close()
+        raise ValueError(f"sock is of {given.family!r}; give a bound TCP socket")
+    return given
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:

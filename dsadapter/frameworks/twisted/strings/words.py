@@ -13,7 +13,7 @@ from twisted.internet.endpoints import quoteStringArgument
 
 from dsadapter.addressing.literal import parse_literal
 from dsadapter.frameworks.twisted.strings.option_values import OptionError
-from dsadapter.messages import quoted
+from dsadapter.messages import did_you_mean, quoted
 
 PREFIX = "dualstack"
 _MAX_SHOWN = 300
@@ -126,22 +126,10 @@ def cleaned(address: str) -> str:
     return address
 
 
-def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """What to add about an unknown name; empty if none of the known ones is like it."""
-    for known in names:
-        if known.lower() == name.strip().lower():
-            return f"; did you mean {known!r}?"
-    # Only an error needs it.
-    from difflib import get_close_matches
-
-    close = get_close_matches(name[:40], names, 1, 0.75)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 def unknown_option(name: str, names: Sequence[str], operation: str) -> ValueError:
     """The error about an option that there is not."""
     spaces = " (endpoint strings have no spaces)" if any(c.isspace() for c in name) else ""
-    guess = did_you_mean(name, names)
+    guess = did_you_mean(name, names, likeness=0.75)
     return ValueError(
         f"no option {quoted(name)}{spaces} for {operation}{guess or '; it has '}"
         f"{'' if guess else ', '.join(names)}"

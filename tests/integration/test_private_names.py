@@ -31,3 +31,31 @@ def test_it_serves_and_survives_a_shortage_of_descriptors(name: str) -> None:
     assert said["logged"] < 10
     # The descriptor that Twisted reserves for a shortage stays.
     assert said["left"] <= 1
+
+
+def test_datagrams_are_refused_where_a_port_takes_no_socket_of_ours() -> None:
+    code = """
+import importlib.util, sys
+from pathlib import Path
+
+spec = importlib.util.find_spec("twisted.internet.udp")
+source = Path(spec.origin).read_text().replace("_preexistingSocket", "_renamed")
+renamed = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = renamed
+exec(compile(source, spec.origin, "exec"), vars(renamed))
+
+from twisted.internet import reactor
+from twisted.internet.protocol import DatagramProtocol
+from dsadapter.frameworks.twisted import DualStackDatagramEndpoint
+
+failed = []
+DualStackDatagramEndpoint(reactor, 0).listen(DatagramProtocol()).addErrback(failed.append)
+print(failed[0].type.__name__, failed[0].getErrorMessage())
+print(reactor.getReaders())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60, check=True
+    )
+    said, readers = done.stdout.splitlines()
+    assert said.startswith("NotImplementedError this release of Twisted takes no ready socket")
+    assert "DatagramPort" not in readers

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import AbstractDatagramProtocol
 
+from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.datagram.datagram_port import DatagramPort
 from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
 from dsadapter.frameworks.twisted.reactors import way_of
@@ -65,6 +66,12 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
     def _listen(self, protocol: AbstractDatagramProtocol) -> IListeningPort:
         policy = self._policy
         if way_of(self._reactor, "exchange datagrams") == "watching":
+            if not private.UDP_PORT_TAKES_SOCKETS:
+                # It would open a socket of its own, which shows mapped addresses.
+                raise NotImplementedError(
+                    "this release of Twisted takes no ready socket for datagrams; install one that "
+                    "this version of dsadapter knows"
+                )
             port = DatagramPort(policy, protocol, self._reactor)
             port.startListening()
             return port

@@ -25,10 +25,15 @@ def lacking(what: str) -> str:
     return f"{_INSTALLED} {what}"
 
 
-runs_twisted_22 = pytest.mark.skipif(
-    importlib.util.find_spec("cgi") is None,
-    reason=f"{_PYTHON} has no cgi, which Twisted 22.10 imports",
-)
+def _needs_cgi(importer: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        importlib.util.find_spec("cgi") is None,
+        reason=f"{_PYTHON} has no cgi, which {importer} imports",
+    )
+
+
+runs_twisted_22 = _needs_cgi("Twisted 22.10")
+runs_tahoe = _needs_cgi("tahoe-lafs")
 
 
 def is_excused(report: pytest.TestReport) -> bool:

@@ -24,6 +24,7 @@ from support.programs import (
     until_listening,
     until_served,
 )
+from support.versions import runs_tahoe
 
 SPIDER = Path(__file__).parent / "programs" / "scrapy_spider.py"
 PROGRAMS = ("scrapy", "magic-wormhole-transit-relay", "tahoe-lafs", "buildbot")
@@ -106,6 +107,7 @@ def test_a_transit_relay(environment: Environment, tmp_path: Path) -> None:
         assert leaks(server.stop()) == []
 
 
+@runs_tahoe
 def test_tahoe(environment: Environment, tmp_path: Path) -> None:
     tahoe, node = environment.program("tahoe"), tmp_path / "node"
     files = Files.written_to(tmp_path / "tls")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 from support.builds import Distributions, build_distributions
+from support.namespaces import OwnLoopback
 from support.reactors import Reactor
 from support.versions import is_excused
 
@@ -19,9 +20,33 @@ settings.register_profile("dsadapter", deadline=None)
 settings.load_profile("dsadapter")
 
 
+# Folders whose tests install nothing.
+ISOLATED = {"unit", "integration", "neutral", "frameworks", "conformance"}
+
+
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     return build_distributions(tmp_path_factory.mktemp("build"))
+
+
+@pytest.fixture(scope="session")
+def own_loopback() -> OwnLoopback | None:
+    """None where making one takes a right that this user lacks."""
+    try:
+        return OwnLoopback()
+    except (OSError, AttributeError):
+        return None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _isolated(request: pytest.FixtureRequest, own_loopback: OwnLoopback | None) -> Iterator[None]:
+    """Workers and other programs can't take each other's ports: a port that is to be free in one
+    family is free, and nothing that a test sends leaves the machine."""
+    if own_loopback is None or request.path.parent.name not in ISOLATED:
+        yield
+        return
+    with own_loopback.entered():
+        yield
 
 
 @pytest.fixture

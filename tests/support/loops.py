@@ -14,16 +14,35 @@ T = TypeVar("T")
 class _Third(asyncio.AbstractEventLoop):
     """No kind of loop that anybody has heard of; another one does the work."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
+        self._worker: Any = asyncio.SelectorEventLoop()
+        # What the worker waits for is waited for in tasks of this loop.
+        self._worker.create_future = self.create_future
+        self._worker.create_task = self.create_task
+        turn = self._worker._run_once
+
+        def turn_of_this_loop() -> None:
+            asyncio._set_running_loop(self)
+            turn()
+
+        self._worker._run_once = turn_of_this_loop
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("_loop", "__class__", "__dict__"):
+        if name.startswith("_") or name in vars(_Third):
             return object.__getattribute__(self, name)
-        return getattr(object.__getattribute__(self, "_loop"), name)
+        return getattr(self._worker, name)
 
-    def __hash__(self) -> int:
-        return id(self)
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        return asyncio.Task(coro, loop=self, **options)
+
+    def run_until_complete(self, future: Any) -> Any:
+        future = asyncio.ensure_future(future, loop=self)
+        future.add_done_callback(lambda _: self._worker.stop())
+        self._worker.run_forever()
+        return future.result()
 
 
 def _on_asyncio(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -37,11 +56,8 @@ def _on_uvloop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def _on_a_third(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    async def disguised() -> T:
-        asyncio._set_running_loop(_Third(asyncio.get_running_loop()))
-        return await main()
-
-    return asyncio.run(disguised())
+    with asyncio.Runner(loop_factory=_Third) as runner:
+        return runner.run(main())
 
 
 LOOPS: dict[str, Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]] = {

@@ -19,6 +19,7 @@ needs_root = pytest.mark.skipif(
 _numbers = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
+_NETWORK_OF_THIS_THREAD = "/proc/thread-self/ns/net"
 # Where ``ip netns exec`` looks for what a namespace has instead of the files in /etc.
 _CONFIGURATION = Path("/etc/netns")
 
@@ -56,22 +57,59 @@ class Namespace:
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """Open sockets inside: this thread's sockets are the namespace's, for good."""
-        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        inside = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
         try:
-            self._enter(os.open(f"/run/netns/{self.name}", os.O_RDONLY))
-            try:
+            with _entered(inside):
                 yield
-            finally:
-                self._enter(os.dup(own))
         finally:
-            os.close(own)
+            os.close(inside)
 
-    def _enter(self, descriptor: int) -> None:
+
+class OwnLoopback:
+    """A loopback of this process alone: no port on it is another process's."""
+
+    def __init__(self) -> None:
+        with _network_of_this_thread() as outside:
+            if _libc.unshare(_CLONE_NEWNET):
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code))
+            try:
+                subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+                # What is sent to everybody has somewhere to go.
+                broadcast = ("route", "add", "255.255.255.255", "dev", "lo")
+                subprocess.run(["ip", *broadcast], check=True)
+                self._inside = os.open(_NETWORK_OF_THIS_THREAD, os.O_RDONLY)
+            finally:
+                _enter(outside)
+
+    def entered(self) -> contextlib.AbstractContextManager[None]:
+        """Open sockets on it: this thread's, and those of what it starts."""
+        return _entered(self._inside)
+
+
+@contextlib.contextmanager
+def _network_of_this_thread() -> Iterator[int]:
+    descriptor = os.open(_NETWORK_OF_THIS_THREAD, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _entered(inside: int) -> Iterator[None]:
+    with _network_of_this_thread() as outside:
+        _enter(inside)
         try:
-            failed = _libc.setns(descriptor, _CLONE_NEWNET)
-            assert not failed, os.strerror(ctypes.get_errno())
+            yield
         finally:
-            os.close(descriptor)
+            _enter(outside)
+
+
+def _enter(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def connect_namespaces(near: Namespace, far: Namespace, name: str = "wire") -> None:

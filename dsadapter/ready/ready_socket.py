@@ -6,8 +6,9 @@ It is opened by :func:`dsadapter.sockets.listening.listening_socket`.
 from __future__ import annotations
 
 import _socket
+import atexit
 import os
-import socket
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -16,7 +17,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.listener import Listener
 from dsadapter.policy import DatagramPolicy, ListenMode, ListenPolicy
 from dsadapter.sockets.binding import open_datagram_socket
-from dsadapter.sockets.canonical import CanonicalSocket, family_number, take_ipv4_form
+from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, family_number, take_ipv4_form
 from dsadapter.sockets.listening import Listening, open_listening_sockets
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class ReadySocket(CanonicalSocket):
     one that it accepts as made and lost.
 
     They are told once, in the process that opened or accepted: a forked one that closes what it has
-    inherited says nothing. One that listens and is pickled to a worker process opens there, too.
+    inherited says nothing. One that listens and is pickled to a worker process opens there, too;
+    one that is still open when the process ends is told as closed then.
     A detached descriptor is lost to them, and so is one that comes from ``_accept``.
     """
 
@@ -94,10 +96,16 @@ class ReadySocket(CanonicalSocket):
         finally:
             self._end()
 
-    def __del__(self) -> None:
+    def __del__(
+        self,
+        _finalize: Callable[[Any], None] = _finalize,
+        _is_finalizing: Callable[[], bool] = sys.is_finalizing,
+    ) -> None:
         # Closes, and warns of it.
         _finalize(self)
-        self._end()
+        # When the interpreter ends, modules are empty already, the plugins' as well as this one.
+        if not _is_finalizing():
+            self._end()
 
     def _end(self) -> None:
         try:
@@ -146,16 +154,30 @@ class _Life:
 
     def end(self, sock: ReadySocket) -> None:
         self._sockets.discard(id(sock))
-        if self._sockets or os.getpid() != self._process:
-            return
-        with suppress(IndexError):
-            self._tell.pop()()
+        if not self._sockets:
+            self._told()
+
+    def _told(self) -> None:
+        if os.getpid() == self._process:
+            with suppress(IndexError):
+                self._tell.pop()()
 
 
 class _Listening(_Life):
     def __init__(self, sock: ReadySocket, listener: Listener) -> None:
         super().__init__(sock, listener.closed)
         self.listener = listener
+        # Many servers end with their program, and leave the socket to the system.
+        atexit.register(self._end_with_the_process)
+
+    def end(self, sock: ReadySocket) -> None:
+        super().end(sock)
+        if not self._sockets:
+            atexit.unregister(self._end_with_the_process)
+
+    def _end_with_the_process(self) -> None:
+        self._sockets.clear()
+        self._told()
 
 
 def open_ready_socket(policy: ListenPolicy, framework: str, kind: type[S]) -> S:
@@ -216,7 +238,7 @@ def watched_connection(sock: CanonicalSocket, lost: Callable[[], None] | None, k
 def _taking_the_place_of(sock: CanonicalSocket, kind: type[S]) -> S:
     timeout = sock.gettimeout()
     # What it is, that nobody else sees in between.
-    ready = kind(family_number(sock), sock.type, sock.proto, socket.socket.detach(sock))
+    ready = kind(family_number(sock), sock.type, sock.proto, PlainSocket.detach(sock))
     ready.settimeout(timeout)
     return ready
 

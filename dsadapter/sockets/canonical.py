@@ -14,7 +14,24 @@ from dsadapter.sockets.options import ADDRESS_FORM
 if TYPE_CHECKING:
     import ssl
 
-# socket.socket's own properties make an enum member on each access, which takes a microsecond.
+
+def _own_class() -> type[socket.socket]:
+    # gevent and eventlet put a class of theirs in the place of socket.socket, of which nothing
+    # here would be a socket any more; the first one that the socket module has made is its own.
+    own = ("socket", "socket")
+    made: list[Any] = _socket.socket.__subclasses__()
+    return next((c for c in made if (c.__module__, c.__qualname__) == own), socket.socket)
+
+
+PlainSocket: type[socket.socket] = _own_class()
+"""``socket.socket`` as the standard library made it, whatever has been put in its place since."""
+
+if TYPE_CHECKING:
+    _Base = socket.socket
+else:
+    _Base = PlainSocket
+
+# Its own properties make an enum member on each access, which takes a microsecond.
 family_number = _socket.socket.family.__get__
 _type = _socket.socket.type.__get__
 _proto = _socket.socket.proto.__get__
@@ -25,7 +42,7 @@ _FORM_LEVEL, _FORM = ADDRESS_FORM.level, ADDRESS_FORM.number
 _STREAM = int(socket.SOCK_STREAM)
 
 
-class CanonicalSocket(socket.socket):
+class CanonicalSocket(_Base):
     """A socket that shows an IPv4 peer or local address as ``(ipv4, port)``, never mapped.
 
     ``accept`` and ``dup`` give sockets of this class, and so does a worker process that one is
@@ -67,7 +84,7 @@ class CanonicalSocket(socket.socket):
         fd, name = _accept(self)
         address = canonical_name(name)
         if address is not name:
-            accepted = socket.socket(family_number(self), _type(self), _proto(self), fd)
+            accepted = PlainSocket(family_number(self), _type(self), _proto(self), fd)
             try:
                 take_ipv4_form(accepted)
             finally:

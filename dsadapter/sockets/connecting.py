@@ -12,7 +12,7 @@ from dsadapter.errors import BindAddressError, NotDualStackError
 from dsadapter.messages import Message
 from dsadapter.policy import socket_name
 from dsadapter.records import Attempt
-from dsadapter.sockets.canonical import CanonicalSocket, family_number
+from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, family_number
 from dsadapter.sockets.capability import says_absent
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
 from dsadapter.sockets.options import (
@@ -29,7 +29,7 @@ BeforeConnect = Callable[[socket.socket, Attempt], None]
 _UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR}
 # Saves a call where the system has the flag.
 _NON_BLOCKING_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
-_getpeername = socket.socket.getpeername
+_getpeername = PlainSocket.getpeername
 
 
 def start_connecting(

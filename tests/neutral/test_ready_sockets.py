@@ -191,6 +191,26 @@ class TestPlugins:
             sock.close()
         assert recording.told == ["before_bind", "listener_opened", "listener_closed"]
 
+    @pytest.mark.parametrize("end", ["", "sock.close()", "del sock"])
+    def test_one_that_is_open_when_the_process_ends_is_closed(self, end: str) -> None:
+        program = (
+            "import warnings\n"
+            "from dsadapter import hookimpl\n"
+            "from dsadapter.sockets.listening import listening_socket\n"
+            "from dsadapter.testing import registered\n"
+            "class Telling:\n"
+            "    @hookimpl\n"
+            "    def dsadapter_listener_closed(self, listener):\n"
+            "        print('closed', listener.addresses()[0][0])\n"
+            "warnings.simplefilter('ignore')\n"
+            "plugin = registered(Telling())\n"
+            "plugin.__enter__()\n"
+            "sock = listening_socket('::', 0)\n"
+            f"{end}\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+        assert (done.stdout, done.stderr) == (b"closed ::\n", b"")
+
     def test_a_duplicate_keeps_it_open(self, recording: Recording) -> None:
         sock = listening_socket("::", 0)
         with sock.dup() as duplicate:

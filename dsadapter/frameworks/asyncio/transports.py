@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable
 from typing import Any
 
-from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
+from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, canonical_name
 from dsadapter.stand_in import StandIn
 
 _NAMES = ("peername", "sockname")
-_kernel_name = socket.socket.getpeername
+_kernel_name = PlainSocket.getpeername
 
 
 class CanonicalTransport(StandIn):

@@ -1,0 +1,18 @@
+from gunicorn.sock import TCP6Socket
+
+from dsadapter.sockets.listening import listening_socket
+
+
+class ReadyListener(TCP6Socket):
+    def __init__(self, conf, log):
+        self.conf, self.log = conf, log
+        self.sock = self.set_options(listening_socket("::", 8080), bound=True)
+
+
+def on_starting(server):
+    server.LISTENERS = [ReadyListener(server.cfg, server.log)]
+
+
+accesslog = "-"
+workers = 2
+wsgi_app = "application:wsgi"

@@ -1,0 +1,261 @@
+"""The ready socket in other people's servers: the programs of ``examples/servers``, as a user runs
+them, each with curl by both families, and with peers that are in a hurry. The table of
+``docs/ready-sockets.md`` says what came of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from support.builds import CHECKOUT, Distributions
+from support.early_peers import early_peer
+from support.environments import Environment, clean_environment, create_environment
+from support.processes import PATIENCE, Server
+from support.programs import (
+    FAMILIES,
+    LOOPBACK,
+    Family,
+    curl,
+    leaks,
+    listening_sockets,
+    serving,
+    until,
+)
+from support.told import Told, build_telling_plugin, processes_of
+
+EXAMPLES = CHECKOUT / "examples" / "servers"
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+LEFT = ("half-closes", "closes", "resets")
+
+PACKAGES = (
+    *("aiohttp", "cheroot", "django", "eventlet", "gevent", "gunicorn", "hypercorn"),
+    *("tornado", "uvicorn", "uvloop", "waitress", "werkzeug"),
+)
+
+
+class Program(NamedTuple):
+    """A program of the examples, and what differs from one to another."""
+
+    name: str
+    options: tuple[str, ...] = ()
+    replaced: tuple[str, str] = ("8080", "8080")
+    """What of its text is replaced by what."""
+    access_log: bool = True
+    """Whether its server writes one that has addresses."""
+    answers_half_closed: bool = True
+    """Whether its server answers a peer that has half-closed, which is the server's own choice."""
+    telling: bool = True
+    """Whether plugins are told of its connections."""
+    collected: int = 0
+    """How many connections its server leaves to the garbage collector: eventlet those on which an
+    answer fails, on its own listener, too."""
+    sockets: int = 1
+    listeners: int = 1
+    """How often a listener is opened: a worker process that is handed it opens it, too."""
+
+    killed: int = 0
+    """How many of these may be killed at the end: hypercorn doesn't wait for its workers."""
+
+    def command(self, environment: Environment) -> list[str]:
+        if self.name.startswith("gunicorn"):
+            return [environment.program("gunicorn"), "-c", f"{self.name}.py", *self.options]
+        return [str(environment.python), f"{self.name}.py", *self.options]
+
+    def __str__(self) -> str:
+        return " ".join((self.name, *self.options))
+
+
+GUNICORN = "gunicorn.conf"
+# gevent's workers may miss the first request to end, and have half a minute.
+HASTE = ("--graceful-timeout", "1")
+PROGRAMS = (
+    Program("uvicorn_server"),
+    Program("uvicorn_workers", listeners=3),
+    Program("uvicorn_uvloop", telling=False, sockets=2, listeners=2),
+    Program("aiohttp_server", answers_half_closed=False),
+    Program("aiohttp_site", answers_half_closed=False),
+    Program("hypercorn_server"),
+    Program("hypercorn_workers", listeners=3, killed=2),
+    Program("tornado_server"),
+    Program("waitress_server", access_log=False),
+    Program(GUNICORN),
+    Program(GUNICORN, ("-k", "gthread", "--threads", "2")),
+    Program(GUNICORN, ("-k", "tornado"), access_log=False, answers_half_closed=False),
+    Program(
+        GUNICORN,
+        ("-k", "asgi", "--asgi-loop", "asyncio", "application:asgi"),
+        answers_half_closed=False,
+    ),
+    Program("gunicorn_gevent.conf", HASTE, telling=False),
+    Program("cheroot_server", access_log=False),
+    Program("gevent_server"),
+    Program("gevent_plain", telling=False),
+    Program("eventlet_server", collected=2),
+    Program("werkzeug_server"),
+    Program("django_server", access_log=False),
+)
+
+
+@pytest.fixture(scope="module")
+def environment(
+    distributions: Distributions, tmp_path_factory: pytest.TempPathFactory
+) -> Environment:
+    folder = tmp_path_factory.mktemp("servers")
+    made = create_environment(folder / "environment", "uv")
+    made.install(distributions.wheel, build_telling_plugin(folder), *PACKAGES)
+    return made
+
+
+@contextlib.contextmanager
+def served(
+    program: Program, environment: Environment, folder: Path, told: Told
+) -> Iterator[tuple[Server, int]]:
+    """A program, in a process group of its own, on a port in place of its own one."""
+
+    def command(port: int) -> list[str]:
+        shutil.rmtree(folder / "servers", ignore_errors=True)
+        shutil.copytree(EXAMPLES, folder / "servers")
+        for path in (folder / "servers").glob("*.py"):
+            text = path.read_text().replace(*program.replaced)
+            path.write_text(text.replace("8080", str(port)))
+        return program.command(environment)
+
+    variables = clean_environment(PYTHONDONTWRITEBYTECODE="1", **told.variables)
+    (folder / "servers").mkdir()
+    with serving(command, cwd=folder / "servers", env=variables, start_new_session=True) as (
+        server,
+        port,
+    ):
+        yield server, port
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """Nothing is accepted meanwhile."""
+
+    def states() -> set[str]:
+        group = processes_of(server.process.pid)
+        stats = [Path(f"/proc/{process}/stat").read_text() for process in group]
+        return {stat.rpartition(")")[2].split()[0] for stat in stats}
+
+    os.killpg(server.process.pid, signal.SIGSTOP)
+    try:
+        until(lambda: states() <= {"T", "Z"}, server)
+        yield
+    finally:
+        os.killpg(server.process.pid, signal.SIGCONT)
+
+
+def asked(family: Family, port: int) -> str:
+    """By a client that keeps no connection, for which some servers would wait."""
+    return curl(family, port, "-H", "Connection: close")
+
+
+def answer_of(client: socket.socket) -> str:
+    client.settimeout(PATIENCE)
+    with contextlib.suppress(ConnectionResetError):
+        return b"".join(iter(lambda: client.recv(1000), b"")).decode()
+    return ""
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_a_server_sees_and_tells_no_mapped_address(
+    program: Program, environment: Environment, tmp_path: Path
+) -> None:
+    told = Told(tmp_path / "told")
+    peers = []
+    with served(program, environment, tmp_path, told) as (server, port):
+        until(lambda: len(told.lines("opened")) >= program.listeners, server)
+        assert len(listening_sockets(port)) == program.sockets
+        answers = [asked(family, port) for family in FAMILIES]
+        with contextlib.ExitStack() as stack:
+            with stopped(server):
+                for family in FAMILIES:
+                    for deed in LEFT:
+                        early = early_peer(LOOPBACK[family], port, deed, REQUEST)
+                        peers.append(stack.enter_context(early))
+            for peer, deed in zip(peers, LEFT * 2, strict=True):
+                if deed == "half-closes" and program.answers_half_closed:
+                    answers.append(answer_of(peer.client))
+        # It has got over them.
+        answers += [asked(family, port) for family in FAMILIES]
+        if program.telling:
+            number = len(peers) + 2 * len(FAMILIES) - program.collected
+            until(lambda: len(told.lines("lost")) >= number, server)
+    log = server.log()
+    assert leaks("".join(answers) + log + told.text()) == []
+    assert len(answers) == (6 if program.answers_half_closed else 4)
+    for family, answer in zip(FAMILIES * 3, answers, strict=False):
+        assert f"hello {LOOPBACK[family]}" in answer
+        assert f" from {LOOPBACK[family]}" in answer or " from " not in answer
+    if program.access_log:
+        for address in LOOPBACK.values():
+            assert any("GET /" in line and address in line for line in log.splitlines())
+    assert len(told.lines("opened")) == program.listeners
+    closed = len(told.lines("closed"))
+    assert program.listeners - program.killed <= closed <= program.listeners
+    made = told.connections("made")
+    lost = told.connections("lost")
+    assert lost <= made
+    assert (made - lost).total() <= program.collected
+    if program.telling:
+        assert set(made.values()) == {1}
+        for peer in peers:
+            name = " ".join(map(str, (*peer.name[:2], *peer.server[:2])))
+            assert name in {what for _, what in made}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        Program("uvicorn_server", replaced=('loop="asyncio"', 'loop="uvloop"')),
+        Program(GUNICORN, ("-k", "gevent", *HASTE)),
+        Program(GUNICORN, ("-k", "asgi", "--asgi-loop", "uvloop", "application:asgi")),
+    ],
+    ids=str,
+)
+def test_what_the_table_warns_of_leaks(
+    program: Program, environment: Environment, tmp_path: Path
+) -> None:
+    with served(program, environment, tmp_path, Told(tmp_path / "told")) as (_, port):
+        assert leaks(asked("-4", port))
+
+
+def test_gunicorn_starts_its_workers_anew(environment: Environment, tmp_path: Path) -> None:
+    def workers() -> set[int]:
+        return set(processes_of(server.process.pid)) - {server.process.pid}
+
+    told = Told(tmp_path / "told")
+    with served(Program(GUNICORN), environment, tmp_path, told) as (server, port):
+        until(lambda: len(workers()) == 2, server)
+        before = workers()
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: len(workers()) == 2 and not before & workers(), server)
+        for family in FAMILIES:
+            assert f"hello {LOOPBACK[family]}" in asked(family, port)
+    assert len(told.lines("opened")) == len(told.lines("closed")) == 1
+
+
+@pytest.mark.parametrize("name", ["uvicorn_uvloop.py", "gunicorn.conf.py", "werkzeug_server.py"])
+def test_a_recipe_of_the_page_is_what_has_been_run(name: str) -> None:
+    page = (CHECKOUT / "docs" / "ready-sockets.md").read_text()
+    [recipe] = re.findall(
+        rf"^```python {re.escape(name)}\n(.*?)^```", page, re.MULTILINE | re.DOTALL
+    )
+    assert recipe in (EXAMPLES / name).read_text()
+
+
+def test_every_program_is_run() -> None:
+    programs = {path.name.removesuffix(".py") for path in EXAMPLES.glob("*.py")} - {"application"}
+    assert programs == {program.name for program in PROGRAMS}

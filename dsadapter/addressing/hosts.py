@@ -11,7 +11,7 @@ import contextlib
 import importlib
 from _socket import inet_aton, inet_ntoa
 
-from dsadapter.addressing.literal import parse_literal
+from dsadapter.addressing.literal import canonical_literal
 from dsadapter.messages import quoted
 
 _MAX_NAME = 253
@@ -36,9 +36,9 @@ def canonical_host(text: str) -> str:
         raise ValueError(
             f"host {quoted(text)} is not text; give a name or an address literal as str"
         )
-    literal = parse_literal(text)
+    literal = canonical_literal(text)
     if literal is not None:
-        return str(literal)
+        return literal
     if len(text) > _MAX_UNENCODED:
         raise _too_long(text)
     name = text if text.isascii() else _encoded(text)

@@ -78,6 +78,20 @@ def parse_literal(text: str) -> AddressLiteral | None:
     return None if packed is None else AddressLiteral(packed, text.partition("%")[2])
 
 
+def canonical_literal(text: str) -> str | None:
+    """The canonical text of a literal with its zone; None for text that is none.
+
+    :raises ValueError: as :func:`parse_literal`.
+    """
+    packed = packed_literal(text)
+    if packed is None:
+        return None
+    if len(packed) == PACKED_IPV4_LENGTH:
+        return inet_ntoa(packed)
+    address, (_, percent, zone) = inet_ntop(_INET6, packed), text.partition("%")
+    return f"{address}%{zone}" if percent else address
+
+
 def packed_literal(text: str) -> bytes | None:
     """The packed address of a literal, whatever its zone; None for text that is none.
 

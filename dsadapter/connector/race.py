@@ -144,8 +144,16 @@ class Race:
 
     def run(self) -> None:
         """Begin; it may have failed when this returns, but has never connected yet."""
+        policy = self._policy
         try:
-            self._begin()
+            if policy.timeout is not None:
+                self._time_limit = self._waiting.call_later(
+                    policy.timeout, partial(self._guarded, self._timed_out)
+                )
+            if is_literal(self._host):
+                self._connect_to_literal()
+            else:
+                self._connect_to_name()
         except BaseException as error:
             self._unexpected(error)
 
@@ -156,18 +164,6 @@ class Race:
         if self._lost:
             self._soon(self._close_lost)
 
-    def _begin(self) -> None:
-        policy = self._policy
-        self._schedule = Schedule(policy.attempt_delay)
-        if policy.timeout is not None:
-            self._time_limit = self._waiting.call_later(
-                policy.timeout, partial(self._guarded, self._timed_out)
-            )
-        if is_literal(self._host):
-            self._connect_to_literal()
-        else:
-            self._connect_to_name()
-
     def _connect_to_literal(self) -> None:
         try:
             address = scoped_sockaddr(self._host, self._port)
@@ -175,7 +171,8 @@ class Race:
             attempt = FailedAttempt((self._host, self._port), 0, self._spelled(error))
             self._fail(all_failed(self._target, [attempt]))
         else:
-            self._act(self._schedule.resolved([address]))
+            schedule = self._schedule = Schedule(self._policy.attempt_delay)
+            self._act(schedule.resolved([address]))
 
     def _connect_to_name(self) -> None:
         policy, target = self._policy, (self._host, self._port)
@@ -233,15 +230,15 @@ class Race:
         try:
             while self._actions and not self._over:
                 action = self._actions.popleft()
-                if isinstance(action, StartAttempt):
-                    if starts == STARTS_A_TURN:
-                        self._actions.appendleft(action)
-                        self._turn = self._waiting.call_later(
-                            0, lambda: self._guarded(self._next_turn)
-                        )
-                        return
-                    starts += 1
-                self._do(action)
+                if not isinstance(action, StartAttempt):
+                    self._do(action)
+                    continue
+                if starts == STARTS_A_TURN:
+                    self._actions.appendleft(action)
+                    self._turn = self._waiting.call_later(0, lambda: self._guarded(self._next_turn))
+                    return
+                starts += 1
+                self._start(action.address)
         finally:
             self._acting = False
 
@@ -251,8 +248,8 @@ class Race:
 
     def _do(self, action: Action) -> None:
         match action:
-            case StartAttempt(address):
-                self._start(address)
+            case Succeed(address):
+                self._succeed(address)
             case CloseAttempt(address):
                 self._give_up(self._running.pop(address).stop())
             case StartTimer(seconds):
@@ -262,8 +259,6 @@ class Race:
                 )
             case StopTimer():
                 self._stop_timer()
-            case Succeed(address):
-                self._succeed(address)
             case Fail():
                 self._forget()
                 self._fail(self._story())
@@ -286,9 +281,7 @@ class Race:
         try:
             if is_connected(sock):
                 # It costs the event loop no more than a turn.
-                watch = self._waiting.call_later(
-                    0, partial(self._guarded, self._is_connected, address)
-                )
+                watch = self._waiting.call_later(0, partial(self._is_connected, address))
             else:
                 watch = self._waiting.when_writable(
                     sock, partial(self._guarded, self._ready, address)
@@ -300,8 +293,11 @@ class Race:
             self._running[address] = _Running(sock, watch)
 
     def _is_connected(self, address: SocketAddress) -> None:
-        self._running[address].watch = None
-        self._act(self._schedule.attempt_connected(address))
+        try:
+            self._running[address].watch = None
+            self._act(self._schedule.attempt_connected(address))
+        except BaseException as error:
+            self._unexpected(error)
 
     def _ready(self, address: SocketAddress, lost: BaseException | None = None) -> None:
         running = self._running.get(address)

@@ -50,8 +50,10 @@ class Untried:
         :param addresses: all addresses so far, the best first; what is not among them any more
             comes last.
         """
-        known = self._known = dict.fromkeys([*addresses, *self._known])
-        taken = self._taken
+        known, taken = dict.fromkeys(addresses), self._taken
+        if self._known:
+            known |= self._known
+        self._known = known
         queues: tuple[list[SocketAddress], list[SocketAddress]] = ([], [])
         self._queues = queues
         for address in reversed(known):

@@ -142,32 +142,39 @@ class Schedule:
         if self._finished or address not in self._running:
             return [CloseAttempt(address)]
         del self._running[address]
-        return [*self.cancelled(), Succeed(address)]
+        actions = self.cancelled()
+        actions.append(Succeed(address))
+        return actions
 
     def cancelled(self) -> list[Action]:
         """The caller gives up, or its time is over."""
         if self._finished:
             return []
         self._finished = True
-        closing = [CloseAttempt(address) for address in self._running]
-        self._running.clear()
-        return [*self._stop_timer(), *closing]
+        actions = self._stop_timer()
+        if self._running:
+            actions += map(CloseAttempt, self._running)
+            self._running.clear()
+        return actions
 
     def _start_next(self) -> list[Action]:
         address = self._untried.take()
         self._started = True
         self._running[address] = None
-        if self._untried.left or self._more_expected:
-            return [*self._start_timer(self._attempt_delay), StartAttempt(address)]
-        return [*self._stop_timer(), StartAttempt(address)]
+        more = self._untried.left or self._more_expected
+        actions = self._start_timer(self._attempt_delay) if more else self._stop_timer()
+        actions.append(StartAttempt(address))
+        return actions
 
     def _start_timer(self, seconds: float) -> list[Action]:
         self._timer_runs = True
         return [StartTimer(seconds)]
 
     def _stop_timer(self) -> list[Action]:
-        was_running, self._timer_runs = self._timer_runs, False
-        return [StopTimer()] if was_running else []
+        if not self._timer_runs:
+            return []
+        self._timer_runs = False
+        return [StopTimer()]
 
     def _fail_if_all_failed(self) -> list[Action]:
         if self._running or self._untried.left or self._more_expected:

@@ -291,6 +291,9 @@ def get_plugin_manager(*, block: Iterable[str] = (), require: Iterable[str] = ()
     :raises RuntimeError: if names are given when the manager has been made already.
     """
     global _loaded, _manager
+    if _loaded is not None and not (block or require):
+        # Without the lock: every endpoint asks.
+        return _loaded
     # A thread that comes meanwhile waits; a plugin that asks while it is loaded gets it.
     with _making:
         if _manager is None:

@@ -28,7 +28,9 @@ BeforeConnect = Callable[[socket.socket, Attempt], None]
 # After a signal connect goes on, as if it had said EINPROGRESS (POSIX).
 _UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR}
 # Saves a call where the system has the flag.
+_HAS_FLAG = hasattr(socket, "SOCK_NONBLOCK")
 _NON_BLOCKING_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
+_INET6 = int(socket.AF_INET6)
 _getpeername = PlainSocket.getpeername
 
 
@@ -51,7 +53,8 @@ def start_connecting(
     :raises OSError: with the errno of the call that failed.
     """
     bound = attempt.bind_address
-    check_bind_address(attempt.destination[0], bound)
+    if bound is not None:
+        check_bind_address(attempt.destination[0], bound)
     sock = _create(attempt)
     try:
         if before_connect is not None:
@@ -59,7 +62,7 @@ def start_connecting(
         if bound is not None:
             _bind(sock, *bound)
         destination = attempt.destination
-        if len(destination) == 2 and family_number(sock) == socket.AF_INET6:
+        if len(destination) == 2 and family_number(sock) == _INET6:
             # What map_sockaddr gives, which would parse once more what is canonical.
             destination = (f"::ffff:{destination[0]}", destination[1], 0, 0)
         error = sock.connect_ex(destination)
@@ -147,7 +150,7 @@ def _create(attempt: Attempt) -> CanonicalSocket:
 
 def _socket(family: socket.AddressFamily) -> CanonicalSocket:
     sock = CanonicalSocket(family, _NON_BLOCKING_STREAM)
-    if _NON_BLOCKING_STREAM == socket.SOCK_STREAM:
+    if not _HAS_FLAG:
         sock.setblocking(False)
     return sock
 

@@ -59,6 +59,15 @@ def test_true_and_false_are_taken(place: str, value: bool) -> None:
     TAKES[place][1](value)
 
 
+@pytest.mark.parametrize("place", TAKES)
+def test_a_number_passes_for_no_equal_boolean_of_before(place: str) -> None:
+    take = TAKES[place][1]
+    for value, equal in ((True, 1), (False, 0)):
+        take(value)
+        with pytest.raises(ValueError, match="neither True nor False"):
+            take(equal)
+
+
 @pytest.mark.parametrize("interface", ["::", "127.0.0.1", "::1"])
 def test_the_loopback_mode_is_on_or_off(reactor: Reactor, interface: str) -> None:
     port = listen(reactor, Recorder(), interface)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal
 
 from twisted.internet.base import ReactorBase
@@ -39,23 +40,16 @@ def way_of(reactor: Any, operation: str, *, adopts: bool = False) -> Way:
     :param adopts: whether ``adopting`` is a way for this operation.
     :raises NotImplementedError: for what can't be served, naming it and the remedy.
     """
-    carry_log()
-    way = _way_of(reactor, operation, adopts)
-    if way != "recording":
-        carry_log(reactor)
+    # Not isinstance: a stand-in may claim another class.
+    kind: Any = type(reactor)
+    way = _way_of_class(kind) or _declared_way(reactor, operation, adopts)
+    carry_log(None if way == "recording" else reactor)
     return way
 
 
-def _way_of(reactor: Any, operation: str, adopts: bool) -> Way:
-    # Not isinstance: a stand-in may claim another class.
-    kind = type(reactor)
-    recorders = _recorders()
-    if issubclass(kind, recorders):
-        return "recording"
-    if issubclass(kind, PosixReactorBase):
-        return "watching"
+def _declared_way(reactor: Any, operation: str, adopts: bool) -> Way:
     provides = _declaration(reactor)
-    if not any(provides(_declared(recorder)) for recorder in recorders):
+    if not any(provides(_declared(recorder)) for recorder in _recorders()):
         if provides(_declared(PosixReactorBase)):
             return "watching"
         if adopts and provides(IReactorSocket):
@@ -63,6 +57,15 @@ def _way_of(reactor: Any, operation: str, adopts: bool) -> Way:
         if provides(IReactorFDSet) and provides(IReactorTime):
             return "watching"
     raise NotImplementedError(_refusal(reactor, operation))
+
+
+@lru_cache(maxsize=16)
+def _way_of_class(kind: type) -> Way | None:
+    """The way of Twisted's own reactors and of what inherits from them, asked for by each connect;
+    None for any other class."""
+    if issubclass(kind, _recorders()):
+        return "recording"
+    return "watching" if issubclass(kind, PosixReactorBase) else None
 
 
 def _declaration(reactor: Any) -> Callable[[Any], bool]:
@@ -92,12 +95,8 @@ def _declared(of: type) -> Any:
 
 
 def _recorders() -> tuple[type, ...]:
-    # A plain loop: each connect asks.
-    found = []
-    for module, name in _RECORDERS:
-        if module in sys.modules and (kind := getattr(sys.modules[module], name, None)) is not None:
-            found.append(kind)
-    return tuple(found)
+    found = (getattr(sys.modules.get(module), name, None) for module, name in _RECORDERS)
+    return tuple(kind for kind in found if kind is not None)
 
 
 def _refusal(reactor: Any, operation: str) -> str:

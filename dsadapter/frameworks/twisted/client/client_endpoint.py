@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Self
 
 from twisted.internet.defer import Deferred, fail
@@ -22,7 +23,7 @@ from dsadapter.frameworks.twisted.client.one_connect import OneConnect, connecto
 from dsadapter.frameworks.twisted.client.resolvers import checked_resolver
 from dsadapter.frameworks.twisted.preparing import prepare
 from dsadapter.frameworks.twisted.reactors import way_of
-from dsadapter.frameworks.twisted.spelling import CONNECTING, spelling
+from dsadapter.frameworks.twisted.spelling import CONNECTING
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.messages import spelled
 from dsadapter.policy import (
@@ -37,6 +38,28 @@ from dsadapter.policy import (
 from dsadapter.sockets.connecting import check_bind_address
 
 prepare_names()
+
+
+# By type as well: 1 is equal to True.
+@lru_cache(typed=True)
+def _policy_of(
+    timeout: float | None,
+    bind_address: str | tuple[str, int] | None,
+    attempt_delay: float,
+    first_address_family_count: int,
+    remember_outcomes: bool,
+    mapped_addresses: MappedAddresses,
+    lookup: LookupWay,
+) -> ConnectPolicy:
+    return ConnectPolicy(
+        timeout=timeout,
+        bind_address=bind_address,
+        attempt_delay=attempt_delay,
+        first_address_family_count=first_address_family_count,
+        remember_outcomes=remember_outcomes,
+        mapped_addresses=mapped_addresses,
+        lookup=lookup,
+    )
 
 
 @implementer(IStreamClientEndpoint)
@@ -84,19 +107,28 @@ class DualStackClientEndpoint:
         mappedAddresses: MappedAddresses = "unmap",
         lookup: LookupWay | None = None,
     ) -> None:
-        with spelling(CONNECTING):
-            policy = ConnectPolicy(
-                timeout=timeout,
-                bind_address=bindAddress,
-                attempt_delay=attemptDelay,
-                first_address_family_count=firstAddressFamilyCount,
-                remember_outcomes=rememberOutcomes,
-                mapped_addresses=mappedAddresses,
-                lookup=(
-                    lookup if lookup is not None else "joint" if resolver is None else "families"
-                ),
-            )
+        if lookup is None:
+            lookup = "joint" if resolver is None else "families"
+        options = (
+            timeout,
+            bindAddress,
+            attemptDelay,
+            firstAddressFamilyCount,
+            rememberOutcomes,
+            mappedAddresses,
+            lookup,
+        )
+        try:
+            # Most clients connect to many places in one way.
+            make = _policy_of if bindAddress is None else _policy_of.__wrapped__
+            try:
+                policy = make(*options)
+            except TypeError:
+                # What has no hash is no value for any of them.
+                policy = _policy_of.__wrapped__(*options)
             target = canonical_target(host, port)
+        except ValueError as error:
+            raise spelled(error, CONNECTING) from error.__cause__
         self._set(reactor, target, policy, checked_resolver(resolver))
 
     @classmethod

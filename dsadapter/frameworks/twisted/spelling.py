@@ -10,6 +10,8 @@ from dsadapter.messages import spelled
 LISTENING: Mapping[str, str] = {
     "host": "interface",
     "reuse_port": "reusePort",
+    "proxy_from": "proxyFrom",
+    "proxy_timeout": "proxyTimeout",
     "max_packet_size": "maxPacketSize",
     "allow_broadcast": "setBroadcastAllowed",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute
@@ -19,7 +20,7 @@ from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
 from dsadapter.frameworks.twisted.server.stream_port import StreamPort
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
-from dsadapter.policy import Fallback, Family, ListenPolicy
+from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, Family, ListenPolicy, proxy_set
 
 
 @implementer(IStreamServerEndpoint)
@@ -40,6 +41,11 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         port that is held, or may not be had, is an error always.
     :param reusePort: share the port with other sockets of this user that ask for it
         (``SO_REUSEPORT``).
+    :param proxyFrom: addresses and networks of the proxies that pass connections on with a PROXY
+        header, which comes before TLS. Connections from elsewhere are closed; the application sees
+        nothing of a connection before its header has come, and then the client's address. None
+        takes connections from anywhere, without a header.
+    :param proxyTimeout: seconds that a header may take.
     :raises ValueError: naming the offending value and the form to use.
     """
 
@@ -53,6 +59,8 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         backlog: int = socket.SOMAXCONN,
         fallback: Fallback = "auto",
         reusePort: bool = False,
+        proxyFrom: Iterable[str] | None = None,
+        proxyTimeout: float = DEFAULT_PROXY_TIMEOUT,
     ) -> None:
         with spelling(LISTENING):
             policy = ListenPolicy(
@@ -62,6 +70,8 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
                 backlog=backlog,
                 fallback=fallback,
                 reuse_port=reusePort,
+                proxy_from=proxy_set(proxyFrom),
+                proxy_timeout=proxyTimeout,
             )
 
         self._settle(reactor, policy)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
-from dsadapter.frameworks.twisted.strings.option_values import OptionError, whole_number, yes_or_no
+from dsadapter.frameworks.twisted.strings.option_values import (
+    OptionError,
+    seconds,
+    whole_number,
+    yes_or_no,
+)
 from dsadapter.frameworks.twisted.strings.words import (
     Words,
     explained,
@@ -17,7 +22,17 @@ from dsadapter.messages import quoted
 from dsadapter.policy import ListenPolicy
 
 TLS_OPTIONS = ("tls", "privateKey", "certKey", "extraCertChain", "dhParameters")
-_OPTIONS = ("port", "interface", "family", "backlog", "fallback", "reusePort", *TLS_OPTIONS)
+_OPTIONS = (
+    "port",
+    "interface",
+    "family",
+    "backlog",
+    "fallback",
+    "reusePort",
+    "proxyFrom",
+    "proxyTimeout",
+    *TLS_OPTIONS,
+)
 
 
 def parse_server(words: Words) -> tuple[ListenPolicy, dict[str, str]]:
@@ -57,6 +72,10 @@ def _parsed(words: Words) -> tuple[ListenPolicy, dict[str, str]]:
         )
     if "reusePort" in options:
         options["reuse_port"] = yes_or_no("reusePort", options.pop("reusePort"))
+    if "proxyFrom" in options:
+        options["proxy_from"] = list(filter(None, options.pop("proxyFrom").split(",")))
+    if "proxyTimeout" in options:
+        options["proxy_timeout"] = seconds("proxyTimeout", options.pop("proxyTimeout"))
     tls = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
     with spelling(LISTENING):
         return ListenPolicy(options.pop("interface", "::"), **options), tls

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import KW_ONLY, dataclass, field, replace
 from socket import SOCK_DGRAM, SOCK_STREAM, SOMAXCONN, SocketKind
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 from dsadapter.addressing.hosts import canonical_host, is_literal
 from dsadapter.addressing.literal import parse_literal
@@ -26,6 +26,7 @@ __all__ = [
     "DatagramPolicy",
     "Fallback",
     "Family",
+    "Inherited",
     "ListenMode",
     "ListenPolicy",
     "LookupWay",
@@ -97,6 +98,14 @@ _ALONE: dict[tuple[Family, str], str] = {
 }
 
 
+class Inherited(NamedTuple):
+    """A socket that somebody else has made, to be taken over in place of opening one."""
+
+    descriptor: int
+    inode: int
+    """What the descriptor is to be still when it is taken over (``st_ino`` of ``fstat``)."""
+
+
 @dataclass(frozen=True, slots=True)
 class ListenPolicy:
     """How to listen for stream connections.
@@ -129,6 +138,11 @@ class ListenPolicy:
     without a header."""
     proxy_timeout: float = DEFAULT_PROXY_TIMEOUT
     """Seconds that a PROXY header may take to come, all of it."""
+    native_ipv4: bool = False
+    """Ask the kernel to make connections with IPv4 peers AF_INET ones, for whoever gets their bare
+    descriptors."""
+    inherited: tuple[Inherited, ...] = ()
+    """Sockets to take over in place of opening any; see :mod:`dsadapter.sockets.adopting`."""
     mode: ListenMode = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,6 +150,7 @@ class ListenPolicy:
         whole_number("port", self.port)
         whole_number("backlog", self.backlog)
         yes_or_no("reuse_port", self.reuse_port)
+        yes_or_no("native_ipv4", self.native_ipv4)
         _check_fallback(self, FALLBACKS, "'::' and 'localhost'")
         if self.proxy_from is not None:
             _set(self, "proxy_from", proxy_set(self.proxy_from))
@@ -148,7 +163,7 @@ class ListenPolicy:
 
     def only(self, family: Family) -> Self:
         """The part of a policy for both families that is about one of them."""
-        return replace(self, family=family, fallback="auto")
+        return replace(self, family=family, fallback="auto", inherited=())
 
     def __str__(self) -> str:
         return socket_name(self.host, self.port)
@@ -173,6 +188,8 @@ class DatagramPolicy:
     fallback: DatagramFallback = "auto"
     """For a missing address family, or an option that can't be cleared; never for a port that is
     held. For ``dual-stack`` only."""
+    inherited: tuple[Inherited, ...] = ()
+    """As for :class:`ListenPolicy`; one at most."""
     mode: ListenMode = field(init=False)
 
     def __post_init__(self) -> None:
@@ -197,7 +214,7 @@ class DatagramPolicy:
 
     def only(self, family: Family) -> Self:
         """The part of a policy for both families that is about one of them."""
-        return replace(self, family=family, fallback="auto")
+        return replace(self, family=family, fallback="auto", inherited=())
 
     def __str__(self) -> str:
         return socket_name(self.host, self.port)

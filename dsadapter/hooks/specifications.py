@@ -79,7 +79,7 @@ def dsadapter_before_bind(sock: socket.socket, policy: ListenPolicy | DatagramPo
     """Look at a socket that is about to be bound, set options of your own on it, or refuse.
 
     **Called** once per socket that listens or receives datagrams, after its options are set and
-    before ``bind``.
+    before ``bind``; for an inherited one (``policy.inherited``), which is bound, before it is used.
 
     **An exception** refuses this one operation: the socket is closed and the application gets the
     error that its framework has for not being able to listen. ``PermissionError("reason")`` is how

@@ -193,6 +193,25 @@ def open_ready_socket(policy: ListenPolicy, framework: str, kind: type[S]) -> S:
     )
 
 
+def open_ready_sockets(policy: ListenPolicy, framework: str) -> list[ReadySocket]:
+    """All the sockets of a policy, and tell plugins: of one listener, which is closed with the last
+    of them.
+
+    :param framework: what plugins are told as the name of the framework.
+    """
+    listener = Listener(framework, policy)
+    sockets = watched(listener, listener.open())
+    try:
+        for sock in sockets:
+            sock.setblocking(True)
+        listener.opened()
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
 def open_ready_datagram_socket(policy: DatagramPolicy, framework: str, kind: type[S]) -> S:
     """Open a socket for datagrams, which brings their packet information, and tell plugins."""
 

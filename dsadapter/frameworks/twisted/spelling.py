@@ -12,6 +12,7 @@ LISTENING: Mapping[str, str] = {
     "reuse_port": "reusePort",
     "proxy_from": "proxyFrom",
     "proxy_timeout": "proxyTimeout",
+    "native_ipv4": "nativeIPv4",
     "max_packet_size": "maxPacketSize",
     "allow_broadcast": "setBroadcastAllowed",
 }

@@ -18,7 +18,9 @@ from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
 from dsadapter.addressing.text import unmap_text
 from dsadapter.frameworks.twisted.addresses import sockaddr_of, stream_address
 from dsadapter.listener import Listener
+from dsadapter.policy import ListenPolicy
 from dsadapter.proxied import Arrival, ProxyGate
+from dsadapter.sockets.handing_on import native_ipv4
 from dsadapter.stand_in import StandIn
 
 
@@ -77,6 +79,9 @@ class _Protocol(StandIn):
         self._lost: Callable[[], None] | None = None
 
     def makeConnection(self, transport: Any) -> None:
+        policy = self._life.policy
+        if isinstance(policy, ListenPolicy) and policy.native_ipv4:
+            native_ipv4(transport.getHandle())
         if isinstance(self._original, _Expecting):
             self._original.expect(transport, self)
         else:

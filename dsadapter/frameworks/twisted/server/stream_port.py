@@ -26,7 +26,7 @@ from dsadapter.policy import ListenPolicy
 from dsadapter.proxied import ProxyGate
 from dsadapter.proxied.proxied_socket import proxied
 from dsadapter.sockets.binding import is_listening
-from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
 from dsadapter.sockets.ifaddrs import zoned
 
 _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
@@ -52,6 +52,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
     def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
         super().__init__(policy.port, factory, policy.backlog, policy.host, reactor)
         self._settle(policy)
+        self._native = policy.native_ipv4
         self._second: _SecondSocket | None = None
         if policy.proxy_from is not None:
             self._gate = ProxyGate(self._life, ReactorWaiting(reactor), self._passed)
@@ -78,8 +79,9 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             for opened in sockets:
                 opened.close()
             raise
-        # tcp.Port leaves a socket that it was given without shutdown(); this one is its own.
-        self._shouldShutdown = True
+        # tcp.Port leaves a socket that it was given without shutdown(); this one is its own, unless
+        # another process goes on with it.
+        self._shouldShutdown = not self.policy.inherited
         self.addressFamily = skt.family
         self._life.opened()
 
@@ -197,6 +199,8 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         if len(address) == 4 and address[3]:
             # Only a scoped address has more to it than its text: the interface name.
             address = zoned(address)
+        if self._native:
+            take_ipv4_form(skt)
         if self._gate is None:
             self._build(skt, address)
         else:

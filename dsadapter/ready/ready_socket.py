@@ -57,16 +57,20 @@ class ReadySocket(CanonicalSocket):
 
     def accept(self) -> tuple[Self, SocketAddress]:
         """As ``socket.socket.accept``, with the canonical address of the peer; plugins have been
-        told when it returns."""
-        accepted, address = super().accept()
-        accepted._life = None
+        told when it returns. Where none observes connections it is a plain canonical socket."""
+        life = life_of(self)
+        listener = life.listener if isinstance(life, _Listening) else None
+        if listener is not None and listener.hooks.connections is None:
+            listener = None
+        kind = CanonicalSocket if listener is None else self._accepts or type(self)
+        accepted, address = self._accepted_as(kind)
         try:
             if len(address) == 2:
                 # Whoever serves it may hand its bare descriptor on.
                 take_ipv4_form(accepted)
-            life = life_of(self)
-            if isinstance(life, _Listening) and life.listener.hooks.connections is not None:
-                lost = life.listener.accepted(address, accepted.getsockname())
+            if listener is not None:
+                accepted._life = None
+                lost = listener.accepted(address, accepted.getsockname())
                 if lost is not None:
                     accepted._life = _Life(accepted, lost)
         except BaseException:

@@ -29,6 +29,7 @@ PROJECT = "dsadapter"
 BUILT_IN = {
     "asyncio": "dsadapter.frameworks.asyncio.adapter",
     "blocking": "dsadapter.frameworks.blocking.adapter",
+    "trio": "dsadapter.frameworks.trio.adapter",
     "twisted": "dsadapter.frameworks.twisted.adapter",
 }
 """Modules that are plugins too, by name; a blocked one is not even imported."""

@@ -17,7 +17,8 @@ import pytest
 import trio
 from support.certificates import Authority
 from support.early_peers import DEEDS, early_peer
-from support.processes import PATIENCE
+from support.processes import PATIENCE, running_command
+from support.programs import free_port, until, until_listening
 from support.reactors import open_descriptors
 from support.seccomp import deny_option_in_this_thread
 from support.silent import silent
@@ -426,3 +427,41 @@ def test_what_to_install_is_said() -> None:
     command = [sys.executable, "-c", program]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said == "Trio is not installed; install 'dsadapter[trio]'\n"
+
+
+class TestTheGuide:
+    """The programs of the page run as they stand."""
+
+    def program(self, number: int) -> str:
+        page = Path(__file__).parents[2] / "docs" / "trio.md"
+        return page.read_text(encoding="utf-8").split("```python\n")[number].split("```")[0]
+
+    @pytest.mark.parametrize("host", BOTH)
+    def test_the_server(self, host: str) -> None:
+        port = free_port()
+        program = self.program(1).replace("8080", str(port))
+        with running_command([sys.executable, "-u", "-c", program]) as server:
+            until_listening(port, server)
+            with socket.create_connection((host, port), timeout=PATIENCE) as client:
+                client.sendall(b"there and back")
+                assert client.recv(100) == b"there and back"
+                server.wait_for_log(f"hello, {client.getsockname()}")
+
+    @pytest.mark.parametrize("host", BOTH)
+    def test_the_datagrams(self, host: str) -> None:
+        port = free_port()
+        program = self.program(2).replace("8053", str(port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with running_command([sys.executable, "-c", program]) as server:
+            with socket.socket(family, socket.SOCK_DGRAM) as client:
+                client.connect((host, port))
+                client.settimeout(0.1)
+                until(lambda: answered(client), server)
+
+
+def answered(client: socket.socket) -> bool:
+    try:
+        client.send(b"anybody?")
+        return client.recv(100) == b"anybody?"
+    except OSError:
+        return False

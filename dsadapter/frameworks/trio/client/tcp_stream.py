@@ -146,6 +146,8 @@ async def connect(target: tuple[str, int], policy: ConnectPolicy) -> trio.Socket
             raise
     [end] = ends
     if isinstance(end, Unconnected):
+        if end.cause is not None and not isinstance(end.cause, Exception):
+            raise end.cause
         failure = error_of(end)
         errors = attempt_errors(end)
         if errors and isinstance(failure, OSError):

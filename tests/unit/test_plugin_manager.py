@@ -542,9 +542,9 @@ def test_the_registry_says_what_there_is_and_what_to_install() -> None:
             get_framework("missing")
         assert "'missing' is not installed; install 'something>=1'" in str(caught.value)
         with pytest.raises(UnknownFrameworkError) as caught:
-            get_framework("trio")
+            get_framework("unheard-of")
         text = str(caught.value)
-        assert "missing (install 'something>=1'), twisted (installed)" in text
+        assert "missing (install 'something>=1'), trio (installed), twisted (installed)" in text
 
 
 def test_Twisted_is_a_plugin_like_any_other() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Literal
 
+from dsadapter.addressing.literal import require_literal
 from dsadapter.messages import Message
 from dsadapter.packetinfo.sending import BROADCAST_NAME, parse_destination
 from dsadapter.policy import socket_name
@@ -41,11 +42,19 @@ class DestinationError(ValueError):
 
     def __init__(self, host: object, message: str) -> None:
         super().__init__(host, message)
-        self.host = host
-        """The destination's, as it was given; None for no address at all."""
+        self.host = _canonical(host)
+        """The destination's: canonical if it is an address, else as it was given; None for no
+        address at all."""
 
     def __str__(self) -> str:
         return str(self.args[1])
+
+
+def _canonical(host: object) -> object:
+    try:
+        return str(require_literal(host))
+    except ValueError:
+        return host
 
 
 class PacketTooLongError(OSError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,6 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint
-from dsadapter.frameworks.twisted.adopters import adoptDatagramPort
 
 
 def listen_datagrams(
@@ -43,16 +41,6 @@ class RoutedDatagrams:
     ) -> IListeningPort:
         self.listened("dsadapter")
         return listen_datagrams(self, port, protocol, interface, maxPacketSize)
-
-    def adoptDatagramPort(
-        self, fileDescriptor: int, addressFamily: int, protocol: Any, maxPacketSize: int = 8192
-    ) -> IListeningPort:
-        if addressFamily not in (socket.AF_INET, socket.AF_INET6):
-            return super().adoptDatagramPort(  # type: ignore[misc]
-                fileDescriptor, addressFamily, protocol, maxPacketSize
-            )
-        self.listened("adopted")
-        return adoptDatagramPort(self, fileDescriptor, protocol, maxPacketSize)
 
     def listenMulticast(
         self,

@@ -22,25 +22,27 @@ import struct
 import sys
 from pathlib import Path
 
+from dsadapter.testing.denied_options import (
+    ARGUMENT,
+    BPF_JUMP_EQUAL,
+    BPF_LOAD,
+    BPF_RETURN,
+    NUMBER,
+    SECCOMP_RET_ERRNO,
+    SYSCALLS,
+    Instruction,
+    deny_option,
+    install,
+    on_option,
+)
+
 PR_SET_PDEATHSIG = 1
-PR_SET_NO_NEW_PRIVS = 38
-SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
-SECCOMP_RET_ERRNO = 0x00050000
 SECCOMP_RET_USER_NOTIF = 0x7FC00000
-SECCOMP_RET_ALLOW = 0x7FFF0000
-BPF_LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
-BPF_JUMP_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
-BPF_RETURN = 0x06  # BPF_RET | BPF_K
 # ioctl(2) of a listener: with a struct seccomp_notif, and with a struct seccomp_notif_resp.
 NOTIFICATION, RECEIVE = struct.Struct("=QIIiIQ6Q"), 0xC0502100
 RESPONSE, SEND = struct.Struct("=QqiI"), 0xC0182101
 SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
-# Offsets in struct seccomp_data; the low halves of the arguments on a little-endian machine.
-NUMBER = 0
-ARGUMENT = 16
-# socket, setsockopt, seccomp
-SYSCALLS = {"x86_64": (41, 54, 317), "aarch64": (198, 208, 277)}
 CALLS = {
     "x86_64": {
         "accept4": 288,
@@ -70,9 +72,9 @@ def _program(
     clearings: list[tuple[int, int, int]],
     calls: list[tuple[str, int]],
     watched: tuple[str, ...] = (),
-) -> list[bytes]:
-    socket_number, setsockopt_number, _ = SYSCALLS[platform.machine()]
-    code: list[tuple[int, int, int, int]] = []
+) -> list[Instruction]:
+    socket_number = SYSCALLS[platform.machine()][0]
+    code: list[Instruction] = []
     for family, error in families:
         code += [
             (BPF_LOAD, 0, 0, NUMBER),
@@ -84,15 +86,7 @@ def _program(
     refused = [(level, option, SECCOMP_RET_ERRNO | error) for level, option, error in options]
     asked = [(level, option, SECCOMP_RET_USER_NOTIF) for level, option, _ in clearings]
     for level, option, action in (*refused, *asked):
-        code += [
-            (BPF_LOAD, 0, 0, NUMBER),
-            (BPF_JUMP_EQUAL, 0, 5, setsockopt_number),
-            (BPF_LOAD, 0, 0, ARGUMENT + 8),
-            (BPF_JUMP_EQUAL, 0, 3, level),
-            (BPF_LOAD, 0, 0, ARGUMENT + 16),
-            (BPF_JUMP_EQUAL, 0, 1, option),
-            (BPF_RETURN, 0, 0, action),
-        ]
+        code += on_option(level, option, action)
     for call, error in calls:
         code += [
             (BPF_LOAD, 0, 0, NUMBER),
@@ -105,32 +99,17 @@ def _program(
             (BPF_JUMP_EQUAL, 0, 1, CALLS[platform.machine()][call]),
             (BPF_RETURN, 0, 0, SECCOMP_RET_USER_NOTIF),
         ]
-    code.append((BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW))
-    return [struct.pack("=HBBI", *instruction) for instruction in code]
-
-
-def _install(program: list[bytes], flags: int) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    instructions = ctypes.create_string_buffer(b"".join(program))
-    descriptor = struct.pack("@HP", len(program), ctypes.addressof(instructions))
-    filter_ = ctypes.create_string_buffer(descriptor)
-    if not libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        seccomp = SYSCALLS[platform.machine()][2]
-        done: int = libc.syscall(seccomp, SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(filter_))
-        if done >= 0:
-            return done
-    number = ctypes.get_errno()
-    raise OSError(number, os.strerror(number))
+    return code
 
 
 def deny_option_in_this_thread(level: int, option: int, error: int) -> None:
     """Have ``setsockopt`` of one option fail from here on, in this thread and those it starts."""
-    _install(_program([], [(level, option, error)], [], []), 0)
+    deny_option(level, option, error)
 
 
 def watch(*calls: str) -> int:
     """Have the kernel ask before each such call of this thread; where it asks."""
-    return _install(_program([], [], [], [], calls), SECCOMP_FILTER_FLAG_NEW_LISTENER)
+    return install(_program([], [], [], [], calls), SECCOMP_FILTER_FLAG_NEW_LISTENER)
 
 
 def call_name(number: int) -> str:
@@ -192,9 +171,9 @@ def main() -> None:
         calls.append((call, getattr(errno, name)))
     program = _program(families, options, clearings, calls)
     if clearings:
-        _supervise(_install(program, SECCOMP_FILTER_FLAG_NEW_LISTENER), clearings)
+        _supervise(install(program, SECCOMP_FILTER_FLAG_NEW_LISTENER), clearings)
     else:
-        _install(program, 0)
+        install(program)
     os.execvp(arguments.command[0], arguments.command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,9 @@ class CanonicalTransport(StandIn):
         # Applications tell kinds of transports by isinstance.
         return type(self._original)
 
+    def __repr__(self) -> str:
+        return repr(self._original)
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As the loop's own, with canonical names."""
         value = self._original.get_extra_info(name, default)
@@ -38,6 +42,14 @@ class _CanonicalInfoSocket(StandIn):
     """What ``get_extra_info("socket")`` gives, with canonical names."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        # The original's shows what the kernel calls it.
+        shown = [f"<canonical {type(self._original).__name__} fd={self._original.fileno()}"]
+        for label, ask in (("laddr", self.getsockname), ("raddr", self.getpeername)):
+            with contextlib.suppress(OSError):
+                shown.append(f"{label}={ask()}")
+        return f"{', '.join(shown)}>"
 
     def getpeername(self) -> Any:
         return canonical_name(self._original.getpeername())
@@ -61,8 +73,12 @@ def shows_its_names(loop: asyncio.AbstractEventLoop, sock: CanonicalSocket) -> b
 
 def canonical_factory(
     factory: Callable[[], asyncio.BaseProtocol],
+    shown: Callable[[Any], object] = id,
 ) -> Callable[[], asyncio.BaseProtocol]:
-    """A protocol factory for one connection, whose protocol meets a :class:`CanonicalTransport`."""
+    """A protocol factory for one connection, whose protocol meets a :class:`CanonicalTransport`.
+
+    :param shown: gets that, too.
+    """
 
     def build() -> asyncio.BaseProtocol:
         protocol = factory()
@@ -71,6 +87,7 @@ def canonical_factory(
         def connection_made(transport: asyncio.BaseTransport) -> None:
             del protocol.connection_made
             stands_in: Any = CanonicalTransport(transport)
+            shown(stands_in)
             made(stands_in)
 
         # On the object: loops look at the class of a protocol.

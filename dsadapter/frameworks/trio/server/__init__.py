@@ -1,1 +1,0 @@
-"""Listening for streams under Trio."""

@@ -1,0 +1,64 @@
+"""How Twisted's reactors wait."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from dsadapter.connector.waiting import Cancellable, Ready
+
+
+class ReactorWaiting:
+    """A reactor as :class:`~dsadapter.connector.waiting.Waiting` has it."""
+
+    __slots__ = ("_reactor", "call_later", "now")
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.now: Callable[[], float] = reactor.seconds
+        self.call_later: Callable[[float, Callable[[], object]], Cancellable] = reactor.callLater
+
+    def when_writable(self, sock: socket.socket, ready: Ready) -> Cancellable:
+        """Watch a socket; what the reactor raises comes out."""
+        return _Watched(sock, self._reactor, ready)
+
+
+@implementer(IWriteDescriptor)
+class _Watched:
+    """A socket that connects. It knows nothing of protocols: most of its kind lose a race."""
+
+    def __init__(self, sock: socket.socket, reactor: Any, ready: Ready) -> None:
+        self.fileno = sock.fileno
+        self._reactor = reactor
+        self._ready: Ready | None = ready
+        try:
+            reactor.addWriter(self)
+        except BaseException:
+            # It may have been noted before it was refused.
+            self.cancel()
+            raise
+
+    def doWrite(self) -> None:
+        """It is writable, or another's event has come here."""
+        if self._ready is not None:
+            self._ready()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Most reactors report a failed attempt this way; all do when they end."""
+        if self._ready is not None:
+            self._ready(reason.value)
+
+    def logPrefix(self) -> str:
+        """For the reactor's log."""
+        return "dsadapter"
+
+    def cancel(self) -> None:
+        """Watch no more."""
+        if self._ready is not None:
+            self._ready = None
+            self._reactor.removeWriter(self)

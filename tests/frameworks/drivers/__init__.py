@@ -1,0 +1,1 @@
+"""How the conformance suite uses each adapter."""

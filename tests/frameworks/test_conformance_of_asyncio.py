@@ -1,0 +1,22 @@
+"""The conformance suite, on asyncio and loops of every kind."""
+
+from __future__ import annotations
+
+from dsadapter.testing.conformance import ConformanceSuite
+
+from .drivers.asyncio_driver import AsyncioDriver, ThirdLoopDriver, UvloopDriver
+
+
+class TestAsyncio(ConformanceSuite):
+    driver = AsyncioDriver
+    declines = ("proxy_header",)
+
+
+class TestUvloop(ConformanceSuite):
+    driver = UvloopDriver
+    declines = ("proxy_header",)
+
+
+class TestThirdLoop(ConformanceSuite):
+    driver = ThirdLoopDriver
+    declines = ("proxy_header",)

@@ -1,0 +1,17 @@
+"""The conformance suite, on Twisted."""
+
+from __future__ import annotations
+
+from dsadapter.testing.conformance import ConformanceSuite
+
+from .drivers.twisted_driver import AsyncioReactorDriver, TwistedDriver
+
+
+class TestTwisted(ConformanceSuite):
+    driver = TwistedDriver
+    declines = ("adopted_descriptor", "proxy_header")
+
+
+class TestAsyncioReactor(ConformanceSuite):
+    driver = AsyncioReactorDriver
+    declines = ("adopted_descriptor", "proxy_header")

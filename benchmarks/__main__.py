@@ -17,6 +17,7 @@ from benchmarks import (
     datagrams,
     imports,
     proxy_headers,
+    ready,
     scan,
     streams,
     tls,
@@ -30,11 +31,16 @@ _PARTS = {
     "datagrams": datagrams.tables,
     "imports": imports.tables,
     "proxy-headers": proxy_headers.tables,
+    "ready-sockets": ready.tables,
     "scan": scan.tables,
     "streams": streams.tables,
     "tls": tls.tables,
 }
-_PEERS = {"address-sets": address_sets.PACKAGES, "connect": connect.PACKAGES}
+_PEERS = {
+    "address-sets": address_sets.PACKAGES,
+    "connect": connect.PACKAGES,
+    "ready-sockets": ready.PACKAGES,
+}
 _PACKAGES = ("Twisted", "dsadapter")
 
 

@@ -73,18 +73,31 @@ class Listener:
         return self._addresses
 
     def open(
-        self, opening: Callable[[Hooks], Listening] | None = None
+        self,
+        opening: Callable[[Hooks], Listening] | None = None,
+        *,
+        reads_headers: bool = False,
     ) -> tuple[CanonicalSocket, ...]:
         """Open the sockets with the plugins of now. They are the caller's, also to close.
 
         :param opening: opens them; None for what a :class:`~dsadapter.policy.ListenPolicy` asks
             for.
+        :param reads_headers: whether the caller has a :class:`~dsadapter.proxied.ProxyGate` for a
+            policy with ``proxy_from``.
         :returns: one bound socket; or two with one port number, IPv4 first.
         :raises PluginError: if a required plugin is missing, or a plugin refuses; nothing stays
             open, and the refusal is told.
+        :raises NotImplementedError: for ``proxy_from`` if nobody reads headers.
         :raises OSError: as :func:`~dsadapter.sockets.listening.open_listening_sockets`.
         """
         policy = self.policy
+        if isinstance(policy, ListenPolicy) and policy.proxy_from and not reads_headers:
+            raise NotImplementedError(
+                Message(
+                    "{proxy_from} can't be used here, where nothing reads PROXY headers; leave it "
+                    "out, and let the proxy send none"
+                )
+            )
         hooks = self.hooks = active_hooks()
         # Before the policy's own sockets are bound: they would be found, too.
         self._conflict = sharing_conflict(policy) if isinstance(policy, ListenPolicy) else None
@@ -117,19 +130,24 @@ class Listener:
         if was_open and self.hooks.listener_closed is not None:
             self.hooks.listener_closed(self._shown)
 
-    def accepted(self, peer: SocketAddress, local: SocketAddress) -> Callable[[], None] | None:
+    def accepted(
+        self, peer: SocketAddress, local: SocketAddress, proxy: SocketAddress | None = None
+    ) -> Callable[[], None] | None:
         """Tell observers of a connection, before its application is told.
 
         A busy framework asks ``hooks.connections`` first, which is None where nobody observes.
 
         :param peer: canonical, as ``local`` is, with a scope id or a zone if link-local.
+        :param proxy: whose PROXY header has said both; None if they are the connection's own.
         :returns: to be called once, when the connection is lost and its application has been told;
             None if nobody wants to know.
         """
         observers = self.hooks.connections
         if observers is None:
             return None
-        connection = Connection.accepted(self._shown, zoned(peer), zoned(local))
+        connection = Connection.accepted(
+            self._shown, zoned(peer), zoned(local), None if proxy is None else zoned(proxy)
+        )
         if observers.made is not None:
             observers.made(connection)
         return None if observers.lost is None else partial(observers.lost, connection)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 MAX_QUOTED = 100
 """How many characters of a value a text quotes at most."""
+MAX_SAID = 500
+"""How many characters of another error a text repeats at most."""
 
 
 class Message(str):
@@ -98,13 +100,24 @@ def spelled(error: E, names: Mapping[str, str]) -> E:
 
 def quoted(value: object) -> str:
     """A value as an error quotes it: its ``repr``, in which no control character is raw, cut where
-    it is long."""
+    it is long; for an object that has none, its class."""
     if isinstance(value, (str, bytes)):
         if len(value) <= MAX_QUOTED:
             return repr(value)
         return f"{value[:MAX_QUOTED]!r}... ({len(value)} characters)"
-    shown = repr(value)
-    return shown if len(shown) <= MAX_QUOTED else f"{shown[:MAX_QUOTED]}..."
+    try:
+        return printable(repr(value))
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def said_by(error: BaseException, most: int = MAX_SAID) -> str:
+    """What an error of others says, for a line of ours: control characters escaped, cut where it is
+    long; empty if it says nothing, or can't."""
+    try:
+        return printable(str(error), most)
+    except Exception:
+        return ""
 
 
 def did_you_mean(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str:

@@ -9,11 +9,16 @@ from __future__ import annotations
 import sys
 from dataclasses import KW_ONLY, dataclass, field, replace
 from socket import SOCK_DGRAM, SOCK_STREAM, SOMAXCONN, SocketKind
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 from dsadapter.addressing.hosts import canonical_host, is_literal
 from dsadapter.addressing.literal import parse_literal
 from dsadapter.messages import Message, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dsadapter.addressing import AddressSet
 
 __all__ = [
     "ConnectPolicy",
@@ -21,6 +26,7 @@ __all__ = [
     "DatagramPolicy",
     "Fallback",
     "Family",
+    "Inherited",
     "ListenMode",
     "ListenPolicy",
     "LookupWay",
@@ -65,6 +71,7 @@ LOOKUP_WAYS: tuple[LookupWay, ...] = get_args(LookupWay)
 DEFAULT_PACKET_SIZE = 8192
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_ATTEMPT_DELAY = 0.25
+DEFAULT_PROXY_TIMEOUT = 5.0
 
 WHOLE_NUMBERS = {
     "port": (0, 65535),
@@ -78,6 +85,7 @@ SECONDS = {
     "timeout": (0.0, sys.float_info.max),
     # RFC 8305, section 8.
     "attempt_delay": (0.01, 2.0),
+    "proxy_timeout": (0.01, sys.float_info.max),
 }
 """The same for parameters in seconds."""
 
@@ -88,6 +96,14 @@ _ALONE: dict[tuple[Family, str], str] = {
     ("ipv4", _LOCALHOST): "127.0.0.1",
     ("ipv6", _LOCALHOST): "::1",
 }
+
+
+class Inherited(NamedTuple):
+    """A socket that somebody else has made, to be taken over in place of opening one."""
+
+    descriptor: int
+    inode: int
+    """What the descriptor is to be still when it is taken over (``st_ino`` of ``fstat``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +132,17 @@ class ListenPolicy:
     fallback: Fallback = "auto"
     """For a missing address family, or an option that can't be cleared; never for a port that is
     held. For ``dual-stack`` and ``pair`` only."""
+    proxy_from: AddressSet | None = None
+    """The proxies that connections are taken from; each has to begin with a PROXY header, and any
+    other connection is closed. A list of rules makes a set. None to take connections from anywhere,
+    without a header."""
+    proxy_timeout: float = DEFAULT_PROXY_TIMEOUT
+    """Seconds that a PROXY header may take to come, all of it."""
+    native_ipv4: bool = False
+    """Ask the kernel to make connections with IPv4 peers AF_INET ones, for whoever gets their bare
+    descriptors."""
+    inherited: tuple[Inherited, ...] = ()
+    """Sockets to take over in place of opening any; see :mod:`dsadapter.sockets.adopting`."""
     mode: ListenMode = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +150,11 @@ class ListenPolicy:
         whole_number("port", self.port)
         whole_number("backlog", self.backlog)
         yes_or_no("reuse_port", self.reuse_port)
+        yes_or_no("native_ipv4", self.native_ipv4)
         _check_fallback(self, FALLBACKS, "'::' and 'localhost'")
+        if self.proxy_from is not None:
+            _set(self, "proxy_from", proxy_set(self.proxy_from))
+        _seconds("proxy_timeout", self.proxy_timeout)
 
     @property
     def socket_type(self) -> SocketKind:
@@ -132,7 +163,7 @@ class ListenPolicy:
 
     def only(self, family: Family) -> Self:
         """The part of a policy for both families that is about one of them."""
-        return replace(self, family=family, fallback="auto")
+        return replace(self, family=family, fallback="auto", inherited=())
 
     def __str__(self) -> str:
         return socket_name(self.host, self.port)
@@ -157,6 +188,8 @@ class DatagramPolicy:
     fallback: DatagramFallback = "auto"
     """For a missing address family, or an option that can't be cleared; never for a port that is
     held. For ``dual-stack`` only."""
+    inherited: tuple[Inherited, ...] = ()
+    """As for :class:`ListenPolicy`; one at most."""
     mode: ListenMode = field(init=False)
 
     def __post_init__(self) -> None:
@@ -181,7 +214,7 @@ class DatagramPolicy:
 
     def only(self, family: Family) -> Self:
         """The part of a policy for both families that is about one of them."""
-        return replace(self, family=family, fallback="auto")
+        return replace(self, family=family, fallback="auto", inherited=())
 
     def __str__(self) -> str:
         return socket_name(self.host, self.port)
@@ -242,6 +275,29 @@ class ConnectPolicy:
         settle(self, "remember_outcomes", remember_outcomes)
         settle(self, "mapped_addresses", mapped_addresses)
         settle(self, "lookup", lookup)
+
+
+def proxy_set(proxies: Iterable[str] | None) -> AddressSet | None:
+    """The set of the proxies that a parameter names; None for None.
+
+    :raises ValueError: for a rule that is none, and for no rule at all.
+    """
+    if proxies is None:
+        return None
+    from dsadapter.addressing.address_sets import AddressSet
+
+    try:
+        named = proxies if isinstance(proxies, AddressSet) else AddressSet(proxies)
+    except (TypeError, ValueError) as error:
+        raise ValueError(Message("{proxy_from}: {reason}", reason=str(error))) from None
+    if not named:
+        raise ValueError(
+            Message(
+                "{proxy_from} names no proxy; give the addresses that your proxies connect from, "
+                "such as 10.0.0.1 or 10.0.0.0/8"
+            )
+        )
+    return named
 
 
 def canonical_target(host: str, port: int) -> tuple[str, int]:

@@ -39,7 +39,11 @@ class Connection:
     """The address of this end, in the same form."""
     direction: Direction
     translated: bool
-    """Whether the kernel names the peer by an IPv4-mapped address."""
+    """Whether the kernel names whoever connected, the peer or its proxy, by an IPv4-mapped
+    address."""
+    proxy: SocketAddress | None
+    """The proxy whose PROXY header said ``peer`` and ``local``, in the same form; None if they are
+    those of the connection itself."""
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Connection:
         local: SocketAddress,
         direction: Direction,
         translated: bool,
+        proxy: SocketAddress | None = None,
     ) -> None:
         _set_framework(self, framework)
         _set_listener(self, listener)
@@ -56,15 +61,22 @@ class Connection:
         _set_local(self, local)
         _set_direction(self, direction)
         _set_translated(self, translated)
+        _set_proxy(self, proxy)
 
     @classmethod
-    def accepted(cls, listener: IListener, peer: SocketAddress, local: SocketAddress) -> Self:
+    def accepted(
+        cls,
+        listener: IListener,
+        peer: SocketAddress,
+        local: SocketAddress,
+        proxy: SocketAddress | None = None,
+    ) -> Self:
         """The record of a connection that a listener has accepted.
 
-        :param peer: canonical, as ``local`` is.
+        :param peer: canonical, as ``local`` and ``proxy`` are.
         """
-        translated = len(peer) == 2 and listener.mode == "dual-stack"
-        return cls(listener.framework, listener, peer, local, "inbound", translated)
+        translated = len(proxy or peer) == 2 and listener.mode == "dual-stack"
+        return cls(listener.framework, listener, peer, local, "inbound", translated, proxy)
 
     @classmethod
     def connected(
@@ -84,9 +96,15 @@ class Connection:
 
 # One record a connection: object.__setattr__, by which frozen dataclasses set their fields, takes
 # twice as long.
-_set_framework, _set_listener, _set_peer, _set_local, _set_direction, _set_translated = (
-    vars(Connection)[each.name].__set__ for each in fields(Connection)
-)
+(
+    _set_framework,
+    _set_listener,
+    _set_peer,
+    _set_local,
+    _set_direction,
+    _set_translated,
+    _set_proxy,
+) = (vars(Connection)[each.name].__set__ for each in fields(Connection))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dsadapter import __version__
-from dsadapter.cli import migrate, scan
+from dsadapter.cli import migrate, run, scan
 from dsadapter.cli.errors import CommandError
 
-_COMMANDS = (scan, migrate)
+_COMMANDS = (run, scan, migrate)
 # The command itself failed; 0 is nothing found, 1 something found.
 FAILED = 2
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dsadapter.connector.waiting import Cancellable
+from dsadapter.messages import said_by
 from dsadapter.policy import Family
 
 MAX_ADDRESSES = 64
@@ -93,7 +94,7 @@ class Answer:
         try:
             asking = look_up(host, self.families, self)
         except BaseException as error:
-            self.done(": ".join(filter(None, (type(error).__name__, str(error)))))
+            self.done(": ".join(filter(None, (type(error).__name__, said_by(error)))))
         else:
             if self.is_complete:
                 # It was over, or given up, before there was anything to cancel.

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import AddressFamilyError, BindAddressError
-from dsadapter.messages import printable
+from dsadapter.messages import MAX_SAID, printable, said_by
 from dsadapter.policy import socket_name
 from dsadapter.sockets.remedies import remedy
 
@@ -100,8 +100,9 @@ def broken(target: str, attempts: Sequence[FailedAttempt], cause: BaseException)
 
 def reason_of(error: BaseException) -> str:
     """What an error says, for a line of text."""
-    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return printable(str(said) or type(error).__name__, most=500)
+    if isinstance(error, OSError) and error.strerror:
+        return printable(str(error.strerror), MAX_SAID)
+    return said_by(error) or type(error).__name__
 
 
 def _told(target: str, attempts: Sequence[FailedAttempt], more: int = 0) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import RefusedError
 from dsadapter.hooks.specifications import Implementation
-from dsadapter.hooks.wording import remedy, returned, shown
+from dsadapter.hooks.wording import PROGRAM_ENDS, remedy, returned, shown
+from dsadapter.messages import said_by
 from dsadapter.policy import DatagramPolicy, ListenPolicy
 from dsadapter.records import Attempt
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
@@ -40,29 +41,51 @@ def compiled_check(
 
     def check(sock: socket.socket, subject: Subject) -> None:
         given = (sock, subject)
-        v6only = read_v6only(sock)
+        before = _state(sock)
         for plugin, function, indices in calls:
             try:
                 result = function(*(given[index] for index in indices))
-            except Exception as error:
+            except PROGRAM_ENDS:
+                raise
+            except BaseException as error:
                 if _says_no(error):
-                    reason = str(error)
+                    reason = said_by(error)
                     text = f"plugin {plugin!r} refused: {reason}"
                     raise RefusedError(text, plugin, reason, _address(subject)) from error
                 raise _faulty(plugin, hook, f"raised {shown(error)}", subject) from error
             if result is not None:
                 raise _faulty(plugin, hook, returned(result), subject)
-            if sock.fileno() == -1:
-                raise _faulty(plugin, hook, "closed the socket", subject)
-            if read_v6only(sock) != v6only:
+            try:
+                after = _state(sock)
+            except OSError as error:
+                # Its number may be another's by now, which is not to be closed for it.
+                sock.detach()
+                raise _faulty(plugin, hook, "closed the socket", subject) from error
+            if after.v6only != before.v6only:
                 raise _faulty(plugin, hook, "changed IPV6_V6ONLY", subject)
+            if after.timeout != before.timeout:
+                # An event loop would wait in it for ever.
+                raise _faulty(plugin, hook, "changed the timeout of the socket", subject)
 
     return check
 
 
-def _says_no(error: Exception) -> bool:
+class _State(NamedTuple):
+    """What a check has to leave as it is."""
+
+    timeout: float | None
+    v6only: bool | None
+
+
+def _state(sock: socket.socket) -> _State:
+    """:raises OSError: if it is closed, be it by its descriptor."""
+    sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+    return _State(sock.gettimeout(), read_v6only(sock))
+
+
+def _says_no(error: BaseException) -> bool:
     # The system's own has a number: the plugin tried something that it may not do.
-    return isinstance(error, PermissionError) and error.errno is None and bool(str(error))
+    return isinstance(error, PermissionError) and error.errno is None and bool(said_by(error))
 
 
 def _faulty(plugin: str, hook: str, what: str, subject: Subject) -> RefusedError:

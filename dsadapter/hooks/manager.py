@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from types import MappingProxyType
 from typing import Any
 
@@ -21,14 +21,15 @@ from dsadapter.hooks.contracts import IFrameworkAdapter
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.specifications import CHECKS, OBSERVERS, Implementation
 from dsadapter.hooks.validation import InvalidPluginError, check_implementations, verify_adapter
-from dsadapter.hooks.wording import BLOCK_VARIABLE, REQUIRE_VARIABLE, listing, remedy
-from dsadapter.messages import did_you_mean
+from dsadapter.hooks.wording import BLOCK_VARIABLE, REQUIRE_VARIABLE, listing, remedy, shown
+from dsadapter.messages import did_you_mean, quoted, said_by
 
 PROJECT = "dsadapter"
 """The pluggy project, and the group of the entry points."""
 BUILT_IN = {
     "asyncio": "dsadapter.frameworks.asyncio.adapter",
     "blocking": "dsadapter.frameworks.blocking.adapter",
+    "trio": "dsadapter.frameworks.trio.adapter",
     "twisted": "dsadapter.frameworks.twisted.adapter",
 }
 """Modules that are plugins too, by name; a blocked one is not even imported."""
@@ -93,7 +94,7 @@ class PluginManager:
             if self._loaded:
                 return
             self._loaded = True
-            installed = sorted(entry_points(group=PROJECT), key=lambda e: e.name)
+            installed = sorted(_installed(), key=lambda e: e.name)
             self._warn_of_unknown({*BUILT_IN, *(e.name for e in installed)})
             for name, module in BUILT_IN.items():
                 self._try(name, "built in", partial(importlib.import_module, module))
@@ -157,7 +158,9 @@ class PluginManager:
             name = implementation.plugin_name
             try:
                 found.append((name, implementation.function()))
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 raise _broken(
                     name, self._sources[name], f"it raised {_explained(error)}, in {hook}"
                 ) from error
@@ -207,8 +210,10 @@ class PluginManager:
                 )
             try:
                 plugin = load()
+            except KeyboardInterrupt:
+                raise
             # A module that calls sys.exit() doesn't end the server.
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 raise _broken(name, source, f"can't be imported: {_explained(error)}") from error
             self._register(plugin, name, source)
         except PluginError as error:
@@ -226,18 +231,20 @@ class PluginManager:
         try:
             check_implementations(plugin, self._pluggy.parse_hookimpl_opts)
             self._pluggy.register(plugin, name)
-        except (InvalidPluginError, ValueError, pluggy.PluginValidationError) as error:
-            raise _broken(name, source, str(error)) from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # It may have a name, and nothing behind it.
+            if self._pluggy.get_plugin(name) is plugin:
+                self._pluggy.unregister(name=name)
+            raise _broken(name, source, _fault(error)) from error
         try:
             contributed = self._contributed_by(plugin)
-        except Exception as error:
-            self._pluggy.unregister(plugin, name)
-            what = (
-                str(error)
-                if isinstance(error, InvalidPluginError)
-                else f"it raised {_explained(error)}"
-            )
-            raise _broken(name, source, f"{what}, in {_REGISTER_FRAMEWORKS}") from error
+        except BaseException as error:
+            self._pluggy.unregister(name=name)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise _broken(name, source, f"{_fault(error)}, in {_REGISTER_FRAMEWORKS}") from error
         self._sources[name] = source
         self._frameworks.update({adapter.name: (name, adapter) for adapter in contributed})
         self._compile()
@@ -319,12 +326,41 @@ def active_hooks() -> Hooks:
     return manager.hooks
 
 
+def _installed() -> list[EntryPoint]:
+    """The entry points of installed plugins; an unreadable distribution hides only its own."""
+    try:
+        return list(entry_points(group=PROJECT))
+    except Exception:
+        # One that is broken breaks the list of all.
+        found: dict[str, EntryPoint] = {}
+        for distribution in distributions():
+            try:
+                for entry_point in distribution.entry_points.select(group=PROJECT):
+                    # Python, too, takes the first of two.
+                    found.setdefault(entry_point.name, entry_point)
+            except Exception as error:
+                logger.error(
+                    "the entry points of an installed distribution (%s) can't be read: %s; install "
+                    "it again, or remove it",
+                    quoted(str(getattr(distribution, "_path", distribution))),
+                    shown(error),
+                )
+        return list(found.values())
+
+
+def _fault(error: BaseException) -> str:
+    """What is wrong with a plugin that can't be registered."""
+    if isinstance(error, (InvalidPluginError, pluggy.PluginValidationError, ValueError)):
+        return said_by(error)
+    return f"it raised {_explained(error)}"
+
+
 def _broken(name: str, source: str, what: str) -> PluginError:
     return PluginError(f"plugin {name!r} ({source}) is skipped: {what}; {remedy(name)}", name)
 
 
 def _explained(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}"
+    text = shown(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"{text}; install what provides {error.name.partition('.')[0]!r}"
     return text
@@ -337,9 +373,11 @@ def _cause(error: PluginError) -> BaseException | None:
 
 def _source(entry_point: EntryPoint) -> str:
     distribution = entry_point.dist
-    if distribution is None:
+    try:
+        return f"{distribution.name} {distribution.version}" if distribution else entry_point.value
+    except Exception:
+        # Of a distribution that was removed halfway.
         return entry_point.value
-    return f"{distribution.name} {distribution.version}"
 
 
 def _names(variable: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dsadapter.hooks.contracts import IListener
 from dsadapter.hooks.specifications import Implementation
-from dsadapter.hooks.wording import remedy, returned, shown
+from dsadapter.hooks.wording import PROGRAM_ENDS, remedy, returned, shown
 from dsadapter.rate_limit import RateLimit
 
 logger = logging.getLogger("dsadapter.plugins")
@@ -42,7 +42,9 @@ class Observer:
             return
         try:
             result = self._function(record)
-        except Exception as error:
+        except PROGRAM_ENDS:
+            raise
+        except BaseException as error:
             if getattr(record, "listener", record) is None and _misses_listener(error):
                 logger.error("%s", _needs_change(self.plugin, error))
                 self._expects_listener(self.plugin)
@@ -59,7 +61,7 @@ class Observer:
             None if connection.listener is None else function(connection)
         )
 
-    def _complain(self, what: str, error: Exception | None) -> None:
+    def _complain(self, what: str, error: BaseException | None) -> None:
         unsaid = self._complaints.admit()
         if unsaid is None:
             return
@@ -74,7 +76,7 @@ class Observer:
         )
 
 
-def _misses_listener(error: Exception) -> bool:
+def _misses_listener(error: BaseException) -> bool:
     """Whether a plugin took the listener of an outbound connection for one: asked it for something,
     or looked it up among those that it was told of."""
     if isinstance(error, AttributeError):
@@ -82,7 +84,7 @@ def _misses_listener(error: Exception) -> bool:
     return isinstance(error, KeyError) and error.args == (None,)
 
 
-def _needs_change(plugin: str, error: Exception) -> str:
+def _needs_change(plugin: str, error: BaseException) -> str:
     place = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"plugin {plugin!r} is told of accepted connections only, until {place.filename}, line "

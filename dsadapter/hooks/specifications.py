@@ -4,7 +4,8 @@ Common to all: an implementation names only the arguments that it wants. It is a
 ``async``, and no pluggy wrapper; one that is not is refused when its plugin registers. It is called
 in the thread of the framework, which it must not block: Twisted's is the reactor thread. Several
 plugins are called in pluggy's order, the last registered first, ``tryfirst`` and ``trylast``
-respected. Only ``Exception`` is caught. A hook that nobody implements costs nothing.
+respected. Whatever it raises is caught, but ``KeyboardInterrupt`` and
+``SystemExit``. A hook that nobody implements costs nothing.
 
 This module is the table of hooks. ``register_`` hooks are called when a plugin registers, or when
 what they contribute is asked for,
@@ -79,13 +80,13 @@ def dsadapter_before_bind(sock: socket.socket, policy: ListenPolicy | DatagramPo
     """Look at a socket that is about to be bound, set options of your own on it, or refuse.
 
     **Called** once per socket that listens or receives datagrams, after its options are set and
-    before ``bind``.
+    before ``bind``; for an inherited one (``policy.inherited``), which is bound, before it is used.
 
     **An exception** refuses this one operation: the socket is closed and the application gets the
     error that its framework has for not being able to listen. ``PermissionError("reason")`` is how
     to refuse. Any other exception reads as a fault of the plugin, as do a value other than None and
-    a closed socket or a changed ``IPV6_V6ONLY``, which is read back: they refuse as well. A plugin
-    can't widen what was asked for.
+    a closed socket, a changed timeout or a changed ``IPV6_V6ONLY``, which is read back: they refuse
+    as well. A plugin can't widen what was asked for, nor make a server wait in one call.
 
     **Costs** one call per socket.
 

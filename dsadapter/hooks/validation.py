@@ -60,6 +60,11 @@ def _check_implementation(
         )
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise InvalidPluginError(f"{hook} is 'async'; write a plain function, which does not wait")
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            raise InvalidPluginError(
+                f"{hook} takes {parameter.name!r} by keyword alone; write it before the '*'"
+            )
     for argument in _required_arguments(function):
         if inspect.isclass(plugin) and argument == "self":
             raise InvalidPluginError(

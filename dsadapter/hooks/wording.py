@@ -5,8 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 
+from dsadapter.messages import quoted, said_by
+
 BLOCK_VARIABLE = "DSADAPTER_BLOCK_PLUGINS"
 REQUIRE_VARIABLE = "DSADAPTER_REQUIRE_PLUGINS"
+
+PROGRAM_ENDS = (KeyboardInterrupt, SystemExit)
+"""What a plugin's function may raise and nobody catches: it is meant to end the program. All else
+is, ``asyncio.CancelledError`` included."""
 
 
 def remedy(plugin: str) -> str:
@@ -16,7 +22,7 @@ def remedy(plugin: str) -> str:
 
 def shown(error: BaseException) -> str:
     """``KeyError: 'x'``, or the type alone for an exception without text."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return ": ".join(filter(None, (type(error).__name__, said_by(error))))
 
 
 def returned(result: object) -> str:
@@ -25,7 +31,7 @@ def returned(result: object) -> str:
         # Python would warn of one that was never awaited.
         result.close()
         return "returned a coroutine, which nobody awaits, instead of None"
-    return f"returned {result!r} instead of None"
+    return f"returned {quoted(result)} instead of None"
 
 
 def listing(names: Iterable[str]) -> str:

@@ -190,7 +190,9 @@ def ipv4_packet_info(data: bytes) -> Facts | None:
     if len(data) != _IN_PKTINFO.size:
         return None
     interface, source, destination = _IN_PKTINFO.unpack(data)
-    return {"ipv4": destination, "ipv4_interface": interface, "source": source}
+    facts: Facts = {"ipv4": destination, "ipv4_interface": interface}
+    # Linux knows the destination alone of a datagram that was queued before the option was set.
+    return facts if source in _UNSPECIFIED else {**facts, "source": source}
 
 
 def ipv4_source(source: bytes | None, interface: int) -> bytes:

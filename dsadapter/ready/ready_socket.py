@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import _socket
 import atexit
-import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.listener import Listener
 from dsadapter.policy import DatagramPolicy, ListenMode, ListenPolicy
+from dsadapter.ready.life import Life
 from dsadapter.sockets.binding import open_datagram_socket
 from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, family_number, take_ipv4_form
 from dsadapter.sockets.listening import Listening, open_listening_sockets
@@ -45,7 +45,7 @@ class ReadySocket(CanonicalSocket):
 
     __slots__ = ("_life",)
 
-    _life: _Life | None
+    _life: Life | None
 
     @property
     def sslsocket_class(self) -> type[ssl.SSLSocket]:
@@ -57,18 +57,22 @@ class ReadySocket(CanonicalSocket):
 
     def accept(self) -> tuple[Self, SocketAddress]:
         """As ``socket.socket.accept``, with the canonical address of the peer; plugins have been
-        told when it returns."""
-        accepted, address = super().accept()
-        accepted._life = None
+        told when it returns. Where none observes connections it is a plain canonical socket."""
+        life = life_of(self)
+        listener = life.listener if isinstance(life, _Listening) else None
+        if listener is not None and listener.hooks.connections is None:
+            listener = None
+        kind = CanonicalSocket if listener is None else self._accepts or type(self)
+        accepted, address = self._accepted_as(kind)
         try:
             if len(address) == 2:
                 # Whoever serves it may hand its bare descriptor on.
                 take_ipv4_form(accepted)
-            life = life_of(self)
-            if isinstance(life, _Listening) and life.listener.hooks.connections is not None:
-                lost = life.listener.accepted(address, accepted.getsockname())
+            if listener is not None:
+                accepted._life = None
+                lost = listener.accepted(address, accepted.getsockname())
                 if lost is not None:
-                    accepted._life = _Life(accepted, lost)
+                    accepted._life = Life(accepted, lost)
         except BaseException:
             accepted.close()
             raise
@@ -116,7 +120,7 @@ class ReadySocket(CanonicalSocket):
             self._life = None
             life.end(self)
 
-    def _give_life(self) -> _Life | None:
+    def _give_life(self) -> Life | None:
         life = life_of(self)
         self._life = None
         return life
@@ -130,54 +134,25 @@ class ReadySocket(CanonicalSocket):
         return _opened_again, (base, listener.framework, listener.policy, listener.mode)
 
 
-def life_of(sock: ReadySocket) -> _Life | None:
+def life_of(sock: ReadySocket) -> Life | None:
     """None for one that nobody watches: a library made it of a descriptor, or it has ended."""
     return getattr(sock, "_life", None)
 
 
-class _Life:
-    """Something that ends with the last socket that has it, and tells the process it began in."""
-
-    def __init__(self, sock: ReadySocket, tell: Callable[[], None]) -> None:
-        # Threads may close at once; taking something out of these is one step each.
-        self._sockets = {id(sock)}
-        self._tell = [tell]
-        self._process = os.getpid()
-
-    def share(self, sock: ReadySocket) -> None:
-        self._sockets.add(id(sock))
-
-    def pass_on(self, old: ReadySocket, new: ReadySocket) -> None:
-        """Another socket has taken the place of one."""
-        self._sockets.add(id(new))
-        self._sockets.discard(id(old))
-
-    def end(self, sock: ReadySocket) -> None:
-        self._sockets.discard(id(sock))
-        if not self._sockets:
-            self._told()
-
-    def _told(self) -> None:
-        if os.getpid() == self._process:
-            with suppress(IndexError):
-                self._tell.pop()()
-
-
-class _Listening(_Life):
+class _Listening(Life):
     def __init__(self, sock: ReadySocket, listener: Listener) -> None:
         super().__init__(sock, listener.closed)
         self.listener = listener
         # Many servers end with their program, and leave the socket to the system.
         atexit.register(self._end_with_the_process)
 
-    def end(self, sock: ReadySocket) -> None:
+    def end(self, sock: object) -> None:
         super().end(sock)
         if not self._sockets:
             atexit.unregister(self._end_with_the_process)
 
     def _end_with_the_process(self) -> None:
-        self._sockets.clear()
-        self._told()
+        self.over()
 
 
 def open_ready_socket(policy: ListenPolicy, framework: str, kind: type[S]) -> S:
@@ -191,6 +166,25 @@ def open_ready_socket(policy: ListenPolicy, framework: str, kind: type[S]) -> S:
         lambda hooks: open_listening_sockets(policy, hooks.before_bind, pair=False),
         kind,
     )
+
+
+def open_ready_sockets(policy: ListenPolicy, framework: str) -> list[ReadySocket]:
+    """All the sockets of a policy, and tell plugins: of one listener, which is closed with the last
+    of them.
+
+    :param framework: what plugins are told as the name of the framework.
+    """
+    listener = Listener(framework, policy)
+    sockets = watched(listener, listener.open())
+    try:
+        for sock in sockets:
+            sock.setblocking(True)
+        listener.opened()
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
 
 
 def open_ready_datagram_socket(policy: DatagramPolicy, framework: str, kind: type[S]) -> S:
@@ -231,7 +225,7 @@ def watched_connection(sock: CanonicalSocket, lost: Callable[[], None] | None, k
     """
     ready = _taking_the_place_of(sock, kind)
     if lost is not None:
-        ready._life = _Life(ready, lost)
+        ready._life = Life(ready, lost)
     return ready
 
 

@@ -71,8 +71,11 @@ class CanonicalSocket(_Base):
 
     def accept(self) -> tuple[Self, SocketAddress]:
         """As ``socket.socket.accept``, with the canonical address of the peer."""
+        accepted: tuple[Any, SocketAddress] = self._accepted_as(self._accepts or type(self))
+        return accepted
+
+    def _accepted_as(self, kind: Any) -> tuple[Any, SocketAddress]:
         fd, name = _accept(self)
-        kind: Any = self._accepts or type(self)
         accepted = kind(family_number(self), _type(self), _proto(self), fd)
         # What socket.socket does too: a BSD's accepted socket inherits non-blocking mode.
         if self.gettimeout() and socket.getdefaulttimeout() is None:

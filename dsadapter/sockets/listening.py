@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from socket import SOMAXCONN
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from dsadapter.errors import AddressFamilyError
 from dsadapter.messages import Message, quoted
 from dsadapter.policy import DatagramPolicy, Fallback, Family, ListenMode, ListenPolicy
+from dsadapter.sockets.adopting import Which, adopt, inherited_streams
 from dsadapter.sockets.binding import (
     BeforeBind,
     BeforeDatagramBind,
@@ -22,7 +23,7 @@ from dsadapter.sockets.canonical import CanonicalSocket
 if TYPE_CHECKING:
     from dsadapter.ready.ready_socket import ReadySocket
 
-__all__ = ["Listening", "listening_socket", "open_listening_sockets"]
+__all__ = ["Listening", "inherited_sockets", "listening_socket", "open_listening_sockets"]
 
 P = TypeVar("P", ListenPolicy, DatagramPolicy)
 
@@ -84,6 +85,25 @@ def listening_socket(
     return open_ready_socket(policy, FRAMEWORK, ReadySocket)
 
 
+def inherited_sockets(
+    *, fd: int | Sequence[int] | None = None, systemd: Which | None = None
+) -> list[ReadySocket]:
+    """Ready sockets, as :func:`listening_socket` has them, that take the place of listening ones
+    which this process has inherited.
+
+    :param fd: the number of a descriptor, or of two: an IPv4 and a v6-only socket of one port.
+    :param systemd: the index, from 0, or the name of what systemd has passed, or several of these.
+    :returns: blocking, close-on-exec sockets: one, or the two of a pair, IPv4 first.
+    :raises ValueError: unless one of ``fd`` and ``systemd`` is given.
+    :raises PluginError: as :func:`listening_socket`.
+    :raises OSError: as :func:`~dsadapter.sockets.adopting.inherited_streams`.
+    """
+    policy = inherited_streams(fd=fd, systemd=systemd)
+    from dsadapter.ready.ready_socket import FRAMEWORK, open_ready_sockets
+
+    return open_ready_sockets(policy, FRAMEWORK)
+
+
 def check_one_socket(policy: ListenPolicy) -> None:
     """Check that one socket can do what a policy asks for.
 
@@ -109,7 +129,8 @@ def check_one_socket(policy: ListenPolicy) -> None:
 def open_listening_sockets(
     policy: ListenPolicy, before_bind: BeforeBind | None = None, *, pair: bool = True
 ) -> Listening:
-    """Open what a policy asks for, or what its fallback allows where a family is missing.
+    """Open what a policy asks for, or what its fallback allows where a family is missing; or take
+    over what it has inherited.
 
     A port that is held or may not be had is an error whatever the fallback, in either family.
 
@@ -119,6 +140,8 @@ def open_listening_sockets(
     :raises AddressFamilyError: if a family is missing and the fallback does not allow for that.
     :raises OSError: as :func:`~dsadapter.sockets.binding.open_listening_socket`.
     """
+    if policy.inherited:
+        return Listening(*adopt(policy, before_bind), None)
     return _as_allowed(policy, lambda mode: _open(policy, mode, before_bind), pair)
 
 
@@ -126,7 +149,7 @@ def open_datagram_sockets(
     policy: DatagramPolicy, before_bind: BeforeDatagramBind | None = None, *, details: bool = False
 ) -> Listening:
     """Open the one socket that a policy asks for, or what its fallback allows where a family is
-    missing.
+    missing; or take over the one that it has inherited.
 
     :param before_bind: as for :func:`~dsadapter.sockets.binding.open_datagram_socket`, called for
         each socket that is tried.
@@ -134,6 +157,9 @@ def open_datagram_sockets(
     :raises AddressFamilyError: if a family is missing and the fallback does not allow for that.
     :raises OSError: as :func:`~dsadapter.sockets.binding.open_datagram_socket`.
     """
+
+    if policy.inherited:
+        return Listening(*adopt(policy, before_bind, details=details), None)
 
     def opened(mode: ListenMode) -> tuple[CanonicalSocket]:
         return (open_datagram_socket(_part(policy, mode), before_bind, details=details),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint
+from dsadapter.frameworks.twisted.adopters import adoptDatagramPort
 
 
 def listen_datagrams(
@@ -41,6 +43,16 @@ class RoutedDatagrams:
     ) -> IListeningPort:
         self.listened("dsadapter")
         return listen_datagrams(self, port, protocol, interface, maxPacketSize)
+
+    def adoptDatagramPort(
+        self, fileDescriptor: int, addressFamily: int, protocol: Any, maxPacketSize: int = 8192
+    ) -> IListeningPort:
+        if addressFamily not in (socket.AF_INET, socket.AF_INET6):
+            return super().adoptDatagramPort(  # type: ignore[misc]
+                fileDescriptor, addressFamily, protocol, maxPacketSize
+            )
+        self.listened("adopted")
+        return adoptDatagramPort(self, fileDescriptor, protocol, maxPacketSize)
 
     def listenMulticast(
         self,

@@ -1,8 +1,10 @@
-"""Twisted's tests of TCP and TLS, unmodified, on reactors whose ``listenTCP`` is the endpoint's."""
+"""Twisted's tests of TCP and TLS, unmodified, on reactors whose ``listenTCP`` is the endpoint's and
+whose adopters are ours."""
 
 from __future__ import annotations
 
 import importlib
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,18 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.test import reactormixins
 from twisted.trial.unittest import SynchronousTestCase
 
-TESTS_OF_TWISTED = ("twisted.internet.test.test_tcp", "twisted.internet.test.test_tls")
+from dsadapter.frameworks.twisted.adopters import (
+    adoptDatagramPort,
+    adoptStreamConnection,
+    adoptStreamPort,
+)
+
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
+TESTS_OF_TWISTED = (
+    "twisted.internet.test.test_tcp",
+    "twisted.internet.test.test_tls",
+    "twisted.internet.test.test_socket",
+)
 
 
 class _Routed:
@@ -29,6 +42,34 @@ class _Routed:
             return super().listenTCP(port, factory, backlog, interface)  # type: ignore[misc]
         self.listened("dsadapter")
         return listen(self, port, factory, backlog, interface)
+
+    def adoptStreamPort(
+        self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
+    ) -> IListeningPort:
+        if addressFamily not in FAMILIES:
+            return super().adoptStreamPort(fileDescriptor, addressFamily, factory)  # type: ignore[misc]
+        self.listened("adopted")
+        return adoptStreamPort(self, fileDescriptor, factory)
+
+    def adoptStreamConnection(
+        self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
+    ) -> Any:
+        if addressFamily not in FAMILIES:
+            return super().adoptStreamConnection(  # type: ignore[misc]
+                fileDescriptor, addressFamily, factory
+            )
+        self.listened("adopted")
+        return adoptStreamConnection(self, fileDescriptor, factory)
+
+    def adoptDatagramPort(
+        self, fileDescriptor: int, addressFamily: int, protocol: Any, maxPacketSize: int = 8192
+    ) -> IListeningPort:
+        if addressFamily not in FAMILIES:
+            return super().adoptDatagramPort(  # type: ignore[misc]
+                fileDescriptor, addressFamily, protocol, maxPacketSize
+            )
+        self.listened("adopted")
+        return adoptDatagramPort(self, fileDescriptor, protocol, maxPacketSize)
 
 
 globals().update(routed(_Routed))

@@ -34,7 +34,7 @@ MULTICAST_OUTCOME = "0 != '0.0.0.0'"
 COUNTED = "26.10."
 """The Twisted releases whose tests were counted. Others are held to what 22.10 has."""
 RAN = {
-    "reactor_route": 132,
+    "reactor_route": 140,
     "endpoint_builders": 99,
     "port_cases": 22,
     "datagram_route": 54,
@@ -49,6 +49,8 @@ RAN_AT_LEAST = {
 }
 LISTENED = 90
 """Tests of the route that listen through the adapter; the others connect only, or adopt."""
+ADOPTED = 25
+"""Tests of the route that adopt."""
 LISTENED_AROUND = {
     f"TestBindAddressBuilder.test_bindAddress{name}"
     for name in (
@@ -133,6 +135,7 @@ def test_reactor_that_listens_through_the_endpoint(network: list[str], reactor: 
     if report["twisted"].startswith(COUNTED):
         assert len(listened["dsadapter"]) == LISTENED
         assert listened["twisted"] == LISTENED_AROUND
+        assert len(listened["adopted"]) == ADOPTED
     else:
         assert listened.get("twisted", set()) <= LISTENED_AROUND
 
@@ -158,6 +161,7 @@ def test_reactor_whose_datagrams_are_the_endpoints(network: list[str], reactor: 
 
     assert_conforms("datagram_route", report)
     assert len(report["listened"]["dsadapter"]) >= 18
+    assert len(report["listened"]["adopted"]) >= 17
 
 
 def test_datagrams_and_multicast_on_the_global_reactor(network: list[str]) -> None:

@@ -234,7 +234,7 @@ def test_a_plugin_that_refuses_is_a_PermissionError(run: Run) -> None:
 
 
 def test_an_observer_that_ends_the_program_leaves_no_connection(run: Run) -> None:
-    class Ending(BaseException):
+    class Ending(KeyboardInterrupt):
         pass
 
     class Observer:

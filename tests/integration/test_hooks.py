@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import re
 import socket
 import subprocess
@@ -278,7 +280,7 @@ def refuse(sock: socket.socket) -> None:
     raise PermissionError("not here")
 
 
-def fail_with(error: Exception) -> Callable[[socket.socket], None]:
+def fail_with(error: BaseException) -> Callable[[socket.socket], None]:
     def act(sock: socket.socket) -> None:
         raise error
 
@@ -288,9 +290,32 @@ def fail_with(error: Exception) -> Callable[[socket.socket], None]:
 async def later() -> None: ...
 
 
+class UnspeakableError(Exception):
+    """Has neither a text nor a repr."""
+
+    def __str__(self) -> str:
+        raise UnspeakableError
+
+    __repr__ = __str__
+
+
+def adopt(sock: socket.socket) -> None:
+    """Look at the socket through another object, which closes the descriptor as it goes."""
+    socket.socket(fileno=sock.fileno()).close()
+
+
 @pytest.mark.parametrize(
     ("interface", "act", "what"),
     [
+        ("::", fail_with(UnspeakableError()), "raised UnspeakableError in"),
+        ("::", lambda sock: UnspeakableError(), "returned <UnspeakableError> instead of None"),
+        ("::", fail_with(ValueError("a\nb\x1b[31m")), r"raised ValueError: a\nb\x1b[31m in"),
+        ("::", fail_with(asyncio.CancelledError()), "raised CancelledError in"),
+        ("::", lambda sock: sock.setblocking(True), "changed the timeout of the socket"),
+        ("127.0.0.1", lambda sock: sock.settimeout(5), "changed the timeout of the socket"),
+        ("::", adopt, "closed the socket"),
+        ("127.0.0.1", adopt, "closed the socket"),
+        ("127.0.0.1", lambda sock: sock.detach() and None, "closed the socket"),
         ("::", lambda sock: {}["absent"], "raised KeyError: 'absent'"),
         ("::", lambda sock: int("http"), "raised ValueError: invalid literal"),
         ("::", fail_with(PermissionError(1, "no capability")), "raised PermissionError: [Errno 1]"),
@@ -320,9 +345,25 @@ def test_a_check_that_is_broken_opens_nothing(
     assert "listener_opened" not in names(recording)
     [refusal] = recording.of("operation_refused")
     assert (refusal.operation, refusal.plugin) == ("listen", "gate")
-    assert refusal.address == (interface, 0, 0, 0)
-    del caught
-    assert open_descriptors() == before
+    assert refusal.address == ((interface, 0, 0, 0) if ":" in interface else (interface, 0))
+    if "sock.detach()" not in inspect.getsource(act):
+        del caught
+        assert open_descriptors() == before
+
+
+def test_a_refusal_is_one_line_and_not_longer_than_a_log_takes(reactor: Reactor) -> None:
+    reason = "no\r\nFAKE LINE\x1b[2J" + "x" * 100_000
+    with (
+        registered(Refusing(fail_with(PermissionError(reason))), "gate"),
+        registered(RecordingPlugin()) as recording,
+        pytest.raises(CannotListenError) as caught,
+    ):
+        reactor.result_of(DualStackServerEndpoint(reactor, 0).listen(RecordingFactory()))
+    [refusal] = recording.of("operation_refused")
+    for text in (str(caught.value), refusal.reason):
+        assert r"no\r\nFAKE LINE\x1b[2Jxxx" in text
+        assert text.isprintable()
+        assert len(text) < 1000
 
 
 class NoLoopback:

@@ -25,9 +25,12 @@ def lacking(what: str) -> str:
     return f"{_INSTALLED} {what}"
 
 
+HAS_CGI = importlib.util.find_spec("cgi") is not None
+
+
 def _needs_cgi(importer: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
-        importlib.util.find_spec("cgi") is None,
+        not HAS_CGI,
         reason=f"{_PYTHON} has no cgi, which {importer} imports",
     )
 

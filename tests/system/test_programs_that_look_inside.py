@@ -24,10 +24,10 @@ from support.programs import (
     until_listening,
     until_served,
 )
-from support.versions import runs_tahoe
+from support.versions import HAS_CGI, runs_tahoe
 
 SPIDER = Path(__file__).parent / "programs" / "scrapy_spider.py"
-PROGRAMS = ("scrapy", "magic-wormhole-transit-relay", "tahoe-lafs", "buildbot")
+PROGRAMS = ["scrapy", "magic-wormhole-transit-relay", "buildbot", *["tahoe-lafs"] * HAS_CGI]
 
 
 @pytest.fixture(scope="module")

@@ -232,7 +232,9 @@ def test_an_observer_that_returns_a_coroutine_is_named_and_leaves_no_warning(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_only_exceptions_are_caught(manager: PluginManager, error: type[BaseException]) -> None:
+def test_what_ends_a_program_is_not_caught(
+    manager: PluginManager, error: type[BaseException]
+) -> None:
     def interrupt() -> None:
         raise error
 
@@ -318,6 +320,13 @@ def wrapper() -> Any:
     yield
 
 
+class Undirected:
+    """Can't even be looked at."""
+
+    def __dir__(self) -> list[str]:
+        raise KeyError("no dir")
+
+
 OLD_WRAPPER = pluggy.HookimplMarker("dsadapter")(hookwrapper=True)
 
 
@@ -331,6 +340,9 @@ OLD_WRAPPER = pluggy.HookimplMarker("dsadapter")(hookwrapper=True)
         (plugin(connection_lost=asynchronous), "dsadapter_connection_lost is 'async'"),
         (plugin(register_frameworks=lambda: 7), "7 does not verify as a framework adapter"),
         (plugin(register_frameworks=lambda: 1 / 0), "ZeroDivisionError"),
+        (plugin(register_frameworks=lambda: sys.exit(3)), "it raised SystemExit: 3, in"),
+        (Undirected(), "it raised KeyError: 'no dir'"),
+        (plugin(before_bind=lambda *, policy: None), "takes 'policy' by keyword alone"),
         (
             type("P", (), {"dsadapter_before_bind": hookimpl(wrapper=True)(wrapper)})(),  # type: ignore[call-overload]
             "is implemented as a wrapper",
@@ -530,9 +542,9 @@ def test_the_registry_says_what_there_is_and_what_to_install() -> None:
             get_framework("missing")
         assert "'missing' is not installed; install 'something>=1'" in str(caught.value)
         with pytest.raises(UnknownFrameworkError) as caught:
-            get_framework("trio")
+            get_framework("unheard-of")
         text = str(caught.value)
-        assert "missing (install 'something>=1'), twisted (installed)" in text
+        assert "missing (install 'something>=1'), trio (installed), twisted (installed)" in text
 
 
 def test_Twisted_is_a_plugin_like_any_other() -> None:

@@ -51,7 +51,12 @@ class LoopWaiting:
     def when_writable(self, sock: socket.socket, ready: Ready) -> Cancellable:
         """Call a function whenever a socket is writable."""
         self._loop.add_writer(sock.fileno(), ready)
-        return _Watch(self._loop, sock.fileno())
+        return _Watch(self._loop.remove_writer, sock.fileno())
+
+    def when_readable(self, sock: socket.socket, ready: Ready) -> Cancellable:
+        """Call a function whenever a socket is readable."""
+        self._loop.add_reader(sock.fileno(), ready)
+        return _Watch(self._loop.remove_reader, sock.fileno())
 
     def look_up(self, host: str, families: Sequence[Family], answer: Answer) -> Cancellable:
         """Ask ``loop.getaddrinfo``."""
@@ -70,8 +75,8 @@ class LoopWaiting:
 
 
 class _Watch:
-    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int) -> None:
-        self.cancel: Callable[[], Any] = partial(loop.remove_writer, fd)
+    def __init__(self, remove: Callable[[int], Any], fd: int) -> None:
+        self.cancel: Callable[[], Any] = partial(remove, fd)
 
 
 # Clocks and resolvers are the loop's, answers the family's.

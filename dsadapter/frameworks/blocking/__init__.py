@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dsadapter.frameworks.lazy import lazy_names
 
 if TYPE_CHECKING:
     from dsadapter.frameworks.blocking.client import create_connection
@@ -24,13 +25,4 @@ _MODULES = {
     "create_server": "server",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # The registry imports the adapter, which is in this package, for whoever opens anything.
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

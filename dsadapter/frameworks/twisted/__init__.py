@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dsadapter.frameworks.lazy import lazy_names
 
 if TYPE_CHECKING:
     from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
@@ -28,13 +29,4 @@ _MODULES = {
     "DualStackServerEndpoint": "server.server_endpoint",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # The drop-in loads the parsers at every start of twist; the endpoints load when one is used.
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

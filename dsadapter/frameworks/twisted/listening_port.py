@@ -17,6 +17,7 @@ from dsadapter.hooks.contracts import IListener
 from dsadapter.listener import Listener
 from dsadapter.messages import spelled
 from dsadapter.policy import DatagramPolicy, ListenMode, ListenPolicy
+from dsadapter.proxied import ProxyCounters, ProxyGate
 
 P = TypeVar("P", ListenPolicy, DatagramPolicy)
 
@@ -50,6 +51,7 @@ class ListeningPort(Generic[P]):
     framework = "twisted"
     policy: P
     _life: Listener
+    _gate: ProxyGate | None = None
 
     def _settle(self, policy: P) -> None:
         self.policy = policy
@@ -63,6 +65,12 @@ class ListeningPort(Generic[P]):
     def addresses(self) -> tuple[SocketAddress, ...]:
         """The canonical addresses of the sockets, as last bound; empty before that."""
         return self._life.addresses()
+
+    @property
+    def proxyCounters(self) -> ProxyCounters | None:
+        """What proxies have passed on, and what was closed for which reason; None without
+        ``proxyFrom``."""
+        return None if self._gate is None else self._gate.counters
 
 
 @contextmanager

@@ -10,6 +10,9 @@ from dsadapter.messages import spelled
 LISTENING: Mapping[str, str] = {
     "host": "interface",
     "reuse_port": "reusePort",
+    "proxy_from": "proxyFrom",
+    "proxy_timeout": "proxyTimeout",
+    "native_ipv4": "nativeIPv4",
     "max_packet_size": "maxPacketSize",
     "allow_broadcast": "setBroadcastAllowed",
 }

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.connector import FailedAttempt, Unconnected
+from dsadapter.connector import Unconnected
+from dsadapter.connector.os_errors import attempt_errors, error_of
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import SPELLING, check_family, connector_of
@@ -141,7 +142,7 @@ async def race(
 
     def failed(end: Unconnected) -> None:
         if not ended.done():
-            ended.set_exception(_error(target, end, all_errors))
+            ended.set_exception(_error(end, all_errors))
 
     running = connector.race(target, policy, connected, failed)
     running.run()
@@ -161,28 +162,16 @@ async def race(
         raise
 
 
-def _error(target: tuple[str, int], end: Unconnected, all_errors: bool) -> BaseException:
+def _error(end: Unconnected, all_errors: bool) -> BaseException:
     """An asyncio user's error for the end of a race."""
-    errors = [_attempt_error(attempt) for attempt in end.attempts]
-    if all_errors and errors:
-        return ExceptionGroup("create_connection failed", errors)
-    if end.kind == "broken" and end.cause is not None and not isinstance(end.cause, OSError):
+    if all_errors:
+        errors = attempt_errors(end)
+        if errors:
+            return ExceptionGroup("create_connection failed", errors)
+    # An error that is no Exception ends the program.
+    if end.cause is not None and not isinstance(end.cause, Exception):
         return end.cause
-    if end.kind == "unresolved":
-        return socket.gaierror(socket.EAI_NONAME, end.text)
-    numbers = {error.errno for error in errors}
-    # OSError makes the subclass of the number, such as ConnectionRefusedError.
-    made = OSError(numbers.pop(), end.text) if len(numbers) == 1 else OSError(end.text)
-    made.__cause__ = end.cause
-    return made
-
-
-def _attempt_error(attempt: FailedAttempt) -> OSError:
-    error = attempt.error
-    if isinstance(error, PluginError):
-        return PermissionError(errno.EPERM, str(attempt))
-    number = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
-    return OSError(number, str(attempt))
+    return error_of(end)
 
 
 def _server_name(host: str) -> str:

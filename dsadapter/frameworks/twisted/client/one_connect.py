@@ -20,8 +20,8 @@ from dsadapter.connector import Answer, Connector, Lookups, Race, Unconnected
 from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.frameworks.twisted.client.client_transport import ClientConnection
 from dsadapter.frameworks.twisted.client.connecting_errors import error_of
-from dsadapter.frameworks.twisted.client.reactor_waiting import ReactorWaiting
 from dsadapter.frameworks.twisted.client.resolvers import look_up, lookups_of
+from dsadapter.frameworks.twisted.reactor_waiting import ReactorWaiting
 from dsadapter.frameworks.twisted.spelling import CONNECTING
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.hooks.dispatch import Hooks

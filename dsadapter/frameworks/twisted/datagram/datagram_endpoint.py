@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IListeningPort
@@ -14,6 +14,7 @@ from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
 from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
 from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramFallback, DatagramPolicy, Family
+from dsadapter.sockets.adopting import Which, inherited_datagrams
 
 
 class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
@@ -52,6 +53,30 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
                 fallback=fallback,
             )
         self._settle(reactor, policy)
+
+    @classmethod
+    def inherited(
+        cls,
+        reactor: Any,
+        *,
+        fd: int | None = None,
+        systemd: Which | None = None,
+        maxPacketSize: int = DEFAULT_PACKET_SIZE,
+    ) -> Self:
+        """The endpoint of a socket that somebody else has made; see
+        :meth:`dsadapter.frameworks.twisted.DualStackServerEndpoint.inherited`.
+
+        For datagrams that came before it listens see
+        :func:`dsadapter.sockets.adopting.inherited_datagrams`.
+
+        :param fd: the number of a descriptor.
+        :param systemd: the index, from 0, or the name of what systemd has passed.
+        :raises OSError: naming the descriptor and the remedy, for what is no bound UDP socket.
+        :raises ValueError: unless one of ``fd`` and ``systemd`` is given.
+        """
+        with spelling(LISTENING):
+            policy = inherited_datagrams(fd=fd, systemd=systemd, max_packet_size=maxPacketSize)
+        return cls.withPolicy(reactor, policy)
 
     def listen(self, protocol: AbstractDatagramProtocol) -> Deferred[IListeningPort]:
         """Bind before returning, so that privileges can be dropped right after.

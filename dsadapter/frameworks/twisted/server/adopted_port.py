@@ -7,9 +7,8 @@ provided included, to the reactor's own transport and to the application's own p
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import (
@@ -18,18 +17,15 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
 )
 from twisted.python import log
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dsadapter.addressing import unmap
-from dsadapter.addressing.sockaddr import unmap_sockaddr
-from dsadapter.addressing.text import unmap_text
-from dsadapter.frameworks.twisted.addresses import sockaddr_of
 from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
-from dsadapter.listener import Listener
+from dsadapter.frameworks.twisted.reactor_waiting import ReactorWaiting
+from dsadapter.frameworks.twisted.server.stand_ins import AdoptedFactory
 from dsadapter.policy import ListenPolicy
+from dsadapter.proxied import ProxyGate
 from dsadapter.sockets.canonical import CanonicalSocket
-from dsadapter.stand_in import StandIn
 
 
 @implementer(IListeningPort)
@@ -48,6 +44,8 @@ class AdoptedPort(ListeningPort[ListenPolicy]):
         self._settle(policy)
         self.factory = factory
         self._reactor = reactor
+        if policy.proxy_from is not None:
+            self._gate = ProxyGate(self._life, ReactorWaiting(reactor), _never)
 
     def __getattr__(self, name: str) -> Any:
         if not self._ports:
@@ -69,13 +67,13 @@ class AdoptedPort(ListeningPort[ListenPolicy]):
         :raises CannotListenError: with the reason in its text; nothing stays open.
         """
         with cannot_listen(self.policy):
-            sockets = self._life.open()
+            sockets = self._life.open(reads_headers=True)
         self._ports = self._adopted(sockets)
         self._life.opened()
 
     def _adopted(self, sockets: Sequence[CanonicalSocket]) -> tuple[Any, ...]:
         """The reactor's own ports, which take duplicates of the sockets."""
-        factory = _Factory(self.factory, self._life)
+        factory = AdoptedFactory(self.factory, self._life, self._gate)
         adopted: list[Any] = []
         try:
             for skt in sockets:
@@ -106,115 +104,5 @@ def _first_failure(outcomes: list[tuple[bool, Any]]) -> Any:
     return failures[0] if failures else None
 
 
-class _Factory(StandIn):
-    """The application's factory, as the reactor's ports know it."""
-
-    __slots__ = ("_life", "_listening")
-
-    def __init__(self, factory: IProtocolFactory, life: Listener) -> None:
-        super().__init__(factory)
-        self._life = life
-        self._listening = 0
-
-    def buildProtocol(self, addr: Any) -> _Protocol | None:
-        canonical = unmap(addr)
-        protocol = self._original.buildProtocol(canonical)
-        if protocol is None:
-            self._life.unbuilt(sockaddr_of(canonical))
-            return None
-        return _Protocol(protocol, self._life)
-
-    def doStart(self) -> None:
-        self._original.doStart()
-        self._listening += 1
-
-    def doStop(self) -> None:
-        """Every port says so when it has closed, on whatever occasion."""
-        self._listening -= 1
-        try:
-            self._original.doStop()
-        finally:
-            if not self._listening:
-                self._life.closed()
-
-
-class _Protocol(StandIn):
-    """The application's protocol, as the reactor's transport knows it."""
-
-    __slots__ = ("_life", "_lost")
-
-    def __init__(self, protocol: Any, life: Listener) -> None:
-        super().__init__(protocol)
-        self._life = life
-        self._lost: Callable[[], None] | None = None
-
-    def makeConnection(self, transport: Any) -> None:
-        _unmap_log_prefix(transport)
-        canonical = _Transport(transport, self)
-        if self._life.hooks.connections is not None:
-            peer, local = sockaddr_of(canonical.getPeer()), sockaddr_of(canonical.getHost())
-            self._lost = self._life.accepted(peer, local)
-        self._original.makeConnection(canonical)
-
-    def connectionLost(self, reason: Failure) -> None:
-        lost, self._lost = self._lost, None
-        try:
-            self._original.connectionLost(reason)
-        finally:
-            if lost is not None:
-                lost()
-
-    def replace(self, protocol: Any) -> None:
-        """The application goes on with another protocol."""
-        self._original = protocol
-
-
-class _Transport(StandIn):
-    """The reactor's transport, as the application's protocol knows it."""
-
-    __slots__ = ("_protocol",)
-
-    def __init__(self, transport: Any, protocol: _Protocol) -> None:
-        super().__init__(transport)
-        self._protocol = protocol
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "protocol":
-            self._protocol.replace(value)
-        else:
-            super().__setattr__(name, value)
-
-    def __repr__(self) -> str:
-        return f"<{type(self._original).__name__} from {self.getPeer()}>"
-
-    @property
-    def protocol(self) -> Any:
-        """The application's, which it may replace by assigning."""
-        return self._protocol._original
-
-    def getPeer(self) -> IAddress:
-        peer: IAddress = unmap(self._original.getPeer())
-        return peer
-
-    def getHost(self) -> IAddress:
-        host: IAddress = unmap(self._original.getHost())
-        return host
-
-    # Not of any interface, but applications take them from Twisted's own transports.
-
-    @property
-    def client(self) -> Any:
-        return unmap_sockaddr(self._original.client)
-
-    @property
-    def hostname(self) -> Any:
-        return unmap_text(self._original.hostname)
-
-
-def _unmap_log_prefix(transport: Any) -> None:
-    """Twisted's transports log as ``PROTOCOL,NUMBER,HOST``, from an attribute."""
-    prefix = getattr(transport, "logstr", None)
-    if isinstance(prefix, str):
-        head, comma, host = prefix.rpartition(",")
-        with contextlib.suppress(AttributeError, ValueError):
-            transport.logstr = f"{head}{comma}{unmap_text(host)}"
+def _never(*_: Any) -> NoReturn:
+    raise AssertionError("the reactor accepts for itself")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Self
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import (
@@ -19,7 +21,8 @@ from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
 from dsadapter.frameworks.twisted.server.stream_port import StreamPort
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
-from dsadapter.policy import Fallback, Family, ListenPolicy
+from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, Family, ListenPolicy, proxy_set
+from dsadapter.sockets.adopting import Which, inherited_streams
 
 
 @implementer(IStreamServerEndpoint)
@@ -40,6 +43,13 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         port that is held, or may not be had, is an error always.
     :param reusePort: share the port with other sockets of this user that ask for it
         (``SO_REUSEPORT``).
+    :param proxyFrom: addresses and networks of the proxies that pass connections on with a PROXY
+        header, which comes before TLS. Connections from elsewhere are closed; the application sees
+        nothing of a connection before its header has come, and then the client's address. None
+        takes connections from anywhere, without a header.
+    :param proxyTimeout: seconds that a header may take.
+    :param nativeIPv4: make connections with IPv4 peers AF_INET ones as far as the kernel can, for
+        whoever gets their bare descriptors; see :func:`dsadapter.sockets.handing_on.native_ipv4`.
     :raises ValueError: naming the offending value and the form to use.
     """
 
@@ -53,6 +63,9 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         backlog: int = socket.SOMAXCONN,
         fallback: Fallback = "auto",
         reusePort: bool = False,
+        proxyFrom: Iterable[str] | None = None,
+        proxyTimeout: float = DEFAULT_PROXY_TIMEOUT,
+        nativeIPv4: bool = False,
     ) -> None:
         with spelling(LISTENING):
             policy = ListenPolicy(
@@ -62,9 +75,41 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
                 backlog=backlog,
                 fallback=fallback,
                 reuse_port=reusePort,
+                proxy_from=proxy_set(proxyFrom),
+                proxy_timeout=proxyTimeout,
+                native_ipv4=nativeIPv4,
             )
 
         self._settle(reactor, policy)
+
+    @classmethod
+    def inherited(
+        cls,
+        reactor: Any,
+        *,
+        fd: int | Sequence[int] | None = None,
+        systemd: Which | None = None,
+        proxyFrom: Iterable[str] | None = None,
+        proxyTimeout: float = DEFAULT_PROXY_TIMEOUT,
+        nativeIPv4: bool = False,
+    ) -> Self:
+        """The endpoint of sockets that somebody else has made: systemd, inetd, a parent, another
+        worker. They are taken over when it listens, once.
+
+        :param fd: the number of a descriptor, or of two: an IPv4 and a v6-only socket of one port.
+        :param systemd: the index, from 0, or the name of what systemd has passed, or several.
+        :param proxyFrom: as for the constructor; so are the others.
+        :raises OSError: naming the descriptor and the remedy, for what is no listening TCP socket.
+        :raises ValueError: unless one of ``fd`` and ``systemd`` is given.
+        """
+        with spelling(LISTENING):
+            policy = replace(
+                inherited_streams(fd=fd, systemd=systemd),
+                proxy_from=proxy_set(proxyFrom),
+                proxy_timeout=proxyTimeout,
+                native_ipv4=nativeIPv4,
+            )
+        return cls.withPolicy(reactor, policy)
 
     @property
     def _port(self) -> int:

@@ -6,7 +6,8 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -20,8 +21,12 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
+from dsadapter.frameworks.twisted.reactor_waiting import ReactorWaiting
 from dsadapter.policy import ListenPolicy
+from dsadapter.proxied import ProxyGate
+from dsadapter.proxied.proxied_socket import proxied
 from dsadapter.sockets.binding import is_listening
+from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
 from dsadapter.sockets.ifaddrs import zoned
 
 _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
@@ -47,7 +52,10 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
     def __init__(self, policy: ListenPolicy, factory: IProtocolFactory, reactor: Any) -> None:
         super().__init__(policy.port, factory, policy.backlog, policy.host, reactor)
         self._settle(policy)
+        self._native = policy.native_ipv4
         self._second: _SecondSocket | None = None
+        if policy.proxy_from is not None:
+            self._gate = ProxyGate(self._life, ReactorWaiting(reactor), self._passed)
         self._acceptingAgain: Any = None
 
     def startListening(self) -> None:
@@ -56,7 +64,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         :raises CannotListenError: with the reason in its text; nothing stays open.
         """
         with cannot_listen(self.policy):
-            sockets = self._life.open()
+            sockets = self._life.open(reads_headers=True)
         skt, *others = sockets
         self._preexistingSocket = skt
         self._second = _SecondSocket(self, *others) if others else None
@@ -71,8 +79,9 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             for opened in sockets:
                 opened.close()
             raise
-        # tcp.Port leaves a socket that it was given without shutdown(); this one is its own.
-        self._shouldShutdown = True
+        # tcp.Port leaves a socket that it was given without shutdown(); this one is its own, unless
+        # another process goes on with it.
+        self._shouldShutdown = not self.policy.inherited
         self.addressFamily = skt.family
         self._life.opened()
 
@@ -107,6 +116,8 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             self.startReading()
             return
         self._forgetAcceptingAgain()
+        if self._gate is not None:
+            self._gate.close()
         second, self._second = self._second, None
         try:
             super().connectionLost(reason)  # type: ignore[no-untyped-call]
@@ -188,6 +199,38 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         if len(address) == 4 and address[3]:
             # Only a scoped address has more to it than its text: the interface name.
             address = zoned(address)
+        if self._native:
+            take_ipv4_form(skt)
+        if self._gate is None:
+            self._build(skt, address)
+        else:
+            self._gate.accepted(cast("CanonicalSocket", skt), address)
+
+    def _passed(
+        self,
+        skt: CanonicalSocket,
+        peer: SocketAddress,
+        local: SocketAddress,
+        proxy: SocketAddress | None,
+    ) -> None:
+        try:
+            self._build(skt if proxy is None else proxied(skt, peer, local), peer, local, proxy)
+        except BaseException:
+            # It is the application's; accepting goes on.
+            log.err()
+
+    def _build(
+        self,
+        skt: socket.socket,
+        address: SocketAddress,
+        local: SocketAddress | None = None,
+        proxy: SocketAddress | None = None,
+    ) -> None:
+        """Have the application build a protocol for a connection.
+
+        :param local: where the client connected to, if that is not what the kernel says.
+        :param proxy: whose header has said both.
+        """
         try:
             protocol = self.factory.buildProtocol(self._buildAddr(address))  # type: ignore[union-attr]
         except BaseException:
@@ -200,8 +243,11 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         session = self.sessionno
         self.sessionno = session + 1
         transport = self.transport(skt, protocol, address, self, session, self.reactor)
+        if local is not None and len(local) != len(address):
+            # tcp.Server shows both ends as one family's; a proxy may have one of each.
+            transport.getHost = partial(self._buildAddr, local)  # type: ignore[method-assign]
         if self._life.hooks.connections is not None:
-            lost = self._life.accepted(address, skt.getsockname())
+            lost = self._life.accepted(address, local or skt.getsockname(), proxy)
             if lost is not None:
                 _call_when_lost(transport, lost)
         protocol.makeConnection(transport)

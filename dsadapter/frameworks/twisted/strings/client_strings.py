@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, cast
 
 from dsadapter.frameworks.twisted.spelling import CONNECTING, spelling
-from dsadapter.frameworks.twisted.strings.option_values import OptionError, whole_number, yes_or_no
+from dsadapter.frameworks.twisted.strings.option_values import (
+    OptionError,
+    seconds,
+    whole_number,
+    yes_or_no,
+)
 from dsadapter.frameworks.twisted.strings.server_strings import TLS_OPTIONS
 from dsadapter.frameworks.twisted.strings.words import (
     Words,
@@ -64,9 +68,9 @@ def _parsed(words: Words) -> tuple[tuple[str, int], ConnectPolicy]:
     options = {**_positional(words), **words.options}
     with spelling(CONNECTING):
         policy = ConnectPolicy(
-            timeout=_seconds("timeout", options.get("timeout", f"{DEFAULT_TIMEOUT:g}")),
+            timeout=seconds("timeout", options.get("timeout", f"{DEFAULT_TIMEOUT:g}")),
             bind_address=options.get("bindAddress"),
-            attempt_delay=_seconds(
+            attempt_delay=seconds(
                 "attemptDelay", options.get("attemptDelay", f"{DEFAULT_ATTEMPT_DELAY:g}")
             ),
             first_address_family_count=whole_number(
@@ -96,12 +100,6 @@ def _positional(words: Words) -> dict[str, str]:
             f"options as NAME=VALUE, and colons inside a value with a backslash"
         )
     return dict(zip(missing, given, strict=True))
-
-
-def _seconds(name: str, text: str) -> float:
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        return float(text)
-    raise ValueError(f"{name} {quoted(text)} is not a number of seconds such as 10 or 0.25")
 
 
 def _meant(words: Words) -> Words | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from dsadapter.errors import RestorableError
 from dsadapter.messages import quoted
 from dsadapter.policy import WHOLE_NUMBERS
@@ -58,6 +60,17 @@ def yes_or_no(name: str, text: str) -> bool:
         f"{name} {quoted(text)} is neither yes nor no{spaces_hint(text)}; "
         f"write {name}=yes or {name}=no"
     )
+
+
+def seconds(name: str, text: str) -> float:
+    """The value of an option that is a number of seconds.
+
+    :raises ValueError: naming the option, the value and the form to use.
+    """
+    # float() would take signs, exponents, "nan", other scripts' digits.
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        return float(text)
+    raise ValueError(f"{name} {quoted(text)} is not a number of seconds such as 10 or 0.25")
 
 
 def spaces_hint(text: str) -> str:

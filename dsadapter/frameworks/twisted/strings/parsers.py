@@ -39,7 +39,8 @@ class _ServerParser:
 @implementer(IPlugin, IStreamServerEndpointStringParser)
 class DualStackServerParser(_ServerParser):
     """``dualstack:PORT`` or ``dualstack:port=PORT:interface=ADDRESS:backlog=N:reusePort=yes``; with
-    TLS by ``tls=DIRECTORY`` or ``privateKey=FILE:certKey=FILE:extraCertChain=FILE``."""
+    TLS by ``tls=DIRECTORY`` or ``privateKey=FILE:certKey=FILE:extraCertChain=FILE``. In place of
+    the port ``systemd=INDEX``, ``systemd=NAME`` or ``fd=N`` for a socket that is open already."""
 
     prefix = "dualstack"
 

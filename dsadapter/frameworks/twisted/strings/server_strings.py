@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
-from dsadapter.frameworks.twisted.strings.option_values import OptionError, whole_number, yes_or_no
+from dsadapter.frameworks.twisted.strings.option_values import (
+    OptionError,
+    seconds,
+    whole_number,
+    yes_or_no,
+)
 from dsadapter.frameworks.twisted.strings.words import (
     Words,
     explained,
@@ -15,9 +22,13 @@ from dsadapter.frameworks.twisted.strings.words import (
 )
 from dsadapter.messages import quoted
 from dsadapter.policy import ListenPolicy
+from dsadapter.sockets.adopting import inherited_streams
 
 TLS_OPTIONS = ("tls", "privateKey", "certKey", "extraCertChain", "dhParameters")
-_OPTIONS = ("port", "interface", "family", "backlog", "fallback", "reusePort", *TLS_OPTIONS)
+_INHERITING = ("fd", "systemd")
+_OPENING = ("port", "interface", "family", "backlog", "fallback", "reusePort")
+_SERVING = ("proxyFrom", "proxyTimeout", "nativeIPv4")
+_OPTIONS = (*_OPENING, *_SERVING, *_INHERITING, *TLS_OPTIONS)
 
 
 def parse_server(words: Words) -> tuple[ListenPolicy, dict[str, str]]:
@@ -35,6 +46,8 @@ def _parsed(words: Words) -> tuple[ListenPolicy, dict[str, str]]:
     for name in words.options:
         if name not in _OPTIONS:
             raise unknown_option(name, _OPTIONS, "listening")
+    if any(name in words.options for name in _INHERITING):
+        return _inherited(words), _tls(words.options)
     positional, given = joined(words, "interface", ("port",))
     options: dict[str, Any] = dict(given)
     if positional and "port" in options:
@@ -57,9 +70,58 @@ def _parsed(words: Words) -> tuple[ListenPolicy, dict[str, str]]:
         )
     if "reusePort" in options:
         options["reuse_port"] = yes_or_no("reusePort", options.pop("reusePort"))
-    tls = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
+    tls, serving = _tls(options), _serving(options)
+    opening = {k: v for k, v in options.items() if k not in (*TLS_OPTIONS, *_SERVING)}
     with spelling(LISTENING):
-        return ListenPolicy(options.pop("interface", "::"), **options), tls
+        return ListenPolicy(opening.pop("interface", "::"), **opening, **serving), tls
+
+
+def _serving(options: Mapping[str, str]) -> dict[str, Any]:
+    """What is done with connections, as a policy has it."""
+    serving: dict[str, Any] = {}
+    if "proxyFrom" in options:
+        serving["proxy_from"] = list(filter(None, options["proxyFrom"].split(",")))
+    if "proxyTimeout" in options:
+        serving["proxy_timeout"] = seconds("proxyTimeout", options["proxyTimeout"])
+    if "nativeIPv4" in options:
+        serving["native_ipv4"] = yes_or_no("nativeIPv4", options["nativeIPv4"])
+    return serving
+
+
+def _tls(options: Mapping[str, str]) -> dict[str, str]:
+    return {name: options[name] for name in TLS_OPTIONS if name in options}
+
+
+def _inherited(words: Words) -> ListenPolicy:
+    """The policy of sockets that somebody else has opened."""
+    given = [name for name in _INHERITING if name in words.options]
+    opening = [name for name in _OPENING if name in words.options] or ["port"]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} both say which socket to take over; give one")
+    [name] = given
+    if words.positional or opening[0] in words.options:
+        raise ValueError(
+            f"{opening[0]} is for a socket to be opened, and {name} takes over one that is open; "
+            f"leave {opening[0]} out"
+        )
+    numbers = [
+        int(item) if item.isascii() and item.isdigit() and len(item) <= 10 else item
+        for item in words.options[name].split(",")
+    ]
+    if (name == "fd" and not all(isinstance(number, int) for number in numbers)) or "" in numbers:
+        raise OptionError(
+            f"{name} {quoted(words.options[name])} is not "
+            + ("the number of a descriptor" if name == "fd" else "an index or a name"),
+            f"dualstack:{name}={3 if name == 'fd' else 0}",
+        )
+    serving = _serving(words.options)
+    which: dict[str, Any] = {name: numbers}
+    try:
+        policy = inherited_streams(**which)
+    except OSError as error:
+        raise ValueError(str(error.strerror)) from error
+    with spelling(LISTENING):
+        return replace(policy, **serving)
 
 
 def _meant(words: Words) -> Words | None:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IWriteDescriptor
+from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -14,7 +14,8 @@ from dsadapter.connector.waiting import Cancellable, Ready
 
 
 class ReactorWaiting:
-    """A reactor as :class:`~dsadapter.connector.waiting.Waiting` has it."""
+    """A reactor as :class:`~dsadapter.connector.waiting.Waiting` and
+    :class:`~dsadapter.proxied.gate.HeaderWaiting` have it."""
 
     __slots__ = ("_reactor", "call_later", "now")
 
@@ -25,28 +26,32 @@ class ReactorWaiting:
 
     def when_writable(self, sock: socket.socket, ready: Ready) -> Cancellable:
         """Watch a socket; what the reactor raises comes out."""
-        return _Watched(sock, self._reactor, ready)
+        return _Writable(sock, self._reactor, ready)
+
+    def when_readable(self, sock: socket.socket, ready: Ready) -> Cancellable:
+        """Watch a socket; what the reactor raises comes out."""
+        return _Readable(sock, self._reactor, ready)
 
 
-@implementer(IWriteDescriptor)
 class _Watched:
-    """A socket that connects. It knows nothing of protocols: most of its kind lose a race."""
+    """A socket that is watched. It knows nothing of protocols: the application has none yet."""
 
     def __init__(self, sock: socket.socket, reactor: Any, ready: Ready) -> None:
         self.fileno = sock.fileno
         self._reactor = reactor
         self._ready: Ready | None = ready
         try:
-            reactor.addWriter(self)
+            self._begin()
         except BaseException:
             # It may have been noted before it was refused.
             self.cancel()
             raise
 
-    def doWrite(self) -> None:
-        """It is writable, or another's event has come here."""
-        if self._ready is not None:
-            self._ready()
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        raise NotImplementedError
 
     def connectionLost(self, reason: Failure) -> None:
         """Most reactors report a failed attempt this way; all do when they end."""
@@ -61,4 +66,32 @@ class _Watched:
         """Watch no more."""
         if self._ready is not None:
             self._ready = None
-            self._reactor.removeWriter(self)
+            self._end()
+
+
+@implementer(IWriteDescriptor)
+class _Writable(_Watched):
+    def _begin(self) -> None:
+        self._reactor.addWriter(self)
+
+    def _end(self) -> None:
+        self._reactor.removeWriter(self)
+
+    def doWrite(self) -> None:
+        """It is writable, or another's event has come here."""
+        if self._ready is not None:
+            self._ready()
+
+
+@implementer(IReadDescriptor)
+class _Readable(_Watched):
+    def _begin(self) -> None:
+        self._reactor.addReader(self)
+
+    def _end(self) -> None:
+        self._reactor.removeReader(self)
+
+    def doRead(self) -> None:
+        """It is readable, or another's event has come here."""
+        if self._ready is not None:
+            self._ready()

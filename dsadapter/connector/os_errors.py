@@ -1,0 +1,44 @@
+"""The end of a race as the operating system's errors, for frameworks that raise those."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from dsadapter.connector.story import FailedAttempt, Unconnected
+from dsadapter.errors import PluginError
+
+
+def attempt_errors(end: Unconnected) -> list[OSError]:
+    """An error for each attempt; ``PermissionError`` for what a plugin has refused."""
+    return [_error(attempt) for attempt in end.attempts]
+
+
+def error_of(end: Unconnected) -> Exception:
+    """One error for the whole race: of the attempts' errno if they agree on one.
+
+    :returns: ``socket.gaierror`` for a name without an address, ``TimeoutError`` if the time was
+        over, and what has broken the race if that is no ``OSError``.
+    """
+    cause = end.cause
+    if end.kind == "broken" and isinstance(cause, Exception) and not isinstance(cause, OSError):
+        return cause
+    if end.kind == "unresolved":
+        return socket.gaierror(socket.EAI_NONAME, end.text)
+    numbers = (
+        {errno.ETIMEDOUT}
+        if end.kind == "timeout"
+        else {error.errno for error in attempt_errors(end)}
+    )
+    # OSError makes the subclass of the number, such as ConnectionRefusedError.
+    made = OSError(numbers.pop(), end.text) if len(numbers) == 1 else OSError(end.text)
+    made.__cause__ = cause
+    return made
+
+
+def _error(attempt: FailedAttempt) -> OSError:
+    error = attempt.error
+    if isinstance(error, PluginError):
+        return PermissionError(errno.EPERM, str(attempt))
+    number = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
+    return OSError(number, str(attempt))

@@ -1,0 +1,156 @@
+"""``open_tcp_stream``, and its TLS twin."""
+
+from __future__ import annotations
+
+import errno
+import math
+import ssl
+from typing import Any
+
+import trio
+
+from dsadapter.addressing.hosts import is_literal
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.connector import Connector, Unconnected
+from dsadapter.connector.os_errors import attempt_errors, error_of
+from dsadapter.errors import PluginError
+from dsadapter.frameworks.trio.delegating import FRAMEWORK, trio_socket
+from dsadapter.frameworks.trio.server.tcp_listeners import host_text
+from dsadapter.frameworks.trio.trio_waiting import RaceWaiting, look_up, shared
+from dsadapter.hooks.manager import active_hooks
+from dsadapter.messages import spelled
+from dsadapter.policy import DEFAULT_ATTEMPT_DELAY, ConnectPolicy, MappedAddresses, canonical_target
+from dsadapter.sockets.canonical import CanonicalSocket
+
+SPELLING = {"bind_address": "local_address", "attempt_delay": "happy_eyeballs_delay"}
+"""Parameters as Trio's users type them."""
+
+_LONGEST_DELAY = 2.0
+
+
+async def open_tcp_stream(
+    host: str | bytes,
+    port: int,
+    *,
+    happy_eyeballs_delay: float | None = DEFAULT_ATTEMPT_DELAY,
+    local_address: str | None = None,
+    mapped_addresses: MappedAddresses = "unmap",
+    remember_outcomes: bool = True,
+) -> trio.SocketStream:
+    """As ``trio.open_tcp_stream``, racing the addresses of both families (RFC 8305) through
+    dual-stack sockets; the application passes and sees canonical addresses only.
+
+    :param host: an address literal of either family, plain or mapped, or a name.
+    :param happy_eyeballs_delay: seconds between the starts of two attempts, 0.01 to 2; None or more
+        than that is 2.
+    :param local_address: an address to connect from; it reaches its own family only.
+    :param mapped_addresses: ``"refuse"`` leaves out an IPv4-mapped address that a name resolves to.
+    :param remember_outcomes: begin with the address that has won lately.
+    :raises ValueError: naming the offending value and the form to use.
+    :raises OSError: as Trio's, from an ``ExceptionGroup`` with the error of every attempt, and with
+        the whole story as its text; ``PermissionError`` if a plugin refuses the only address.
+    """
+    if host is None:
+        raise ValueError("host cannot be None")
+    target, policy = _asked_for(
+        host, port, happy_eyeballs_delay, local_address, mapped_addresses, remember_outcomes
+    )
+    return await connect(target, policy)
+
+
+async def open_ssl_over_tcp_stream(
+    host: str | bytes,
+    port: int,
+    *,
+    https_compatible: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    happy_eyeballs_delay: float | None = DEFAULT_ATTEMPT_DELAY,
+    mapped_addresses: MappedAddresses = "unmap",
+    remember_outcomes: bool = True,
+) -> trio.SSLStream[trio.SocketStream]:
+    """As ``trio.open_ssl_over_tcp_stream``; see :func:`open_tcp_stream`. The handshake is the
+    caller's, or the first byte's."""
+    target, policy = _asked_for(
+        host, port, happy_eyeballs_delay, None, mapped_addresses, remember_outcomes
+    )
+    stream = await connect(target, policy)
+    context = ssl.create_default_context() if ssl_context is None else ssl_context
+    if ssl_context is None:
+        # As Trio does: it tells a cut-off stream itself.
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    name = target[0].partition("%")[0] if is_literal(target[0]) else target[0].removesuffix(".")
+    return trio.SSLStream(stream, context, server_hostname=name, https_compatible=https_compatible)
+
+
+def _asked_for(
+    host: str | bytes,
+    port: int,
+    delay: float | None,
+    local_address: str | None,
+    mapped_addresses: MappedAddresses,
+    remember_outcomes: bool,
+) -> tuple[tuple[str, int], ConnectPolicy]:
+    if delay is None or (isinstance(delay, float) and delay == math.inf):
+        delay = _LONGEST_DELAY
+    try:
+        policy = ConnectPolicy(
+            timeout=None,
+            bind_address=local_address,
+            attempt_delay=delay,
+            mapped_addresses=mapped_addresses,
+            remember_outcomes=remember_outcomes,
+        )
+        return canonical_target(host_text(host), port), policy
+    except ValueError as error:
+        raise spelled(error, SPELLING) from error.__cause__
+
+
+async def connect(target: tuple[str, int], policy: ConnectPolicy) -> trio.SocketStream:
+    """Connect by a policy that has been made elsewhere.
+
+    :param target: as :func:`~dsadapter.policy.canonical_target` gives it.
+    :raises OSError: as :func:`open_tcp_stream`.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    try:
+        hooks = active_hooks()
+    except PluginError as error:
+        raise PermissionError(errno.EPERM, str(error)) from error
+    ends: list[Any] = []
+    async with trio.open_nursery() as nursery:
+        waiting = RaceWaiting(nursery)
+        connector = Connector(FRAMEWORK, waiting, hooks, look_up, *shared(), SPELLING)
+
+        def connected(sock: CanonicalSocket, address: SocketAddress) -> None:
+            if ends:
+                sock.close()
+                return
+            lost = connector.connected(sock, address)
+            ends.append(trio_socket(sock, len(address) == 2, lost))
+            waiting.changed()
+
+        def failed(end: Unconnected) -> None:
+            ends.append(end)
+            waiting.changed()
+
+        race = connector.race(target, policy, connected, failed)
+        race.run()
+        try:
+            await waiting.run_until(lambda: bool(ends))
+        except BaseException:
+            race.cancel()
+            for end in ends:
+                if not isinstance(end, Unconnected):
+                    end.close()
+            ends.append(None)
+            raise
+    [end] = ends
+    if isinstance(end, Unconnected):
+        if end.cause is not None and not isinstance(end.cause, Exception):
+            raise end.cause
+        failure = error_of(end)
+        errors = attempt_errors(end)
+        if errors and isinstance(failure, OSError):
+            raise failure from ExceptionGroup(end.text, errors)
+        raise failure
+    return trio.SocketStream(end)

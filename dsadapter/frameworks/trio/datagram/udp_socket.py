@@ -1,0 +1,316 @@
+"""``open_udp_socket``, and the Trio socket that it gives."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import trio
+
+from dsadapter.addressing.hosts import is_literal
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.datagrams import Counters, DatagramPort
+from dsadapter.errors import PluginError
+from dsadapter.frameworks.trio.delegating import FRAMEWORK, DelegatingSocket
+from dsadapter.frameworks.trio.server.tcp_listeners import host_text
+from dsadapter.listener import Listener
+from dsadapter.messages import quoted
+from dsadapter.packetinfo.peers import PeerAddress
+from dsadapter.packetinfo.receiving import Datagram
+from dsadapter.policy import (
+    DEFAULT_PACKET_SIZE,
+    DatagramFallback,
+    DatagramPolicy,
+    Family,
+    ListenMode,
+)
+
+_READ_AT_ONCE = 1 << 18
+
+
+async def open_udp_socket(
+    port: int = 0,
+    *,
+    host: str | bytes | None = None,
+    family: Family | None = None,
+    max_packet_size: int = DEFAULT_PACKET_SIZE,
+    fallback: DatagramFallback = "auto",
+) -> DualStackUDPSocket:
+    """A bound UDP socket for IPv4 and IPv6: the application passes and sees canonical addresses
+    only, and answers leave from the address that was asked.
+
+    :param port: 0 for any that is free.
+    :param host: None, ``""`` or ``"::"`` for both families; or an address literal.
+    :param family: ``"ipv4"`` or ``"ipv6"`` for that family of a wildcard alone.
+    :param max_packet_size: how many bytes a datagram may have; a longer one is dropped and counted.
+    :param fallback: what to serve where a family is missing; see
+        :class:`~dsadapter.policy.DatagramPolicy`.
+    :raises ValueError: naming the offending value and the form to use.
+    :raises OSError: as ``bind``; ``PermissionError`` if a plugin refuses.
+    """
+    policy = DatagramPolicy(
+        host_text(host), port, family=family, max_packet_size=max_packet_size, fallback=fallback
+    )
+    return await bind(policy)
+
+
+async def bind(policy: DatagramPolicy) -> DualStackUDPSocket:
+    """Bind by a policy that has been made elsewhere; see :func:`open_udp_socket`."""
+    await trio.lowlevel.checkpoint()
+    try:
+        made = DualStackUDPSocket(policy)
+    except PluginError as error:
+        raise PermissionError(errno.EPERM, str(error)) from error
+    return made
+
+
+class DualStackUDPSocket(DelegatingSocket):
+    """A Trio socket for datagrams of both families; :func:`open_udp_socket` makes them.
+
+    Senders are ``(host, port)``, IPv6 ones as well, an IPv6 link-local one with its zone in the
+    host. ``sendto`` such a very address answers from where its datagram arrived. Forged IPv4
+    senders are dropped and counted.
+    """
+
+    def __init__(self, policy: DatagramPolicy) -> None:
+        self._port = DatagramPort(policy, Listener(FRAMEWORK, policy))
+        self._arrived: deque[Datagram] = deque()
+        self._refused = False
+        self._shut_down = False
+        super().__init__(self._port.open(self._deliver, self._refuse, details=True))
+        try:
+            self._port.life.opened()
+        except BaseException:
+            self._port.close()
+            raise
+
+    def _deliver(self, arrived: Iterator[Datagram]) -> None:
+        self._arrived.extend(arrived)
+
+    def _refuse(self) -> None:
+        self._refused = True
+
+    @property
+    def mode(self) -> ListenMode:
+        """Which address families it serves."""
+        return self._port.life.mode
+
+    @property
+    def counters(self) -> Counters:
+        """What has been received, and what was dropped for which reason."""
+        return self._port.counters
+
+    @property
+    def did_shutdown_SHUT_WR(self) -> bool:  # noqa: N802
+        """As Trio's."""
+        return self._shut_down
+
+    def shutdown(self, flag: int) -> None:
+        """As Trio's."""
+        self._original.shutdown(flag)
+        self._shut_down = self._shut_down or flag in (socket.SHUT_WR, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """As Trio's; datagrams that came and were not taken are gone."""
+        if self._port.is_open:
+            trio.lowlevel.notify_closing(self._port.sock)
+            self._arrived.clear()
+            self._port.close()
+
+    def dup(self) -> Any:
+        """Refused: two objects would take each other's datagrams.
+
+        :raises OSError: always.
+        """
+        raise OSError(errno.EOPNOTSUPP, "open another socket with open_udp_socket()")
+
+    def detach(self) -> int:
+        """Refused: what the adapter has received for it would be lost.
+
+        :raises OSError: always.
+        """
+        raise OSError(errno.EOPNOTSUPP, "a dual-stack UDP socket keeps its descriptor")
+
+    def getpeername(self) -> Any:
+        """As Trio's, canonical."""
+        return self._original.getpeername()
+
+    async def bind(self, address: Any) -> None:
+        """Refused: it is bound.
+
+        :raises OSError: always.
+        """
+        raise OSError(errno.EINVAL, "the socket is bound; give port and host to open_udp_socket()")
+
+    async def connect(self, address: tuple[str, int]) -> None:
+        """Exchange datagrams with one peer only, of either family; a name is looked up."""
+        await trio.lowlevel.checkpoint()
+        self._port.connect(*await self._resolved(address))
+
+    def is_readable(self) -> bool:
+        """As Trio's."""
+        return bool(self._arrived) or _poll(self._port.sock)
+
+    async def wait_writable(self) -> None:
+        """As Trio's."""
+        await trio.lowlevel.wait_writable(self._port.sock)
+
+    async def receive_datagram(self) -> Datagram:
+        """Payload, sender, and a :class:`~dsadapter.packetinfo.PacketInfo` that says where the
+        datagram arrived.
+
+        :raises ConnectionRefusedError: once, where the peer of a connected socket has refused one.
+        :raises ClosedResourceError: if the socket is closed meanwhile.
+        :raises OSError: if it is of no more use.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        waited = False
+        while True:
+            if self._refused:
+                self._refused = False
+                raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            if self._arrived:
+                # Taken before the last chance to be cancelled, it would be lost.
+                if not waited:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    waited = True
+                    continue
+                return self._arrived.popleft()
+            if not self._port.is_open:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            rest = self._port.read(_READ_AT_ONCE)
+            if self._arrived or self._refused:
+                continue
+            waited = True
+            if rest:
+                await trio.sleep(rest)
+            else:
+                await trio.lowlevel.wait_readable(self._port.sock)
+
+    async def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """As Trio's."""
+        _no_flags(flags)
+        data, sender, _ = await self.receive_datagram()
+        return data[:bufsize], sender
+
+    async def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """As Trio's."""
+        return (await self.recvfrom(bufsize, flags))[0]
+
+    async def recvfrom_into(
+        self, buffer: Any, nbytes: int = 0, flags: int = 0, /
+    ) -> tuple[int, Any]:
+        """As Trio's."""
+        view = memoryview(buffer).cast("B")
+        data, sender = await self.recvfrom(nbytes or len(view), flags)
+        view[: len(data)] = data
+        return len(data), sender
+
+    async def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
+        """As Trio's."""
+        return (await self.recvfrom_into(buffer, nbytes, flags))[0]
+
+    async def send_datagram(
+        self,
+        data: bytes,
+        address: tuple[str, int] | None = None,
+        source: str | None = None,
+        interface: str | int | None = None,
+    ) -> int:
+        """Send from a chosen address of this machine, or by a chosen interface.
+
+        :param address: ``(host, port)``, the host an address literal of either family; None where
+            the socket is connected.
+        :param source: the local address to send from; None leaves that to the system, or to where
+            the datagram arrived that ``address`` came with.
+        :param interface: the name or the index of the interface to send by, likewise.
+        :returns: how many bytes were sent.
+        :raises ValueError: for what is no address, or none that fits.
+        :raises OSError: as ``sendmsg``.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        waited = False
+        while True:
+            if not self._port.is_open:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            try:
+                # What an earlier datagram met takes the place of this one's sending, once.
+                sent = self._port.send(data, address, source, interface)
+                if sent is None:
+                    sent = self._port.send(data, address, source, interface)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._port.sock)
+                waited = True
+            else:
+                if not waited:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                return len(data) if sent is None else sent
+
+    async def sendto(self, *args: Any) -> int:
+        """As Trio's: ``sendto(data, address)`` or ``sendto(data, flags, address)``. To an address
+        that came with a datagram of this socket, it is sent from where that datagram arrived."""
+        data, *flags, address = args
+        _no_flags(*flags)
+        return await self.send_datagram(bytes(data), await self._resolved(address))
+
+    async def send(self, data: Any, flags: int = 0, /) -> int:
+        """As Trio's, where the socket is connected."""
+        _no_flags(flags)
+        return await self.send_datagram(bytes(data))
+
+    async def recvmsg(self, *_args: Any) -> Any:
+        """Refused: the adapter reads the control messages.
+
+        :raises OSError: always.
+        """
+        raise OSError(errno.EOPNOTSUPP, "use receive_datagram(), which gives packet information")
+
+    recvmsg_into = recvmsg
+
+    async def sendmsg(self, *_args: Any) -> Any:
+        """Refused: the adapter writes the control messages.
+
+        :raises OSError: always.
+        """
+        raise OSError(errno.EOPNOTSUPP, "use send_datagram(), which takes source and interface")
+
+    async def _resolved(self, address: Any) -> tuple[str, int]:
+        if isinstance(address, PeerAddress):
+            known: tuple[str, int] = address
+            return known
+        if not isinstance(address, tuple) or not 2 <= len(address) <= 4:
+            raise ValueError(f"{quoted(address)} is not an address; give (host, port)")
+        host, port = address[:2]
+        if not isinstance(host, str) or host == "<broadcast>" or is_literal(host):
+            if len(address) == 4 and address[3] and "%" not in host:
+                host = f"{host}%{address[3]}"
+            return host, port
+        found: list[tuple[Any, ...]] = [
+            each[4]
+            for each in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            if self._serves(each[4])
+        ]
+        if not found:
+            raise socket.gaierror(
+                socket.EAI_NONAME, f"{quoted(host)} has no address of a family that is served"
+            )
+        return str(found[0][0]), int(found[0][1])
+
+    def _serves(self, address: SocketAddress | Any) -> bool:
+        return self.mode == "dual-stack" or (len(address) == 4) == (self.mode == "ipv6")
+
+
+def _no_flags(flags: int = 0) -> None:
+    if flags:
+        raise OSError(errno.EOPNOTSUPP, f"flags {flags!r} are not supported; leave them out")
+
+
+def _poll(sock: socket.socket) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))

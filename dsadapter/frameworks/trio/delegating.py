@@ -1,0 +1,165 @@
+"""Trio's socket objects, with names of ours."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from operator import attrgetter
+from typing import Any, Self
+
+import trio
+
+from dsadapter.listener import Listener
+from dsadapter.ready.life import Life
+from dsadapter.sockets.canonical import canonical_name, family_number, take_ipv4_form
+
+FRAMEWORK = "trio"
+
+
+class DelegatingSocket(trio.socket.SocketType):
+    """A Trio socket that does what its original does: Trio takes no subclass of ``socket.socket``.
+
+    :param original: has the methods of a Trio socket, or those of them that are not overridden.
+    """
+
+    def __init__(self, original: Any) -> None:
+        super().__init__()
+        self._original = original
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        # The original's would show what the kernel has.
+        names = []
+        for word, name in (("laddr", self.getsockname), ("raddr", self.getpeername)):
+            with suppress(OSError):
+                names.append(f" {word}={name()!r}")
+        return f"<{type(self).__name__} fd={self.fileno()}{''.join(names)}>"
+
+
+def _delegate() -> None:
+    # The base class defines every method, so that __getattr__ would be asked for none.
+    for name in vars(trio.socket.SocketType):
+        if not name.startswith("_"):
+            setattr(DelegatingSocket, name, property(attrgetter(f"_original.{name}")))
+
+
+_delegate()
+
+
+class CanonicalTrioSocket(DelegatingSocket):
+    """A Trio stream socket that shows an IPv4 peer or local address as ``(ipv4, port)``.
+
+    :param original: Trio's own.
+    :param life: ends when it is closed; None if nobody wants to know.
+    """
+
+    def __init__(self, original: trio.socket.SocketType, life: Life | None = None) -> None:
+        super().__init__(original)
+        self._life = life
+
+    def getpeername(self) -> Any:
+        """As Trio's, canonical."""
+        return canonical_name(self._original.getpeername())
+
+    def getsockname(self) -> Any:
+        """As Trio's, canonical."""
+        return canonical_name(self._original.getsockname())
+
+    def dup(self) -> CanonicalTrioSocket:
+        """As Trio's; plugins are told of the end when both are closed."""
+        duplicate = CanonicalTrioSocket(self._original.dup(), self._life)
+        if self._life is not None:
+            self._life.share(duplicate)
+        return duplicate
+
+    def detach(self) -> int:
+        """As Trio's; the descriptor is lost to plugins."""
+        fd: int = self._original.detach()
+        self._end()
+        return fd
+
+    def close(self) -> None:
+        """As Trio's."""
+        self._original.close()
+        self._end()
+
+    def __del__(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        life = getattr(self, "_life", None)
+        if life is not None:
+            self._life = None
+            life.end(self)
+
+
+class ListeningTrioSocket(CanonicalTrioSocket):
+    """One that listens, whose connections plugins are told of.
+
+    :param original: Trio's own.
+    :param listener: open.
+    """
+
+    def __init__(self, original: trio.socket.SocketType, listener: Listener) -> None:
+        super().__init__(original)
+        self._listener = listener
+
+    def live(self, life: Life) -> None:
+        """It is open as long as that, and that at least as long."""
+        life.share(self)
+        self._life = life
+
+    async def accept(self) -> tuple[trio.socket.SocketType, Any]:
+        """As Trio's, with the canonical address of the peer."""
+        accepted, name = await self._original.accept()
+        try:
+            address = canonical_name(name)
+            lost = None
+            if self._listener.hooks.connections is not None:
+                lost = self._listener.accepted(address, canonical_name(accepted.getsockname()))
+            if lost is None and address is name:
+                return accepted, address
+            accepted = _canonical(accepted, len(address) == 2)
+            if lost is not None:
+                accepted = _alive(accepted, lost)
+        except BaseException:
+            accepted.close()
+            raise
+        return accepted, address
+
+
+def trio_socket(sock: socket.socket, ipv4: bool, lost: Any = None) -> trio.socket.SocketType:
+    """A socket as Trio's own where the kernel shows canonical names of it, and else as one of ours;
+    it takes its place.
+
+    :param ipv4: whether it is connected to an IPv4 peer.
+    :param lost: called when it is closed; None if nobody wants to know.
+    """
+    translated = ipv4 and family_number(sock) == socket.AF_INET6 and not take_ipv4_form(sock)
+    family = socket.AF_INET if ipv4 and not translated else family_number(sock)
+    # The method of socket.socket: one of ours would ask the kernel once more.
+    plain = socket.socket(family, sock.type, sock.proto, socket.socket.detach(sock))
+    made = trio.socket.from_stdlib_socket(plain)
+    if translated:
+        made = CanonicalTrioSocket(made)
+    return made if lost is None else _alive(made, lost)
+
+
+def _canonical(accepted: Any, ipv4: bool) -> trio.socket.SocketType:
+    """The same for what Trio has accepted."""
+    if not ipv4 or accepted.family != socket.AF_INET6:
+        same: trio.socket.SocketType = accepted
+        return same
+    kind, proto = accepted.type, accepted.proto
+    return trio_socket(socket.socket(socket.AF_INET6, kind, proto, accepted.detach()), ipv4)
+
+
+def _alive(sock: trio.socket.SocketType, lost: Any) -> CanonicalTrioSocket:
+    made = sock if isinstance(sock, CanonicalTrioSocket) else CanonicalTrioSocket(sock)
+    made._life = Life(made, lost)
+    return made

@@ -1,0 +1,163 @@
+"""``open_tcp_listeners``, ``serve_tcp``, and their TLS twins."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from dsadapter.errors import PluginError
+from dsadapter.frameworks.trio.delegating import FRAMEWORK, ListeningTrioSocket
+from dsadapter.listener import Listener
+from dsadapter.policy import Fallback, Family, ListenPolicy
+from dsadapter.ready.life import Life
+
+Handler = Callable[[trio.SocketStream], Awaitable[object]]
+SSLHandler = Callable[["trio.SSLStream[trio.SocketStream]"], Awaitable[object]]
+
+_LONGEST_BACKLOG = 0xFFFF
+
+
+async def open_tcp_listeners(
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    family: Family | None = None,
+    fallback: Fallback = "auto",
+) -> list[trio.SocketListener]:
+    """As ``trio.open_tcp_listeners``, for IPv4 and IPv6 through one socket; the application sees
+    canonical addresses only.
+
+    :param port: 0 for any that is free.
+    :param host: None, ``""`` or ``"::"`` for both families; ``"localhost"`` for 127.0.0.1 and ::1
+        with one port number; an address literal for that address alone. Names are not resolved.
+    :param backlog: how many connections may wait; None for as many as can be.
+    :param family: ``"ipv4"`` or ``"ipv6"`` for that family of a wildcard or ``localhost`` alone.
+    :param fallback: what to serve where a family is missing; see
+        :class:`~dsadapter.policy.ListenPolicy`.
+    :returns: one listener; two where there are two sockets, IPv4 first.
+    :raises TypeError: for a port or a backlog that is no integer.
+    :raises ValueError: naming the offending value and the form to use.
+    :raises OSError: as Trio's; ``PermissionError`` if a plugin refuses.
+    """
+    if not isinstance(port, int):
+        raise TypeError(f"port must be an int not {port!r}")
+    if not isinstance(backlog, int) and backlog is not None:
+        raise TypeError(f"backlog must be an int or None, not {backlog!r}")
+    policy = ListenPolicy(
+        host_text(host),
+        port,
+        family=family,
+        backlog=socket.SOMAXCONN if backlog is None else min(backlog, _LONGEST_BACKLOG),
+        fallback=fallback,
+    )
+    return await listen(policy)
+
+
+async def listen(policy: ListenPolicy) -> list[trio.SocketListener]:
+    """Listen by a policy that has been made elsewhere; see :func:`open_tcp_listeners`."""
+    await trio.lowlevel.checkpoint()
+    listener = Listener(FRAMEWORK, policy)
+    try:
+        sockets = listener.open()
+    except PluginError as error:
+        raise PermissionError(errno.EPERM, str(error)) from error
+    made = []
+    for sock in sockets:
+        plain = socket.socket(sock.family, sock.type, sock.proto, socket.socket.detach(sock))
+        made.append(ListeningTrioSocket(trio.socket.from_stdlib_socket(plain), listener))
+    life = Life(made[0], listener.closed)
+    for each in made:
+        each.live(life)
+    try:
+        listeners = [trio.SocketListener(each) for each in made]
+        listener.opened()
+    except BaseException:
+        for each in made:
+            each.close()
+        raise
+    return listeners
+
+
+async def serve_tcp(
+    handler: Handler,
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    handler_nursery: trio.Nursery | None = None,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+    family: Family | None = None,
+    fallback: Fallback = "auto",
+) -> None:
+    """As ``trio.serve_tcp``, for IPv4 and IPv6 through one socket; see
+    :func:`open_tcp_listeners`."""
+    listeners = await open_tcp_listeners(
+        port, host=host, backlog=backlog, family=family, fallback=fallback
+    )
+    await trio.serve_listeners(
+        handler, listeners, handler_nursery=handler_nursery, task_status=task_status
+    )
+
+
+async def open_ssl_over_tcp_listeners(
+    port: int,
+    ssl_context: ssl.SSLContext,
+    *,
+    host: str | bytes | None = None,
+    https_compatible: bool = False,
+    backlog: int | None = None,
+    family: Family | None = None,
+    fallback: Fallback = "auto",
+) -> list[trio.SSLListener[trio.SocketStream]]:
+    """As ``trio.open_ssl_over_tcp_listeners``; see :func:`open_tcp_listeners`."""
+    listeners = await open_tcp_listeners(
+        port, host=host, backlog=backlog, family=family, fallback=fallback
+    )
+    return [
+        trio.SSLListener(listener, ssl_context, https_compatible=https_compatible)
+        for listener in listeners
+    ]
+
+
+async def serve_ssl_over_tcp(
+    handler: SSLHandler,
+    port: int,
+    ssl_context: ssl.SSLContext,
+    *,
+    host: str | bytes | None = None,
+    https_compatible: bool = False,
+    backlog: int | None = None,
+    handler_nursery: trio.Nursery | None = None,
+    task_status: trio.TaskStatus[
+        list[trio.SSLListener[trio.SocketStream]]
+    ] = trio.TASK_STATUS_IGNORED,
+    family: Family | None = None,
+    fallback: Fallback = "auto",
+) -> None:
+    """As ``trio.serve_ssl_over_tcp``; see :func:`open_tcp_listeners`."""
+    listeners = await open_ssl_over_tcp_listeners(
+        port,
+        ssl_context,
+        host=host,
+        https_compatible=https_compatible,
+        backlog=backlog,
+        family=family,
+        fallback=fallback,
+    )
+    await trio.serve_listeners(
+        handler, listeners, handler_nursery=handler_nursery, task_status=task_status
+    )
+
+
+def host_text(host: Any) -> Any:
+    """A host in one of the types that Trio takes, as text; what is none of them is left to whoever
+    checks it."""
+    if host is None:
+        return ""
+    return host.decode("ascii", "backslashreplace") if isinstance(host, bytes) else host

@@ -1,0 +1,46 @@
+"""``dsadapter run -- PROGRAM``: a program that was written for one family serves both, unchanged.
+
+:func:`install` does the same for one process, as the first line of its program.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["install"]
+
+
+def install(
+    *,
+    only: Iterable[int] | None = None,
+    excepted: Iterable[int] = (),
+    widen: bool = False,
+    merge_pairs: bool = False,
+    explain: bool = False,
+    file: str | None = None,
+) -> None:
+    """Cover this process as ``dsadapter run`` does; to be called before the program imports what
+    listens. Children are covered where they call it, too.
+
+    :param only: the ports whose listeners are widened; None for every one.
+    :param excepted: ports whose listeners stay as the program makes them.
+    :param widen: make a listener on 0.0.0.0 dual-stack, too.
+    :param merge_pairs: make a pair of listeners that share an accept loop one socket.
+    :param explain: list the listeners on standard error when the process ends.
+    :param file: where to list them at every change, a JSON object a line.
+    """
+    from dsadapter.launcher.installing import install_here
+    from dsadapter.launcher.settings import Settings
+
+    install_here(
+        Settings(
+            only=only,
+            excepted=excepted,
+            widen=widen,
+            merge_pairs=merge_pairs,
+            explain=explain,
+            file=file,
+        )
+    )

@@ -1,0 +1,36 @@
+"""``bind`` as a covered process has it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from dsadapter.launcher.methods import listeners
+from dsadapter.sockets.canonical import family_number
+
+_INET6 = int(socket.AF_INET6)
+
+
+def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
+    """Bind a socket of either family; before that make room, or ask for packet information.
+
+    :raises OSError: as ``bind``.
+    """
+    family = family_number(sock)
+    kind = sock.type
+    if kind == socket.SOCK_DGRAM and family == _INET6:
+        from dsadapter.launcher.datagrams import exchange_of
+
+        exchange_of(sock)
+    elif kind == socket.SOCK_STREAM and listeners:
+        port = address[1] if isinstance(address, tuple) and len(address) > 1 else 0
+        if isinstance(port, int) and port:
+            from dsadapter.launcher.listening import narrow
+
+            narrow(port, family)
+    original(sock, address)
+    if kind == socket.SOCK_STREAM:
+        from dsadapter.launcher.listening import remember_bound
+
+        remember_bound(sock.fileno())

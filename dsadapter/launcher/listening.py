@@ -1,0 +1,234 @@
+"""``listen`` as a covered process has it: widened, listed, checked and watched by plugins."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.errors import PluginError
+from dsadapter.launcher.deciding import Decision, decide
+from dsadapter.launcher.methods import closed, endings, listeners
+from dsadapter.launcher.report import Entry, list_listener, say, settings
+from dsadapter.launcher.taking_over import CannotTakeOverError, take_over
+from dsadapter.listener import Listener
+from dsadapter.policy import ListenMode, ListenPolicy, socket_name
+from dsadapter.ready.ready_socket import FRAMEWORK
+from dsadapter.sockets.binding import is_listening
+from dsadapter.sockets.canonical import CanonicalSocket, canonical_name, family_number
+from dsadapter.sockets.ifaddrs import zoned
+from dsadapter.sockets.listening import Listening
+from dsadapter.sockets.options import set_v6only
+
+_INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+
+bound: dict[int, tuple[int, int]] = {}
+"""By descriptor: the process that has bound a stream socket, and the number of the socket."""
+
+
+class Watched:
+    """A listening socket of this process.
+
+    :param life: None where plugins can't be told.
+    """
+
+    def __init__(self, sock: Any, life: Listener | None, entry: Entry) -> None:
+        self.number = _number(sock.fileno())
+        self.life = life
+        self.entry = entry
+        self.before: tuple[int, bool] | None = None
+        """The family and v6-only flag of a listener that was widened."""
+        self.sock = sock
+
+    def accepted(self, fd: int, peer: SocketAddress) -> None:
+        """Count a connection, and tell plugins."""
+        if fd in endings:
+            # It was closed where nobody sees that, and its number has come again.
+            closed(fd)
+        if len(peer) == 2 and self.entry.serves == "dual-stack":
+            self.entry.ipv4 += 1
+        life = self.life
+        if life is None or life.hooks.connections is None:
+            return
+        borrowed = _socket.socket(-1, -1, -1, fd)
+        try:
+            local = canonical_name(borrowed.getsockname())
+        except OSError:
+            # Reset already; there is nothing to tell.
+            return
+        finally:
+            borrowed.detach()
+        lost = life.accepted(peer, local)
+        if lost is not None:
+            endings[fd] = os.getpid(), lost
+
+
+def listen(sock: Any, backlog: tuple[int, ...], original: Callable[..., None]) -> None:
+    """Listen on a stream socket of either family.
+
+    :param original: ``listen`` without us.
+    :raises OSError: as ``listen``; ``PermissionError`` if a plugin refuses, or a required one is
+        missing.
+    """
+    known = listeners.get(sock.fileno())
+    if known is not None and known.number == _number(sock.fileno()):
+        original(sock, *backlog)
+        return
+    go = partial(original, sock, *backlog)
+    try:
+        _listen(sock, backlog, go)
+    except PluginError as error:
+        raise PermissionError(errno.EPERM, str(error)) from error
+
+
+def _listen(sock: Any, backlog: tuple[int, ...], go: Callable[[], None]) -> None:
+    listens = is_listening(sock)
+    decision = decide(sock, settings(), not listens and _bound_here(sock.fileno()))
+    policy = _policy(decision, backlog)
+    life = Listener(FRAMEWORK, policy)
+    before = family_number(sock), decision.mode == "ipv6"
+    widened = False
+    problem: str | None = None
+
+    def opening(hooks: Any) -> Listening:
+        nonlocal widened, problem
+        check = hooks.before_bind
+        mode: ListenMode = decision.mode
+        if decision.kind == "widen":
+            dual = _policy(decision, backlog, dual=True)
+            try:
+                _widen(sock, decision, check and partial(_check, check, dual), go)
+                widened, mode = True, "dual-stack"
+            except CannotTakeOverError as error:
+                problem = str(error)
+        if not widened:
+            if check is not None:
+                check(sock, policy)
+            go()
+        return Listening(mode, (cast(CanonicalSocket, sock),), None)
+
+    life.open(opening)
+    entry = _listed(decision, sock, widened, problem)
+    watched = Watched(sock, life, entry)
+    if widened:
+        watched.before = before
+    fd = sock.fileno()
+    listeners[fd] = watched
+    endings[fd] = os.getpid(), partial(_closed, fd, watched)
+    life.opened()
+
+
+def _widen(
+    sock: Any, decision: Decision, check: Callable[[Any], None] | None, go: Callable[[], None]
+) -> None:
+    port = decision.address[1]
+    if port == 0 and family_number(sock) == _INET6:
+        # Not bound yet: the kernel chooses a port when it listens.
+        if check is not None:
+            check(sock)
+        try:
+            set_v6only(sock, False)
+        except OSError as error:
+            raise CannotTakeOverError(str(error)) from error
+        go()
+        return
+    take_over(sock, _INET6, False, "::", port, check, go)
+
+
+def _check(check: Callable[[Any, Any], None], policy: ListenPolicy, sock: Any) -> None:
+    check(sock, policy)
+
+
+def _policy(decision: Decision, backlog: tuple[int, ...], *, dual: bool = False) -> ListenPolicy:
+    host, port = zoned(decision.address)[:2]
+    wildcard = decision.mode == "dual-stack" or dual or host == "::"
+    family = None if decision.mode == "dual-stack" or dual or not wildcard else "ipv6"
+    return ListenPolicy(
+        "::" if wildcard else host,
+        port,
+        family=cast(Any, family),
+        backlog=max(1, backlog[0]) if backlog else socket.SOMAXCONN,
+    )
+
+
+def _listed(decision: Decision, sock: Any, widened: bool, problem: str | None) -> Entry:
+    host, port = canonical_name(sock.getsockname())[:2]
+    address = socket_name(host, port)
+    if widened:
+        entry = Entry(address, "dual-stack", "widened", decision.why)
+        say(f"{address} serves IPv4 and IPv6 (process {os.getpid()})")
+    else:
+        kind = "left" if decision.kind == "widen" else decision.kind
+        entry = Entry(address, decision.mode, kind, problem or decision.why)
+        if problem or decision.asked:
+            say(f"{address} stays {_family(decision)} only: {problem or decision.why}")
+    list_listener(entry)
+    return entry
+
+
+def _family(decision: Decision) -> str:
+    return "IPv6" if decision.mode == "ipv6" else "IPv4"
+
+
+def _closed(fd: int, watched: Watched) -> None:
+    if listeners.get(fd) is watched:
+        del listeners[fd]
+    if watched.life is not None:
+        watched.life.closed()
+
+
+def narrow(port: int, family: int) -> None:
+    """Have a widened listener be what it was, because the program opens the other family itself.
+
+    :param family: of the socket that is about to be bound to the port.
+    """
+    for watched in list(listeners.values()):
+        sock, before = watched.sock, watched.before
+        if before is None or before[0] == family or watched.entry.process != os.getpid():
+            continue
+        try:
+            if _number(sock.fileno()) != watched.number or sock.getsockname()[1] != port:
+                continue
+            _narrow(sock, port, before)
+        except (OSError, CannotTakeOverError) as error:
+            say(f"port {port} stays IPv4 and IPv6: {error}")
+            continue
+        watched.before = None
+        watched.number = _number(sock.fileno())
+        entry = watched.entry
+        entry.serves = "ipv6" if before[1] else "ipv4"
+        entry.done, entry.why = "left", "the program serves the other family itself"
+        list_listener(entry)
+        say(f"{entry.address} is as the program made it: {entry.why}")
+
+
+def _narrow(sock: Any, port: int, before: tuple[int, bool]) -> None:
+    family, v6only = before
+    # Not the method that brought us here.
+    _listen_as_before: Any = _socket.socket.listen
+    # Two that listen may share a port where both say so (socket(7)); neither is left saying so.
+    shares = sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        host = "::" if family == _INET6 else "0.0.0.0"
+        take_over(sock, family, v6only, host, port, None, partial(_listen_as_before, sock))
+    finally:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shares)
+
+
+def remember_bound(fd: int) -> None:
+    """This process has bound a stream socket."""
+    bound[fd] = os.getpid(), _number(fd)
+
+
+def _bound_here(fd: int) -> bool:
+    return bound.get(fd) == (os.getpid(), _number(fd))
+
+
+def _number(fd: int) -> int:
+    return os.fstat(fd).st_ino

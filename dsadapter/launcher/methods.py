@@ -1,0 +1,277 @@
+"""The methods of sockets as a covered process has them.
+
+Each function makes the replacement of one method: of ``socket.socket``, or of a class that a
+framework derives from ``_socket.socket`` itself. Sockets other than IPv6 ones pay one comparison.
+"""
+
+from __future__ import annotations
+
+import _socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_family: Any = _socket.socket.family.__get__
+_type: Any = _socket.socket.type.__get__
+_proto: Any = _socket.socket.proto.__get__
+_fileno: Any = _socket.socket.fileno
+_timeout: Any = _socket.socket.gettimeout
+_STREAM = int(_socket.SOCK_STREAM)
+_DATAGRAM = int(_socket.SOCK_DGRAM)
+_INET = int(_socket.AF_INET)
+_INET6 = int(getattr(_socket, "AF_INET6", -1))
+_BOTH = (_INET, _INET6)
+
+listeners: dict[int, Any] = {}
+"""What is known of the listening sockets of this process, by descriptor."""
+
+endings: dict[int, tuple[int, Any]] = {}
+"""Whom to tell when a descriptor is closed: the process that opened it, and a function."""
+
+
+def _canonical(name: Any) -> Any:
+    """The canonical form of a name of four items. The first one imports what does it."""
+    global _canonical
+    from dsadapter.sockets.canonical import canonical_name
+
+    _canonical = canonical_name
+    return canonical_name(name)
+
+
+def _take_ipv4_form(sock: Any) -> Any:
+    global _take_ipv4_form
+    from dsadapter.sockets.canonical import take_ipv4_form
+
+    _take_ipv4_form = take_ipv4_form
+    return take_ipv4_form(sock)
+
+
+def init(original: Any, module: Any) -> Any:
+    """A given descriptor has the family that the kernel says."""
+
+    def initialize(
+        self: Any,
+        family: int = -1,
+        type: int = -1,  # noqa: A002
+        proto: int = -1,
+        fileno: Any = None,
+    ) -> None:
+        if fileno is not None and family in _BOTH:
+            # What an inherited descriptor is declared as gives addresses of stale memory.
+            family = -1
+        original(self, family, type, proto, fileno)
+
+    return initialize
+
+
+def accept(original: Any, module: Any) -> Any:
+    """The peer's address is canonical, and the connection an AF_INET one if it can be."""
+    take: Any = _socket.socket._accept  # type: ignore[attr-defined]
+
+    def accept(self: Any) -> tuple[Any, Any]:
+        family = _family(self)
+        if family != _INET6:
+            # It calls _accept.
+            result: tuple[Any, Any] = original(self)
+            return result
+        fd, name = take(self)
+        accepted = module.socket(family, _type(self), _proto(self), fd)
+        # What socket.socket does too: a BSD's accepted socket inherits non-blocking mode.
+        if module.getdefaulttimeout() is None and _timeout(self):
+            accepted.setblocking(True)
+        address = _canonical(name)
+        if address is not name:
+            _take_ipv4_form(accepted)
+        if listeners:
+            _accepted(self, fd, address)
+        return accepted, address
+
+    return accept
+
+
+def accept_descriptor(original: Any, module: Any) -> Any:
+    """The same for who makes a socket of the descriptor."""
+
+    def _accept(self: Any) -> tuple[int, Any]:
+        fd, name = original(self)
+        address = _canonical(name) if _family(self) == _INET6 else name
+        if address is not name:
+            borrowed = _socket.socket(_INET6, _STREAM, 0, fd)
+            try:
+                _take_ipv4_form(borrowed)
+            finally:
+                borrowed.detach()
+        if listeners:
+            _accepted(self, fd, address)
+        return fd, address
+
+    return _accept
+
+
+def _accepted(listening: Any, fd: int, address: Any) -> None:
+    known = listeners.get(_fileno(listening))
+    if known is not None:
+        known.accepted(fd, address)
+
+
+def name(original: Any, module: Any) -> Any:
+    """The name is canonical."""
+
+    def name(self: Any) -> Any:
+        found = original(self)
+        return _canonical(found) if type(found) is tuple and len(found) == 4 else found
+
+    return name
+
+
+def bind(original: Any, module: Any) -> Any:
+    """See :mod:`dsadapter.launcher.binding`."""
+
+    def bind(self: Any, address: Any, /) -> None:
+        if _family(self) in _BOTH:
+            from dsadapter.launcher.binding import bind
+
+            bind(self, address, original)
+        else:
+            original(self, address)
+
+    return bind
+
+
+def listen(original: Any, module: Any) -> Any:
+    """See :mod:`dsadapter.launcher.listening`."""
+
+    def listen(self: Any, *backlog: int) -> None:
+        if _family(self) in _BOTH and _type(self) == _STREAM:
+            from dsadapter.launcher.listening import listen
+
+            listen(self, backlog, original)
+        else:
+            original(self, *backlog)
+
+    return listen
+
+
+def connect(original: Any, module: Any) -> Any:
+    """See :mod:`dsadapter.launcher.connecting`."""
+
+    def connect(self: Any, address: Any, /) -> None:
+        if _family(self) in _BOTH:
+            from dsadapter.launcher.connecting import destination
+
+            address = destination(self, address)
+        original(self, address)
+
+    return connect
+
+
+def connect_ex(original: Any, module: Any) -> Any:
+    """The same without an exception."""
+
+    def connect_ex(self: Any, address: Any, /) -> int:
+        if _family(self) in _BOTH:
+            from dsadapter.launcher.connecting import destination
+
+            address = destination(self, address)
+        number: int = original(self, address)
+        return number
+
+    return connect_ex
+
+
+def receive(original: Any, module: Any) -> Any:
+    """A datagram comes with its canonical sender, or not at all."""
+    method = original.__name__
+
+    def receive(self: Any, *args: Any, **options: Any) -> Any:
+        if _family(self) == _INET6 and _type(self) == _DATAGRAM and _fileno(self) >= 0:
+            from dsadapter.launcher.datagrams import exchange_of
+
+            return getattr(exchange_of(self), method)(*args, **options)
+        return original(self, *args, **options)
+
+    return receive
+
+
+def send(original: Any, module: Any) -> Any:
+    """A datagram goes to a canonical address, from where it was asked."""
+    method = original.__name__
+
+    def send(self: Any, *args: Any) -> Any:
+        if _family(self) == _INET6 and _type(self) == _DATAGRAM and _fileno(self) >= 0:
+            from dsadapter.launcher.datagrams import exchange_of
+
+            return getattr(exchange_of(self), method)(*args)
+        return original(self, *args)
+
+    return send
+
+
+def detach(original: Any, module: Any) -> Any:
+    """Readers of the bare descriptor see IPv4 as far as they can."""
+
+    def detach(self: Any) -> int:
+        if _family(self) == _INET6:
+            if _type(self) == _STREAM:
+                _take_ipv4_form(self)
+            else:
+                _forget_datagrams(self)
+        fd: int = original(self)
+        return fd
+
+    return detach
+
+
+def close(original: Any, module: Any) -> Any:
+    """Whoever waits for the end is told."""
+
+    def _real_close(self: Any, *args: Any) -> None:
+        fd = _fileno(self)
+        if _family(self) == _INET6 and _type(self) == _DATAGRAM and _fileno(self) >= 0:
+            _forget_datagrams(self)
+        try:
+            original(self, *args)
+        finally:
+            if endings and fd in endings:
+                closed(fd)
+
+    return _real_close
+
+
+def close_object(original: Any, module: Any) -> Any:
+    """The same, of a class whose ``close`` is C's own."""
+
+    def close(self: Any) -> None:
+        fd = _fileno(self)
+        if _family(self) == _INET6 and _type(self) == _DATAGRAM and _fileno(self) >= 0:
+            _forget_datagrams(self)
+        try:
+            original(self)
+        finally:
+            if endings and fd in endings:
+                closed(fd)
+
+    return close
+
+
+def inherited(original: Any, module: Any) -> Any:
+    """What the class inherited before anything was changed."""
+    return getattr(original, "_dsadapter_replaces", original)
+
+
+def closed(fd: int) -> None:
+    """A descriptor has been closed, or has come again: tell whoever waits for its end."""
+    import os
+
+    known = endings.pop(fd, None)
+    if known is not None and known[0] == os.getpid():
+        known[1]()
+
+
+def _forget_datagrams(sock: Any) -> None:
+    import sys
+
+    datagrams: Any = sys.modules.get("dsadapter.launcher.datagrams")
+    if datagrams is not None:
+        datagrams.forget(sock)

@@ -1,0 +1,220 @@
+"""Which file a command line runs, by which Python, and whether the hook gets into it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+
+_PYTHON = re.compile(r"(python|pypy)[0-9.]*(\.exe)?$")
+_WHAT_THEY_DO = {
+    "I": "isolates Python from PYTHONPATH",
+    "E": "has Python ignore PYTHONPATH",
+    "S": "has Python import no sitecustomize",
+}
+# Options that take the next word, and those that end Python's own.
+_WITH_VALUE = "WX"
+_LAST = "cm"
+# What "env" and a long path of pip's or uv's make of a script's first line.
+_ENV = re.compile(r"/env$")
+_EXEC = re.compile(r"""^'''exec' (?P<words>.+?) "\$0" "\$@"$""")
+_LONGEST_LINE = 4096
+_MOST_INTERPRETERS = 4
+
+
+class UnknownProgramError(Exception):
+    """There is no such program; the text says what to do."""
+
+
+class Program:
+    """A command line, resolved.
+
+    :param path: the file that the kernel runs.
+    :param argv: its arguments, its own name first.
+    """
+
+    __slots__ = ("argv", "kept_out", "path", "python", "script")
+
+    python: str | None
+    """The interpreter that runs it in the end; None if that is no Python."""
+    kept_out: str
+    """Those of the interpreter's options that keep the hook out, such as ``IE``."""
+    script: str | None
+    """The file whose first line names the interpreter."""
+
+    def __init__(self, path: str, argv: Sequence[str]) -> None:
+        self.path = path
+        self.argv = [*argv]
+        self.python = self.script = None
+        self.kept_out = ""
+        line = [path, *argv[1:]]
+        for _ in range(_MOST_INTERPRETERS):
+            interpreter = _first_line(line[0])
+            if interpreter is None:
+                break
+            self.script = line[0]
+            line = [*interpreter, *line]
+        if not _PYTHON.search(os.path.basename(line[0])):
+            return
+        self.python = line[0]
+        self.kept_out = _keeping_out(_split(line[1:])[0])
+
+    @property
+    def reason(self) -> str:
+        """What the first of the options that keep the hook out does."""
+        return f"-{self.kept_out[0]} {_WHAT_THEY_DO[self.kept_out[0]]}"
+
+    def elsewhere(self) -> str | None:
+        """The prefix of the program's Python, if it is not that of this one."""
+        if self.python is None:
+            return None
+        prefix = prefix_of(self.python)
+        return None if prefix == prefix_of(sys.executable) else prefix
+
+    def without_options(self) -> list[str]:
+        """The command line to type where options keep the hook out."""
+        if self.script is not None and self.python is not None:
+            return [self.python, self.script, *self.argv[1:]]
+        options, rest = _split(self.argv[1:])
+        kept = []
+        for option in options:
+            if option[:1] == "-" and (left := _without(option)) != "-":
+                kept.append(left)
+            elif option[:1] != "-":
+                kept.append(option)
+        return [self.argv[0], *kept, *rest]
+
+
+def resolve(words: Sequence[str], path: str | None = None) -> Program:
+    """The program of a command line.
+
+    :param words: a program on PATH or in this environment, a file, a script without permission to
+        execute it, or Python's own options, such as ``-m``.
+    :param path: where to look; None for PATH.
+    :raises UnknownProgramError: if there is none.
+    """
+    name, *arguments = words
+    if name.startswith("-"):
+        return Program(sys.executable, [sys.executable, *words])
+    if os.sep in name:
+        found: str | None = name
+    else:
+        found = shutil.which(name, path=path)
+        if found is None:
+            found = shutil.which(name, path=os.path.dirname(sys.executable))
+            name = found or name
+    if found is None and os.path.exists(name):
+        found = name
+    if found is None or not os.path.exists(found):
+        raise UnknownProgramError(
+            f"there is no program {name!r} on PATH or beside {sys.executable}; name one, a file "
+            f"or a module after -m"
+        )
+    if os.path.isdir(found) or not os.access(found, os.X_OK):
+        if os.path.isdir(found) and not os.path.exists(os.path.join(found, "__main__.py")):
+            raise UnknownProgramError(f"{found!r} is a folder without __main__.py; name a file")
+        if os.path.isfile(found) and not found.endswith((".py", ".pyz", ".pyc")):
+            raise UnknownProgramError(
+                f"{found!r} can't be executed; type: chmod +x {shlex.quote(found)}"
+            )
+        return Program(sys.executable, [sys.executable, found, *arguments])
+    return Program(found, [name, *arguments])
+
+
+def prefix_of(python: str) -> str:
+    """``sys.prefix`` of an interpreter, from its path: that of its virtual environment, or of the
+    installation that it is."""
+    folder = os.path.dirname(os.path.abspath(python))
+    for place in (folder, os.path.dirname(folder)):
+        if os.path.exists(os.path.join(place, "pyvenv.cfg")):
+            return os.path.realpath(place)
+    real = os.path.realpath(python)
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    if real == os.path.realpath(base):
+        return os.path.realpath(sys.base_prefix)
+    return os.path.dirname(os.path.dirname(real))
+
+
+def _first_line(path: str) -> list[str] | None:
+    """The interpreter and its options that a script's first line names."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(2) != b"#!":
+                return None
+            first = os.fsdecode(file.readline(_LONGEST_LINE)).strip()
+            second = os.fsdecode(file.readline(_LONGEST_LINE)).strip()
+    except OSError:
+        return None
+    if first == "/bin/sh" and (longer := _EXEC.match(second)):
+        return _words(longer["words"])
+    # The kernel splits once.
+    words = first.split(None, 1)
+    if not words:
+        return None
+    if _ENV.search(words[0]) and len(words) == 2:
+        words = _words(words[1])
+        while words and (words[0].startswith("-") or "=" in words[0]):
+            words.pop(0)
+        if not words:
+            return None
+        words[0] = shutil.which(words[0]) or words[0]
+    elif len(words) == 2:
+        words[1] = words[1].strip()
+    return words
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """An interpreter's own options, and the rest: a script, or what -c or -m starts."""
+    options: list[str] = []
+    rest = [*words]
+    while rest and rest[0].startswith("-") and rest[0] not in ("-", "--"):
+        if rest[0].startswith("--"):
+            options.append(rest.pop(0))
+            continue
+        own, last = _own(rest[0])
+        if last:
+            # "-Im" is an option and the beginning of the rest.
+            if own:
+                options.append(f"-{own}")
+            rest[0] = f"-{rest[0][1 + len(own) :]}"
+            break
+        options.append(rest.pop(0))
+        if own[-1:] in _WITH_VALUE and own == options[-1][1:] and rest:
+            options.append(rest.pop(0))
+    return options, rest
+
+
+def _own(word: str) -> tuple[str, bool]:
+    """The letters of a word that are options, and whether what follows them ends the options."""
+    for index, letter in enumerate(word[1:], 1):
+        if letter in _LAST:
+            return word[1:index], True
+        if letter in _WITH_VALUE:
+            return word[1 : index + 1], False
+    return word[1:], False
+
+
+def _keeping_out(options: Sequence[str]) -> str:
+    found = ""
+    for option in options:
+        if option.startswith("-") and not option.startswith("--"):
+            found += "".join(letter for letter in _own(option)[0] if letter in _WHAT_THEY_DO)
+    return found
+
+
+def _without(option: str) -> str:
+    if option.startswith("--"):
+        return option
+    own = _own(option)[0]
+    value = option[1 + len(own) :]
+    return "-" + "".join(letter for letter in own if letter not in _WHAT_THEY_DO) + value

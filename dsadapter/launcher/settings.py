@@ -1,0 +1,113 @@
+"""What ``dsadapter run`` tells the processes that it covers, and how: in environment variables.
+
+Imported by covered processes, so it imports nothing that Python has not loaded already.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, MutableMapping
+
+STAMP = "DSADAPTER_RUN"
+"""Which Python is covered: its version and its prefix."""
+
+OPTIONS = "DSADAPTER_RUN_OPTIONS"
+"""The options of the command, as words."""
+
+EXPLAIN = "DSADAPTER_RUN_EXPLAIN"
+"""The file that ``--explain=FILE`` names, absolute."""
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hook")
+"""The folder that goes first in PYTHONPATH; it holds ``sitecustomize.py`` alone."""
+
+
+class Settings:
+    """The options of the command.
+
+    :param only: the ports whose listeners are widened; None for every one.
+    :param excepted: ports whose listeners stay as the program makes them.
+    :param widen: whether a listener on 0.0.0.0 is widened, too.
+    :param merge_pairs: whether a pair of listeners that share an accept loop becomes one socket.
+    :param explain: whether listeners are listed when a process ends.
+    :param file: where they are listed at every change; None for nowhere.
+    """
+
+    __slots__ = ("excepted", "explain", "file", "merge_pairs", "only", "widen")
+
+    def __init__(
+        self,
+        *,
+        only: Iterable[int] | None = None,
+        excepted: Iterable[int] = (),
+        widen: bool = False,
+        merge_pairs: bool = False,
+        explain: bool = False,
+        file: str | None = None,
+    ) -> None:
+        self.only = None if only is None else frozenset(only)
+        self.excepted = frozenset(excepted)
+        self.widen = widen
+        self.merge_pairs = merge_pairs
+        self.explain = explain
+        self.file = file
+
+    def spares(self, port: int) -> str | None:
+        """The option that has the listener on a port left alone; None for one that is widened."""
+        if port in self.excepted:
+            return f"--except={port}"
+        if self.only is not None and port not in self.only:
+            return f"--only={_joined(self.only)}"
+        return None
+
+    def words(self) -> str:
+        """As the environment carries them."""
+        words = [name for name in ("widen", "merge_pairs", "explain") if getattr(self, name)]
+        if self.only is not None:
+            words.append(f"only={_joined(self.only)}")
+        if self.excepted:
+            words.append(f"except={_joined(self.excepted)}")
+        return " ".join(words)
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Those that :meth:`export` has written."""
+        words = environment.get(OPTIONS, "").split()
+        pairs = dict(word.split("=", 1) for word in words if "=" in word)
+        return cls(
+            only=_ports(pairs["only"]) if "only" in pairs else None,
+            excepted=_ports(pairs.get("except", "")),
+            widen="widen" in words,
+            merge_pairs="merge_pairs" in words,
+            explain="explain" in words,
+            file=environment.get(EXPLAIN) or None,
+        )
+
+    def export(self, environment: MutableMapping[str, str]) -> None:
+        """Have every Python process that is started with an environment covered."""
+        folders = environment.get("PYTHONPATH", "").split(os.pathsep)
+        others = [folder for folder in folders if folder != FOLDER]
+        environment["PYTHONPATH"] = os.pathsep.join([FOLDER, *others] if any(others) else [FOLDER])
+        environment[STAMP] = stamp()
+        environment[OPTIONS] = self.words()
+        environment.pop(EXPLAIN, None)
+        if self.file is not None:
+            environment[EXPLAIN] = self.file
+
+
+def stamp() -> str:
+    """What the hook compares: a process of another Python, or of another environment, is none of
+    its business."""
+    major, minor = sys.version_info[:2]
+    return f"{major}.{minor} {sys.prefix}"
+
+
+def _joined(ports: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(ports)))
+
+
+def _ports(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part]

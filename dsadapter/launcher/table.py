@@ -1,0 +1,126 @@
+"""What is changed in a covered process: one row a method, in groups that are on or off as a whole.
+
+The page of ``dsadapter run`` and ``--explain`` are made of it, and each row is tested.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Row:
+    """One method.
+
+    :param owner: the class in the module; empty for the module itself.
+    :param name: the method.
+    :param make: what makes the replacement of the original and the module, as ``module:function``.
+    :param why: what it is for.
+    :param inherited: whether the class inherits it, so that deleting undoes it.
+    """
+
+    __slots__ = ("inherited", "make", "name", "owner", "why")
+
+    def __init__(
+        self, owner: str, name: str, make: str, why: str, *, inherited: bool = True
+    ) -> None:
+        self.owner = owner
+        self.name = name
+        self.make = f"dsadapter.launcher.{make}"
+        self.why = why
+        self.inherited = inherited
+
+    @property
+    def place(self) -> str:
+        """The method as its module has it."""
+        return f"{self.owner}.{self.name}" if self.owner else self.name
+
+
+class Group:
+    """The rows of one module.
+
+    :param name: what people call it.
+    :param module: once it is imported, the rows are put in.
+    :param rows: all or none of them.
+    :param tested: the oldest and the newest release that the tests run with; None for what comes
+        with Python.
+    :param guard: tells of a module why its rows can't be put in, or None.
+    :param arrives: told of the module before its rows are put in.
+    """
+
+    __slots__ = ("arrives", "guard", "module", "name", "rows", "tested")
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        rows: Sequence[Row],
+        *,
+        tested: tuple[str, str] | None = None,
+        guard: str | None = None,
+        arrives: str | None = None,
+    ) -> None:
+        self.name = name
+        self.module = module
+        self.rows = tuple(rows)
+        self.tested = tested
+        self.guard = guard and f"dsadapter.launcher.{guard}"
+        self.arrives = arrives and f"dsadapter.launcher.{arrives}"
+
+
+# By the name of each method: what makes its replacement, and why.
+_METHODS = {
+    "__init__": ("methods:init", "the family of a given descriptor is the kernel's"),
+    "_accept": ("methods:accept_descriptor", "the address of the peer"),
+    "getpeername": ("methods:name", "the address of the peer"),
+    "getsockname": ("methods:name", "the local address"),
+    "bind": ("methods:bind", "packet information is asked for before; a pair stays a pair"),
+    "listen": ("methods:listen", "widens, and tells plugins"),
+    "connect": ("methods:connect", "takes IPv4 addresses, and asks plugins"),
+    "connect_ex": ("methods:connect_ex", "takes IPv4 addresses, and asks plugins"),
+    "recvfrom": ("methods:receive", "the sender of a datagram; forged ones are dropped"),
+    "recvfrom_into": ("methods:receive", "the sender of a datagram; forged ones are dropped"),
+    "recvmsg": ("methods:receive", "the sender of a datagram; forged ones are dropped"),
+    "recvmsg_into": ("methods:receive", "the sender of a datagram; forged ones are dropped"),
+    "sendto": ("methods:send", "takes IPv4 addresses; an answer leaves from where it was asked"),
+    "sendmsg": ("methods:send", "takes IPv4 addresses; an answer leaves from where it was asked"),
+}
+
+
+def _inherited(owner: str) -> list[Row]:
+    return [Row(owner, name, *made) for name, made in _METHODS.items() if name != "__init__"]
+
+
+GROUPS: tuple[Group, ...] = (
+    Group(
+        "socket",
+        "socket",
+        [
+            Row("socket", "__init__", *_METHODS["__init__"], inherited=False),
+            Row("socket", "accept", "methods:accept", "the address of the peer", inherited=False),
+            *_inherited("socket"),
+            Row("socket", "detach", "methods:detach", "readers of it see IPv4", inherited=False),
+            Row("socket", "_real_close", "methods:close", "plugins are told", inherited=False),
+        ],
+    ),
+    Group(
+        "dsadapter",
+        "dsadapter.sockets.canonical",
+        [
+            Row("CanonicalSocket", name, "methods:inherited", "ours do it themselves")
+            for name in (
+                "bind",
+                "listen",
+                "connect",
+                "connect_ex",
+                "recvfrom",
+                "recvfrom_into",
+                "recvmsg",
+                "recvmsg_into",
+                "sendto",
+                "sendmsg",
+            )
+        ],
+    ),
+)

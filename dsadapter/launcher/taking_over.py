@@ -1,0 +1,160 @@
+"""A bound socket in the place of another one: the same descriptor, port and options."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from dsadapter.sockets.canonical import CanonicalSocket, family_number
+from dsadapter.sockets.options import set_v6only
+
+_INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_GET_FILTER = 26
+# By level. Python has no names for the numbers.
+_OPTIONS: dict[int, tuple[str | int, ...]] = {
+    socket.SOL_SOCKET: (
+        "SO_REUSEADDR",
+        "SO_REUSEPORT",
+        "SO_KEEPALIVE",
+        "SO_LINGER",
+        "SO_OOBINLINE",
+        "SO_RCVLOWAT",
+        "SO_RCVTIMEO",
+        "SO_SNDTIMEO",
+        "SO_PRIORITY",
+        "SO_MARK",
+        "SO_BINDTODEVICE",
+        "SO_DONTROUTE",
+    ),
+    socket.IPPROTO_TCP: (
+        "TCP_NODELAY",
+        "TCP_MAXSEG",
+        "TCP_KEEPIDLE",
+        "TCP_KEEPINTVL",
+        "TCP_KEEPCNT",
+        "TCP_SYNCNT",
+        "TCP_LINGER2",
+        "TCP_DEFER_ACCEPT",
+        "TCP_WINDOW_CLAMP",
+        "TCP_QUICKACK",
+        "TCP_CONGESTION",
+        "TCP_USER_TIMEOUT",
+        "TCP_FASTOPEN",
+        "TCP_NOTSENT_LOWAT",
+    ),
+}
+_IPV6_OPTIONS = ("IPV6_TCLASS", "IPV6_UNICAST_HOPS", 75, 78)
+_BUFFERS = ("SO_RCVBUF", "SO_SNDBUF")
+
+
+class CannotTakeOverError(Exception):
+    """The socket stays as it is; the text says why."""
+
+
+def take_over(
+    sock: Any,
+    family: int,
+    v6only: bool,
+    host: str,
+    port: int,
+    before_bind: Callable[[socket.socket], None] | None,
+    listen: Callable[[], None],
+) -> None:
+    """Put a new socket, bound to a wildcard address, in the place of a bound one, and listen.
+
+    The old one has its port until the new one listens; where anything fails it is back.
+
+    :param sock: bound, not listening; it keeps its descriptor.
+    :param family: of the new one, as ``v6only``, ``host`` and ``port`` are.
+    :param before_bind: called with the new one when its options are set; what it raises comes out.
+    :param listen: has ``sock`` listen.
+    :raises CannotTakeOverError: if it can't be had.
+    """
+    if _has_filter(sock):
+        raise CannotTakeOverError("a packet filter is attached to its socket")
+    fd = sock.fileno()
+    reuse = sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    old_family, proto = family_number(sock), sock.proto
+    try:
+        new = CanonicalSocket(family, socket.SOCK_STREAM, proto)
+    except OSError as error:
+        raise CannotTakeOverError(str(error.strerror)) from error
+    kept = -1
+    try:
+        try:
+            if family == _INET6:
+                set_v6only(new, v6only)
+            copy_options(sock, new)
+            new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        except OSError as error:
+            raise CannotTakeOverError(str(error.strerror or error)) from error
+        if before_bind is not None:
+            before_bind(new)
+        try:
+            # Both may be bound as long as neither listens, and both say so.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            new.bind((host, port))
+            os.set_blocking(new.fileno(), os.get_blocking(fd))
+            kept = os.dup(fd)
+            _replace(sock, fd, new.fileno(), family)
+            listen()
+        except OSError as error:
+            if kept != -1:
+                _replace(sock, fd, kept, old_family)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+            raise CannotTakeOverError(str(error.strerror)) from error
+    finally:
+        new.close()
+        if kept != -1:
+            os.close(kept)
+
+
+def _replace(sock: Any, fd: int, by: int, family: int) -> None:
+    """Have a descriptor be another socket's, and the object know its family."""
+    timeout = sock.gettimeout()
+    type_, proto = sock.type, sock.proto
+    os.dup2(by, fd, os.get_inheritable(fd))
+    if family_number(sock) != family:
+        _socket.socket.__init__(sock, family, type_, proto, fd)
+        sock.settimeout(timeout)
+
+
+def copy_options(old: Any, new: socket.socket) -> None:
+    """Set what has been set on one socket on another that has just been made.
+
+    :raises OSError: for one that can't be set.
+    """
+    numbers = [(level, name) for level, names in _OPTIONS.items() for name in names]
+    if family_number(old) == family_number(new) == _INET6:
+        numbers += [(socket.IPPROTO_IPV6, name) for name in _IPV6_OPTIONS]
+    for level, name in numbers:
+        number = getattr(socket, name, None) if isinstance(name, str) else name
+        if number is None:
+            continue
+        try:
+            value = old.getsockopt(level, number, 64)
+            if value == new.getsockopt(level, number, 64):
+                continue
+        except OSError:
+            # An older kernel's.
+            continue
+        new.setsockopt(level, number, value)
+    for name in _BUFFERS:
+        number = getattr(socket, name)
+        size = old.getsockopt(socket.SOL_SOCKET, number)
+        if size != new.getsockopt(socket.SOL_SOCKET, number):
+            # Linux says twice what it was told (socket(7)).
+            new.setsockopt(socket.SOL_SOCKET, number, size // 2)
+
+
+def _has_filter(sock: Any) -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, _GET_FILTER, 1024))
+    except OSError:
+        return True

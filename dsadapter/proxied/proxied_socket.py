@@ -1,0 +1,65 @@
+"""A connection that a proxy passed on, under the names that its header gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.ready.ready_socket import ReadySocket, watched_connection
+from dsadapter.sockets.canonical import CanonicalSocket
+
+
+class ProxiedSocket(ReadySocket):
+    """A socket whose names are the client's, and where the client connected to.
+
+    Its descriptor is the connection with the proxy, and stays so: who reads the names of that one
+    sees the proxy.
+    """
+
+    __slots__ = ("_names",)
+
+    _names: tuple[SocketAddress, SocketAddress]
+
+    def getpeername(self) -> Any:
+        """The client's canonical address."""
+        return self._name(0, super().getpeername)
+
+    def getsockname(self) -> Any:
+        """The canonical address that the client connected to."""
+        return self._name(1, super().getsockname)
+
+    def _name(self, which: int, kernels: Callable[[], Any]) -> Any:
+        # A closed socket has no names.
+        return self._names[which] if self.fileno() != -1 else kernels()
+
+    def dup(self) -> Self:
+        """As ``socket.socket.dup``, under the same names."""
+        duplicate = super().dup()
+        duplicate._names = self._names
+        return duplicate
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (super().__reduce__(), self._names)
+
+
+def proxied(
+    sock: CanonicalSocket,
+    peer: SocketAddress,
+    local: SocketAddress,
+    lost: Callable[[], None] | None = None,
+) -> ProxiedSocket:
+    """An accepted socket under other names, which takes its place.
+
+    :param lost: called once it has closed; None if nobody wants to know.
+    """
+    named = watched_connection(sock, lost, ProxiedSocket)
+    named._names = peer, local
+    return named
+
+
+def _restored(base: tuple[Any, ...], names: tuple[SocketAddress, SocketAddress]) -> Any:
+    restore, arguments = base
+    sock = restore(*arguments)
+    sock._names = names
+    return sock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -56,10 +57,8 @@ _IN_WSGI = wsgi.CanonicalAddresses(_wsgi_application)
 
 def _asgi(application: Any) -> Callable[[Any], None]:
     def call(scope: Any) -> None:
-        try:
+        with contextlib.suppress(StopIteration):
             application(scope, None, None).send(None)
-        except StopIteration:
-            pass
 
     return call
 

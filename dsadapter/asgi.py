@@ -20,8 +20,8 @@ class CanonicalAddresses:
     """An ASGI application whose ``scope["client"]`` and ``scope["server"]`` are canonical.
 
     Scopes of HTTP and WebSocket connections are translated, ``lifespan`` and unknown ones are
-    passed on. What a proxy has said in a header is left as it is: put this outside of whatever reads
-    such headers. A scope with a mapped address is copied; every other one is passed on as it is.
+    passed on. What a proxy has said in a header is left as it is: put this outside of whatever
+    reads such headers. A scope with a mapped address is copied; every other one is passed on as it is.
 
     :param application: an ASGI 3 application.
     """
@@ -32,6 +32,7 @@ class CanonicalAddresses:
         self.application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, as ASGI has it."""
         if scope["type"] in ("http", "websocket"):
             client, server = scope.get("client"), scope.get("server")
             told = _canonical(client), _canonical(server)

@@ -32,6 +32,7 @@ class CanonicalAddresses:
         self.application = application
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Serve one request, as WSGI has it."""
         for key in _KEYS:
             host = environ.get(key)
             if host is not None:

@@ -21,7 +21,7 @@ class CanonicalAddresses:
 
     Scopes of HTTP and WebSocket connections are translated, ``lifespan`` and unknown ones are
     passed on. What a proxy has said in a header is left as it is: put this outside of whatever
-    reads such headers. A scope with a mapped address is copied; every other one is passed on as it is.
+    reads such headers. A scope with a mapped address is copied; any other is passed on itself.
 
     :param application: an ASGI 3 application.
     """

@@ -120,6 +120,11 @@ def said_by(error: BaseException, most: int = MAX_SAID) -> str:
         return ""
 
 
+def said_of(error: BaseException) -> str:
+    """``KeyError: 'x'``, or the class alone of an error that says nothing; as :func:`said_by`."""
+    return ": ".join(filter(None, (type(error).__name__, said_by(error))))
+
+
 def did_you_mean(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str:
     """What to add to an error about an unknown name: ``; did you mean 'abc'?``, or nothing if none
     of the known ones is like it.

@@ -30,6 +30,7 @@ class Candidates:
     :param ask: asks for the addresses of some families.
     :param changed: called without arguments when there are more addresses, or fewer to expect; not
         after :meth:`cancel`.
+    :param guarded: calls a function, and takes what it raises: no resolver is to meet that.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Candidates:
         policy: ConnectPolicy,
         ask: Ask,
         changed: Callable[[], None],
+        guarded: Callable[[Callable[[], None]], None],
     ) -> None:
         self.left_out: list[FailedAttempt] = []
         """Addresses that are not to be tried, and why."""
@@ -47,6 +49,7 @@ class Candidates:
         self._ask = ask
         self._policy = policy
         self._changed: Callable[[], None] | None = changed
+        self.guarded = guarded
         self._parts: list[_Part] = []
         self._flushing: Cancellable | None = None
 
@@ -127,7 +130,7 @@ class Candidates:
     def changed_soon(self) -> None:
         """A question has a part of its answer."""
         if self._flushing is None and self._changed is not None:
-            self._flushing = self._waiting.call_later(0, self._flush)
+            self._flushing = self._waiting.call_later(0, lambda: self.guarded(self._flush))
 
     def ask_each(self, joint: _Part) -> None:
         """A question for several families has found nothing: a server that answers for one of them
@@ -170,11 +173,17 @@ class _Part:
             self.more()
 
     def more(self) -> None:
+        self._candidates.guarded(self._more)
+
+    def complete(self) -> None:
+        self._candidates.guarded(self._complete)
+
+    def _more(self) -> None:
         if not self.is_complete:
             self._candidates.changed_soon()
             self._take()
 
-    def complete(self) -> None:
+    def _complete(self) -> None:
         subscription = self._subscription
         if self.is_complete or subscription is None:
             return

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dsadapter.connector.waiting import Cancellable
-from dsadapter.messages import said_by
+from dsadapter.messages import said_of
 from dsadapter.policy import Family
 
 MAX_ADDRESSES = 64
@@ -65,6 +65,8 @@ class Answer:
 
     def found(self, host: str, scope_id: int | str = 0) -> None:
         """The resolver has an address, or what it takes for one."""
+        if not isinstance(host, str):
+            host = str(host)
         if self.is_complete or (host, scope_id) in self.addresses:
             return
         kind = ":" if ":" in host else "."
@@ -94,7 +96,7 @@ class Answer:
         try:
             asking = look_up(host, self.families, self)
         except BaseException as error:
-            self.done(": ".join(filter(None, (type(error).__name__, said_by(error)))))
+            self.done(said_of(error))
         else:
             if self.is_complete:
                 # It was over, or given up, before there was anything to cancel.

@@ -187,7 +187,7 @@ class Race:
         )
         ask = partial(connector.lookups.ask, connector.look_up, self._host)
         candidates = self._candidates = Candidates(
-            self._waiting, target, policy, ask, lambda: self._guarded(self._resolved)
+            self._waiting, target, policy, ask, self._resolved, self._guarded
         )
         candidates.start(_EACH if policy.lookup == "families" else _JOINT)
         if not self._over and candidates.is_waiting:

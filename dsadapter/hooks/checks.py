@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import RefusedError
 from dsadapter.hooks.specifications import Implementation
-from dsadapter.hooks.wording import PROGRAM_ENDS, remedy, returned, shown
-from dsadapter.messages import said_by
+from dsadapter.hooks.wording import PROGRAM_ENDS, remedy, returned
+from dsadapter.messages import said_by, said_of
 from dsadapter.policy import DatagramPolicy, ListenPolicy
 from dsadapter.records import Attempt
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
@@ -52,7 +52,7 @@ def compiled_check(
                     reason = said_by(error)
                     text = f"plugin {plugin!r} refused: {reason}"
                     raise RefusedError(text, plugin, reason, _address(subject)) from error
-                raise _faulty(plugin, hook, f"raised {shown(error)}", subject) from error
+                raise _faulty(plugin, hook, f"raised {said_of(error)}", subject) from error
             if result is not None:
                 raise _faulty(plugin, hook, returned(result), subject)
             try:

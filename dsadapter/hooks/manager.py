@@ -21,8 +21,8 @@ from dsadapter.hooks.contracts import IFrameworkAdapter
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.specifications import CHECKS, OBSERVERS, Implementation
 from dsadapter.hooks.validation import InvalidPluginError, check_implementations, verify_adapter
-from dsadapter.hooks.wording import BLOCK_VARIABLE, REQUIRE_VARIABLE, listing, remedy, shown
-from dsadapter.messages import did_you_mean, quoted, said_by
+from dsadapter.hooks.wording import BLOCK_VARIABLE, REQUIRE_VARIABLE, listing, remedy
+from dsadapter.messages import did_you_mean, quoted, said_by, said_of
 
 PROJECT = "dsadapter"
 """The pluggy project, and the group of the entry points."""
@@ -343,7 +343,7 @@ def _installed() -> list[EntryPoint]:
                     "the entry points of an installed distribution (%s) can't be read: %s; install "
                     "it again, or remove it",
                     quoted(str(getattr(distribution, "_path", distribution))),
-                    shown(error),
+                    said_of(error),
                 )
         return list(found.values())
 
@@ -360,7 +360,7 @@ def _broken(name: str, source: str, what: str) -> PluginError:
 
 
 def _explained(error: BaseException) -> str:
-    text = shown(error)
+    text = said_of(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"{text}; install what provides {error.name.partition('.')[0]!r}"
     return text

@@ -9,7 +9,8 @@ from typing import Any
 
 from dsadapter.hooks.contracts import IListener
 from dsadapter.hooks.specifications import Implementation
-from dsadapter.hooks.wording import PROGRAM_ENDS, remedy, returned, shown
+from dsadapter.hooks.wording import PROGRAM_ENDS, remedy, returned
+from dsadapter.messages import said_of
 from dsadapter.rate_limit import RateLimit
 
 logger = logging.getLogger("dsadapter.plugins")
@@ -49,7 +50,7 @@ class Observer:
                 logger.error("%s", _needs_change(self.plugin, error))
                 self._expects_listener(self.plugin)
             else:
-                self._complain(f"raised {shown(error)}", error)
+                self._complain(f"raised {said_of(error)}", error)
         else:
             if result is not None:
                 self._complain(returned(result), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 
-from dsadapter.messages import quoted, said_by
+from dsadapter.messages import quoted
 
 BLOCK_VARIABLE = "DSADAPTER_BLOCK_PLUGINS"
 REQUIRE_VARIABLE = "DSADAPTER_REQUIRE_PLUGINS"
@@ -18,11 +18,6 @@ is, ``asyncio.CancelledError`` included."""
 def remedy(plugin: str) -> str:
     """What an operator can do about a broken plugin."""
     return f"fix or update it, or keep it out with {BLOCK_VARIABLE}={plugin}"
-
-
-def shown(error: BaseException) -> str:
-    """``KeyError: 'x'``, or the type alone for an exception without text."""
-    return ": ".join(filter(None, (type(error).__name__, said_by(error))))
 
 
 def returned(result: object) -> str:

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 
+from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import BindAddressError, NotDualStackError
 from dsadapter.messages import Message
@@ -174,6 +175,20 @@ def _bind(sock: CanonicalSocket, host: str, port: int) -> None:
             error.errno,
             Message("{bind_address} {where} can't be used: {reason}", where=where, reason=reason),
         ) from error
+
+
+def check_target(host: str, bind_address: tuple[str, int] | None) -> None:
+    """Check that a target can be reached from the address to connect from, as far as it can be told
+    before a name is looked up.
+
+    :param host: canonical.
+    :raises ValueError: if they are of two families.
+    """
+    if bind_address is not None and is_literal(host):
+        try:
+            check_bind_address(host, bind_address)
+        except BindAddressError as error:
+            raise ValueError(error.strerror) from error
 
 
 def check_bind_address(destination: str, bind_address: tuple[str, int] | None) -> None:

@@ -256,6 +256,43 @@ def test_an_observer_that_ends_the_program_leaves_no_connection(run: Run) -> Non
         run(main)
 
 
+async def shut_down() -> None:
+    loop = asyncio.get_running_loop()
+    if type(loop).__module__.startswith("uvloop"):
+        pytest.skip("its lookups need no executor")
+    await loop.shutdown_default_executor()
+
+
+async def cancel_all() -> None:
+    connecting = asyncio.current_task()
+
+    async def cancel_the_others() -> None:
+        # In each turn before what was put in the last one begins.
+        while True:
+            for task in asyncio.all_tasks() - {connecting, asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)
+
+    asyncio.get_running_loop().create_task(cancel_the_others())
+
+
+@pytest.mark.parametrize(
+    ("interfere", "says"),
+    [(shut_down, "RuntimeError: "), (cancel_all, "the lookup was cancelled")],
+)
+def test_a_lookup_that_ends_oddly_ends_the_connect(
+    run: Run, interfere: Callable[[], Coroutine[Any, Any, None]], says: str
+) -> None:
+    async def main() -> str:
+        async with asyncio.timeout(PATIENCE):
+            await interfere()
+            with pytest.raises(socket.gaierror) as caught:
+                await dual_stack.create_connection(asyncio.Protocol, "localhost", 9)
+        return str(caught.value)
+
+    assert says in run(main)
+
+
 @needs_root
 def test_a_sandbox_that_denies_accept_leaves_the_loop_its_turns(run: Run) -> None:
     faults = Faults("accept4")

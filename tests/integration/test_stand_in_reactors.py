@@ -255,6 +255,26 @@ class Raising:
         raise RuntimeError(name)
 
 
+class Failing(Delegating):
+    """Provides all that its reactor does, and raises for one attribute."""
+
+    broken: str
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self.broken:
+            raise RuntimeError(f"no {name} today")
+        return super().__getattr__(name)
+
+
+@pytest.mark.parametrize("broken", ["nameResolver", "callLater", "seconds"])
+def test_a_stand_in_that_raises_fails_the_connect(reactor: Reactor, broken: str) -> None:
+    failing = Failing(reactor)
+    failing.broken = broken
+    connected = DualStackClientEndpoint(failing, "localhost", 9).connect(RecordingFactory())
+    with pytest.raises(RuntimeError, match=f"no {broken} today"):
+        reactor.result_of(connected)
+
+
 NONSENSE: dict[str, Callable[[], Any]] = {
     "None": lambda: None,
     "text": lambda: "reactor",

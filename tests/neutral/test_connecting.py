@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from support.processes import PATIENCE
 from support.silent import answering, silent
 
 from dsadapter import hookimpl
-from dsadapter.connector import Connector, Lookups, Unconnected
+from dsadapter.connector import Answer, Connector, Lookups, Unconnected
 from dsadapter.errors import AddressFamilyError, RefusedError
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.plugin import active_hooks
@@ -375,6 +376,33 @@ def test_the_event_loop_fails_later(
         outcome[0].close()
         still_open -= 1
     assert still_open == client.tried.open() == 0
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_a_resolver_tells_ends_the_connect_and_not_the_resolver(
+    client: Client, at_once: bool
+) -> None:
+    ends: list[Any] = []
+
+    async def body(waiting: Any) -> None:
+        def answered(answer: Answer) -> None:
+            # No interface has such a number, which the C library does not even take.
+            answer.found("fe80::1", -1)
+            answer.done()
+
+        def look_up(host: str, families: Any, answer: Answer) -> None:
+            if at_once:
+                answered(answer)
+            else:
+                waiting.call_later(0, lambda: answered(answer))
+
+        connector = replace(client.connector(waiting), look_up=look_up)
+        connector.race((NAME, 9), ConnectPolicy(), ends.append, ends.append).run()
+        await client.ended(ends)
+
+    client.run(body)
+    [end] = ends
+    assert isinstance(end.cause, OverflowError)
 
 
 def test_who_takes_the_socket_fails(client: Client, port: int) -> None:

@@ -294,6 +294,7 @@ WRONG = {
         "dualstack:www.example.org:80:colour=red",
         "dualstack:www.example.org:80:timeout=long",
         "dualstack:www.example.org:80:bindAddress=eth0",
+        "dualstack:192.0.2.1:80:bindAddress=\\:\\:1",
         "dualstack:www.example.org:80:attemptDelay=9",
         "dualstack:www.example.org:80:firstAddressFamilyCount=0",
         "dualstack:www.example.org:80:rememberOutcomes=maybe",
@@ -309,6 +310,11 @@ WRONG = {
 def test_an_error_names_the_prefix_and_the_whole_string(parse: Parser, description: str) -> None:
     text = refusal(parse, description)
     assert re.search(re.escape(description) + r"(?![\w:=]\S)", text)
+
+
+def test_no_string_is_advised_whose_two_addresses_are_of_two_families() -> None:
+    text = refusal(client, "dualstack:8080:[::1]:bindAddress=127.0.0.1")
+    assert advised_strings(text, "") == []
 
 
 @pytest.mark.parametrize(

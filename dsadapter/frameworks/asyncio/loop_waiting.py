@@ -16,6 +16,7 @@ from dsadapter.connector.waiting import Ready
 from dsadapter.frameworks.asyncio.families import family_of
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.hooks.manager import active_hooks
+from dsadapter.messages import said_by, said_of
 from dsadapter.policy import Family
 
 FRAMEWORK = "asyncio"
@@ -60,18 +61,24 @@ class LoopWaiting:
 
     def look_up(self, host: str, families: Sequence[Family], answer: Answer) -> Cancellable:
         """Ask ``loop.getaddrinfo``."""
-        return self._loop.create_task(self._ask(host, families, answer))
+        asking = self._loop.create_task(self._ask(host, families, answer))
+        asking.add_done_callback(partial(_asked, answer))
+        return asking
 
     async def _ask(self, host: str, families: Sequence[Family], answer: Answer) -> None:
         family = self._family or _FAMILIES.get(tuple(families), socket.AF_UNSPEC)
-        failure = None
-        try:
-            found = await self._loop.getaddrinfo(host, None, family=family, type=socket.SOCK_STREAM)
-            for _family, _type, _proto, _name, address in found:
-                answer.found(str(address[0]), address[3] if len(address) == 4 else 0)
-        except OSError as error:
-            failure = str(error)
-        answer.done(failure)
+        found = await self._loop.getaddrinfo(host, None, family=family, type=socket.SOCK_STREAM)
+        for _family, _type, _proto, _name, address in found:
+            answer.found(str(address[0]), address[3] if len(address) == 4 else 0)
+        answer.done()
+
+
+def _asked(answer: Answer, asking: asyncio.Task[None]) -> None:
+    """A lookup is over, whatever has ended it: others cancel every task of a loop."""
+    if asking.cancelled():
+        answer.done("the lookup was cancelled")
+    elif (error := asking.exception()) is not None:
+        answer.done((isinstance(error, OSError) and said_by(error)) or said_of(error))
 
 
 class _Watch:

@@ -18,12 +18,12 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from dsadapter.addressing.hosts import is_literal, prepare_names
-from dsadapter.errors import BindAddressError, PluginError
+from dsadapter.errors import PluginError
 from dsadapter.frameworks.twisted.client.one_connect import OneConnect, connector_of
 from dsadapter.frameworks.twisted.client.resolvers import checked_resolver
 from dsadapter.frameworks.twisted.preparing import prepare
 from dsadapter.frameworks.twisted.reactors import way_of
-from dsadapter.frameworks.twisted.spelling import CONNECTING
+from dsadapter.frameworks.twisted.spelling import CONNECTING, spelling
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.messages import spelled
 from dsadapter.policy import (
@@ -35,7 +35,7 @@ from dsadapter.policy import (
     canonical_target,
     socket_name,
 )
-from dsadapter.sockets.connecting import check_bind_address
+from dsadapter.sockets.connecting import check_target
 
 prepare_names()
 
@@ -148,11 +148,9 @@ class DualStackClientEndpoint:
         policy: ConnectPolicy,
         resolver: IHostnameResolver | IResolver | None,
     ) -> None:
-        if policy.bind_address is not None and is_literal(target[0]):
-            try:
-                check_bind_address(target[0], policy.bind_address)
-            except BindAddressError as error:
-                raise ValueError(spelled(error, CONNECTING).strerror) from error
+        if policy.bind_address is not None:
+            with spelling(CONNECTING):
+                check_target(target[0], policy.bind_address)
         prepare()
         self._reactor = reactor
         self._target = target
@@ -169,17 +167,19 @@ class DualStackClientEndpoint:
             ``ConnectingError``, which is a
             ``ConnectError``, if no attempt succeeds; with ``DNSLookupError`` if the name has no
             address; with ``ConnectingCancelledError`` if it is cancelled. When it fires, no other
-            attempt's socket is open.
+            attempt's socket is open. It never raises.
         """
         try:
-            way = way_of(self._reactor, "connect")
-        except NotImplementedError:
+            return self._connect(protocolFactory)
+        except PluginError as error:
+            return fail(ConnectError(string=str(error)))
+        except Exception:
+            # What stands in for a reactor may raise anything.
             return fail()
-        if way == "watching":
-            try:
-                hooks = active_hooks()
-            except PluginError as error:
-                return fail(ConnectError(string=str(error)))
+
+    def _connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        if way_of(self._reactor, "connect") == "watching":
+            hooks = active_hooks()
             reactor = self._reactor
             resolver = self._resolver
             if is_literal(self._target[0]):

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from dsadapter.connector.lookups import Answer, Lookups
 from dsadapter.connector.waiting import Cancellable
+from dsadapter.messages import said_of
 from dsadapter.policy import Family
 
 if TYPE_CHECKING:
@@ -132,4 +133,4 @@ def _description(error: BaseException | None) -> str:
     response = getattr(error.args[0] if error is not None and error.args else None, "rCode", None)
     if response is not None:
         return _RESPONSES.get(response, f"response code {response}")
-    return ": ".join(filter(None, (type(error).__name__, str(error))))
+    return "" if error is None else said_of(error)

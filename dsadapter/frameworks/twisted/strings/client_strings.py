@@ -27,6 +27,7 @@ from dsadapter.policy import (
     ConnectPolicy,
     canonical_target,
 )
+from dsadapter.sockets.connecting import check_target
 
 _OPTIONS = (
     "host",
@@ -84,7 +85,9 @@ def _parsed(words: Words) -> tuple[tuple[str, int], ConnectPolicy]:
             lookup=cast("Any", options.get("lookup", "joint")),
         )
         port = whole_number("port", options["port"], "dualstack:example.com:80", low=1)
-        return canonical_target(options["host"], port), policy
+        target = canonical_target(options["host"], port)
+        check_target(target[0], policy.bind_address)
+        return target, policy
 
 
 def _positional(words: Words) -> dict[str, str]:

@@ -99,37 +99,52 @@ def packed_literal(text: str) -> bytes | None:
 
     :raises ValueError: as :func:`parse_literal`.
     """
-    # Some inet_pton stop at it.
-    if "\0" in text:
-        _refuse_unprintable(text)
-    if ":" not in text:
-        try:
-            return inet_pton(_INET, text)
-        except (OSError, ValueError):
-            _refuse_unprintable(text)
-            _refuse_leading_zeros(text)
-            return None
-    literal, zone = text, None
-    if "%" in text:
-        _refuse_unprintable(text)
-        literal, _, zone = text.partition("%")
+    if _TAKES_MORE and ("\0" in text or "%" in text):
+        return _packed_zoned(text)
     try:
-        packed = inet_pton(_INET6, literal)
+        if ":" not in text:
+            return inet_pton(_INET, text)
+        packed = inet_pton(_INET6, text)
     except (OSError, ValueError):
-        _refuse_unprintable(text)
+        return _packed_zoned(text)
+    # Most addresses have no zero there.
+    return packed if packed[0] else packed.removeprefix(MAPPED_PREFIX)
+
+
+def _packed_zoned(text: str) -> bytes | None:
+    """The same for what is not an address alone."""
+    _refuse_unprintable(text)
+    literal, percent, zone = text.partition("%")
+    try:
+        packed = inet_pton(_INET6, literal) if percent else None
+    except (OSError, ValueError):
+        packed = None
+    if packed is None:
         _refuse_brackets(text)
-        _refuse_leading_zeros(literal)
+        _refuse_leading_zeros(literal if ":" in text else text)
         return None
     if packed.startswith(MAPPED_PREFIX):
-        packed = packed[len(MAPPED_PREFIX) :]
-        if zone is not None:
-            raise ValueError(
-                f"{quoted(text)} is an IPv4-mapped address with a zone id, which IPv4 has no place "
-                f"for; write {inet_ntoa(packed)!r}"
-            )
-    elif zone is not None:
-        _check_zone(text, packed, zone)
+        ipv4 = inet_ntoa(packed.removeprefix(MAPPED_PREFIX))
+        raise ValueError(
+            f"{quoted(text)} is an IPv4-mapped address with a zone id, which IPv4 has no place "
+            f"for; write {ipv4!r}"
+        )
+    _check_zone(text, packed, zone)
     return packed
+
+
+def _takes_more() -> bool:
+    """Whether ``inet_pton`` takes zone ids, or stops at a NUL, as some do."""
+    for text in ("fe80::1%1", "fe80::1\0"):
+        try:
+            inet_pton(_INET6, text)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
+
+
+_TAKES_MORE = _takes_more()
 
 
 def require_literal(text: object) -> AddressLiteral:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from _socket import AF_INET6, inet_ntoa, inet_ntop
-from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from dsadapter.addressing.mapped import PACKED_IPV4_LENGTH
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _UNINDEXED = 4096
 """How many boundaries are searched as quickly without an index."""
+_ALONE = 0.8
+"""How many of the ranges, at least, an index is to tell apart from the others."""
 
 
 class Ranges:
@@ -24,15 +26,22 @@ class Ranges:
         order; they may overlap.
     """
 
-    __slots__ = ("_index", "boundaries", "length")
+    __slots__ = ("_cells", "_key_length", "_most", "_wide", "boundaries", "length")
 
     length: int
     boundaries: list[bytes]
     """Where membership changes, in order: the first address of a range, then the first one behind
     it, which a range that reaches to the end of the family has not. Packed addresses compare as the
     numbers that they are."""
-    _index: array[int] | None
-    """Where the addresses that begin with each number of 16 bits come in :attr:`boundaries`."""
+    _cells: dict[bytes, tuple[bytes, bytes, int]]
+    """By the first bytes of an address, :attr:`_key_length` of them: the first range among those
+    that begin so, the address behind it, and where to search :attr:`boundaries` for more ranges,
+    -1 if there are none. Empty where the list is short."""
+    _key_length: int
+    _most: int
+    """How many boundaries to search from there."""
+    _wide: list[bytes]
+    """The boundaries of what no cell has."""
 
     def __init__(self, length: int, pairs: Iterable[tuple[int, int]] = ()) -> None:
         self.length = length
@@ -45,21 +54,70 @@ class Ranges:
         if merged and merged[-1] == 1 << 8 * length:
             del merged[-1]
         self.boundaries = [number.to_bytes(length) for number in merged]
-        # Spares a long list most of the steps of a search. IPv6 addresses in use share too many of
-        # their first bits for that.
-        self._index = None
-        if length == PACKED_IPV4_LENGTH and len(merged) > _UNINDEXED:
-            starts = (key.to_bytes(2) for key in range(1 << 16))
-            self._index = array("I", [bisect_left(self.boundaries, start) for start in starts])
-            self._index.append(len(merged))
+        self._cells = {}
+        self._wide = self.boundaries
+        self._key_length = self._most = 0
+        if len(merged) > _UNINDEXED:
+            self._make_cells()
+
+    def _make_cells(self) -> None:
+        """Spare a long list the steps of a search, each of which waits for memory."""
+        boundaries = self.boundaries
+        firsts = boundaries[::2]
+        # Addresses in use share their first bits, some lists most of them.
+        for key_length in range(2, self.length):
+            if len({first[:key_length] for first in firsts}) > _ALONE * len(firsts):
+                break
+        self._key_length = key_length
+        zeros = bytes(self.length - key_length)
+        cells = self._cells
+        self._wide = []
+        found: Counter[bytes] = Counter()
+
+        def put(key: bytes, first: bytes, behind: bytes, at: int) -> None:
+            before = cells.get(key)
+            if before is None:
+                cells[key] = first, behind, -1
+            elif before[2] < 0:
+                cells[key] = *before[:2], at - 2
+            found[key] += 1
+
+        for at, first in zip(range(0, len(boundaries), 2), firsts, strict=True):
+            ends = at + 1 < len(boundaries)
+            behind = boundaries[at + 1] if ends else b"\xff" * (self.length + 1)
+            start, end = first[:key_length], behind[:key_length]
+            if start == end:
+                put(start, first, behind, at)
+                continue
+            # Of the keys that it has whole, one gets a cell.
+            whole = int.from_bytes(start)
+            if first[key_length:] != zeros:
+                put(start, first, behind, at)
+                whole += 1
+            if behind[key_length:] != zeros and ends:
+                put(end, first, behind, at)
+            last = int.from_bytes(end) if ends else 1 << 8 * key_length
+            if last - whole == 1:
+                put(whole.to_bytes(key_length), first, behind, at)
+            elif last > whole:
+                self._wide.append(whole.to_bytes(key_length) + zeros)
+                if ends:
+                    self._wide.append(end + zeros)
+        self._most = min(2 * max(found.values(), default=0), len(boundaries))
+        latest = len(boundaries) - self._most
+        for key, (first, behind, at) in cells.items():
+            if at > latest:
+                cells[key] = first, behind, latest
 
     def have(self, packed: bytes) -> bool:
         """Whether one of the ranges has a packed address of the family."""
-        index = self._index
-        if index is None:
-            return bisect_right(self.boundaries, packed) & 1 == 1
-        key = packed[0] << 8 | packed[1]
-        return bisect_right(self.boundaries, packed, index[key], index[key + 1]) & 1 == 1
+        cell = self._cells.get(packed[: self._key_length])
+        if cell is None:
+            return bisect_right(self._wide, packed) & 1 == 1
+        first, behind, at = cell
+        if first <= packed < behind:
+            return True
+        return at >= 0 and bisect_right(self.boundaries, packed, at, at + self._most) & 1 == 1
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """The ranges as the constructor takes them, in order, none touching the next."""

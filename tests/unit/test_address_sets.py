@@ -6,6 +6,8 @@ import copy
 import ipaddress
 import pickle
 import re
+from bisect import bisect_right
+from random import Random
 from typing import Any
 
 import pytest
@@ -103,6 +105,52 @@ def test_it_survives_pickle_and_copy(rules: list[Any]) -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert pickle.loads(pickle.dumps(made, protocol)) == made
     assert copy.deepcopy(made) == copy.copy(made) == made
+
+
+# Where the rules of a long list are: all over a family, or all in one network.
+CROWDS = {
+    "ipv4": (32, 0, 0, (8, 16, 23, 24, 25, 32)),
+    "ipv4-one-network": (32, 0x0A000000, 8, (20, 24, 30, 32)),
+    "ipv6": (128, 0x2000 << 112, 3, (20, 32, 47, 48, 49, 64, 128)),
+    "ipv6-one-site": (128, 0x20010DB8 << 96, 48, (56, 64, 65, 128)),
+    "ipv6-one-link": (128, 0x20010DB8 << 96, 64, (112, 127, 128)),
+    "ipv6-end": (128, 0xF << 124, 4, (18, 26, 28, 128)),
+}
+
+
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_a_long_list_answers_right_around_every_end_of_its_rules(crowd: str) -> None:
+    bits, base, prefix, lengths = CROWDS[crowd]
+    random = Random(crowd)
+    made = ipaddress.IPv4Address if bits == 32 else ipaddress.IPv6Address
+    ranges = []
+    for number in range(8000):
+        # Short prefixes are few, as in real lists.
+        length = lengths[-1 - number % 3] if number % 50 else random.choice(lengths)
+        first = base | random.getrandbits(bits - prefix)
+        first = first >> bits - length << bits - length
+        if first < base:
+            continue
+        ranges.append((first, first + (1 << bits - length)))
+    # One that reaches to the end of the family.
+    ranges.append(((1 << bits) - (1 << bits - lengths[1]), 1 << bits))
+    rules = [ipaddress.ip_network((f, bits - (b - f).bit_length() + 1)) for f, b in ranges]
+    made_set = AddressSet(rules)
+    merged: list[int] = []
+    for first, behind in sorted(ranges):
+        if merged and first <= merged[-1]:
+            merged[-1] = max(merged[-1], behind)
+        else:
+            merged += first, behind
+    asked = {0, (1 << bits) - 1}
+    for edge in merged:
+        asked |= {edge - 1, edge, edge + 1}
+    asked |= {base | random.getrandbits(bits - prefix) for _ in range(2000)}
+    for number in asked:
+        if 0 <= number < 1 << bits and (bits == 32 or number >> 32 != 0xFFFF):
+            expected = bisect_right(merged, number) & 1 == 1
+            assert (made(number).packed in made_set) == expected, made(number)
+    assert len(merged) > 4096
 
 
 def test_a_long_list_answers_as_a_short_one() -> None:

@@ -94,19 +94,6 @@ class Connection:
         return "ipv4" if len(self.peer) == 2 else "ipv6"
 
 
-# One record a connection: object.__setattr__, by which frozen dataclasses set their fields, takes
-# twice as long.
-(
-    _set_framework,
-    _set_listener,
-    _set_peer,
-    _set_local,
-    _set_direction,
-    _set_translated,
-    _set_proxy,
-) = (vars(Connection)[each.name].__set__ for each in fields(Connection))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Refusal:
     """An operation that did not happen, because a plugin or the application said no."""
@@ -122,7 +109,7 @@ class Refusal:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class Attempt:
     """One attempt to connect to one address."""
 
@@ -137,7 +124,35 @@ class Attempt:
     """Where to connect from. An empty host is any address, port 0 any port; None leaves both to the
     system."""
 
+    def __init__(
+        self,
+        framework: str,
+        host: str,
+        destination: SocketAddress,
+        bind_address: tuple[str, int] | None = None,
+    ) -> None:
+        _set_attempt_framework(self, framework)
+        _set_host(self, host)
+        _set_destination(self, destination)
+        _set_bind_address(self, bind_address)
+
     @property
     def family(self) -> Family:
         """The address family of the destination, whatever socket is used."""
         return "ipv4" if len(self.destination) == 2 else "ipv6"
+
+
+# One record a connection: object.__setattr__, by which frozen dataclasses set their fields, takes
+# twice as long.
+(
+    _set_framework,
+    _set_listener,
+    _set_peer,
+    _set_local,
+    _set_direction,
+    _set_translated,
+    _set_proxy,
+) = (vars(Connection)[each.name].__set__ for each in fields(Connection))
+_set_attempt_framework, _set_host, _set_destination, _set_bind_address = (
+    vars(Attempt)[each.name].__set__ for each in fields(Attempt)
+)

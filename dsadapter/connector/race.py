@@ -39,7 +39,7 @@ from dsadapter.messages import Message, spelled
 from dsadapter.policy import ConnectPolicy, Family, socket_name
 from dsadapter.records import Attempt
 from dsadapter.sockets.canonical import CanonicalSocket
-from dsadapter.sockets.connecting import has_connected, is_connected, start_connecting
+from dsadapter.sockets.connecting import has_connected, start_connecting
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ class Race:
         connector = self._connector
         attempt = Attempt(connector.framework, self._host, address, self._policy.bind_address)
         try:
-            sock = start_connecting(attempt, connector.hooks.before_connect)
+            sock, connected = start_connecting(attempt, connector.hooks.before_connect)
         except BaseException as error:
             if isinstance(error, RefusedError):
                 connector.refused(error)
@@ -279,7 +279,7 @@ class Race:
             sock.close()
             return
         try:
-            if is_connected(sock):
+            if connected:
                 # It costs the event loop no more than a turn.
                 watch = self._waiting.call_later(0, partial(self._is_connected, address))
             else:

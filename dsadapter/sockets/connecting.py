@@ -37,7 +37,7 @@ _getpeername = PlainSocket.getpeername
 
 def start_connecting(
     attempt: Attempt, before_connect: BeforeConnect | None = None
-) -> CanonicalSocket:
+) -> tuple[CanonicalSocket, bool]:
     """Create and configure a socket, bind it if asked to, and begin to connect.
 
     The socket is AF_INET6 with ``IPV6_V6ONLY`` cleared, and takes an IPv4 destination mapped. It is
@@ -47,9 +47,8 @@ def start_connecting(
 
     :param before_connect: called with the socket and the attempt when all options are set; what it
         raises comes out of this function, and nothing stays open.
-    :returns: a non-blocking, close-on-exec socket; :func:`is_connected` says whether it has
-        connected already, as it has to an address of this machine, :func:`has_connected` how it
-        went on.
+    :returns: a non-blocking, close-on-exec socket, and whether it has connected already, as it has
+        to an address of this machine; if not, :func:`has_connected` says how it goes on.
     :raises BindAddressError: if the bind address can't be used, or not for this destination.
     :raises OSError: with the errno of the call that failed.
     """
@@ -68,24 +67,20 @@ def start_connecting(
             destination = (f"::ffff:{destination[0]}", destination[1], 0, 0)
         error = sock.connect_ex(destination)
         if error in _UNDER_WAY:
-            # To an address of this machine it is over already.
-            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            try:
+                # Not the canonical one, which nobody reads.
+                _getpeername(sock)
+            except OSError:
+                # An address of this machine has refused it already.
+                error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            else:
+                return sock, True
         if error:
             raise OSError(error, os.strerror(error))
     except BaseException:
         sock.close()
         raise
-    return sock
-
-
-def is_connected(sock: socket.socket) -> bool:
-    """Whether an attempt has succeeded already; False if it is under way or has just failed."""
-    try:
-        # Not the canonical one, which nobody reads.
-        _getpeername(sock)
-    except OSError:
-        return False
-    return True
+    return sock, False
 
 
 def has_connected(sock: socket.socket) -> bool:

@@ -6,6 +6,7 @@ import _socket
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
@@ -81,6 +82,29 @@ class CanonicalSocket(_Base):
         if self.gettimeout() and socket.getdefaulttimeout() is None:
             accepted.setblocking(True)
         return accepted, canonical_name(name)
+
+    def acceptor(self) -> Callable[[], tuple[CanonicalSocket, SocketAddress]]:
+        """A function that does what :meth:`accept` does, for a turn in which many wait: what is the
+        same for all of them is looked up once."""
+        if type(self).accept is not CanonicalSocket.accept or family_number(self) != _INET6:
+            return self.accept
+        kind: Any = self._accepts or type(self)
+        family, type_, proto = _INET6, _type(self), _proto(self)
+        blocks = bool(self.gettimeout()) and socket.getdefaulttimeout() is None
+
+        def accept() -> tuple[CanonicalSocket, SocketAddress]:
+            fd, name = _accept(self)
+            accepted = kind(family, type_, proto, fd)
+            if blocks:
+                accepted.setblocking(True)
+            host, port, _, scope_id = name
+            tail = host.removeprefix("::ffff:")
+            if ":" not in tail and "." in tail and not scope_id:
+                # As in canonical_name, without its call.
+                return accepted, (tail, port)
+            return accepted, canonical_name(name)
+
+        return accept
 
     def _accept(self) -> tuple[int, SocketAddress]:
         """For servers that make their own socket of the descriptor, such as gevent's."""

@@ -145,7 +145,8 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         """
         limit = self.numberAccepts if _ACCEPTS_ADAPT else 1
         accepted = 0
-        accept = (listening or self.socket).accept
+        ready = listening or self.socket
+        accept = ready.acceptor() if isinstance(ready, CanonicalSocket) else ready.accept
         try:
             while accepted < limit:
                 try:

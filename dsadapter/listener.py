@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 
 from zope.interface import implementer
 
@@ -35,6 +34,24 @@ from dsadapter.sockets.listening import Listening, open_listening_sockets
 __all__ = ["Listener"]
 
 logger = logging.getLogger("dsadapter")
+
+
+class Told:
+    """A connection that observers have been told of, and will be told the end of."""
+
+    __slots__ = ("_connection", "_lost")
+
+    def __init__(self, connection: Connection, lost: Callable[[Connection], None]) -> None:
+        self._connection = connection
+        self._lost = lost
+
+    def closing(self) -> None:
+        """The socket is about to close: what it alone knows is asked for now."""
+        _ = self._connection.local
+
+    def __call__(self) -> None:
+        """It is lost, and its application has been told."""
+        self._lost(self._connection)
 
 
 @implementer(IListener)
@@ -131,13 +148,18 @@ class Listener:
             self.hooks.listener_closed(self._shown)
 
     def accepted(
-        self, peer: SocketAddress, local: SocketAddress, proxy: SocketAddress | None = None
-    ) -> Callable[[], None] | None:
+        self,
+        peer: SocketAddress,
+        local: SocketAddress | CanonicalSocket,
+        proxy: SocketAddress | None = None,
+    ) -> Told | None:
         """Tell observers of a connection, before its application is told.
 
         A busy framework asks ``hooks.connections`` first, which is None where nobody observes.
 
         :param peer: canonical, as ``local`` is, with a scope id or a zone if link-local.
+        :param local: or the socket, which is then asked when an observer wants to know, and by
+            :meth:`Told.closing`.
         :param proxy: whose PROXY header has said both; None if they are the connection's own.
         :returns: to be called once, when the connection is lost and its application has been told;
             None if nobody wants to know.
@@ -145,12 +167,22 @@ class Listener:
         observers = self.hooks.connections
         if observers is None:
             return None
-        connection = Connection.accepted(
-            self._shown, zoned(peer), zoned(local), None if proxy is None else zoned(proxy)
+        if isinstance(local, tuple):
+            local = zoned(local)
+        elif observers.lost is None:
+            # Nobody will say when it closes.
+            local = local.local_address()
+        if proxy is not None:
+            proxy = zoned(proxy)
+        translated = self.mode == "dual-stack" and len(proxy or peer) == 2
+        if len(peer) > 2:
+            peer = zoned(peer)
+        connection = Connection(
+            self.framework, self._shown, peer, local, "inbound", translated, proxy
         )
         if observers.made is not None:
             observers.made(connection)
-        return None if observers.lost is None else partial(observers.lost, connection)
+        return None if observers.lost is None else Told(connection, observers.lost)
 
     def unbuilt(self, peer: SocketAddress) -> None:
         """Tell observers of a connection that the application had no protocol for."""

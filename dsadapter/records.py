@@ -7,7 +7,7 @@ A record is compared by identity: the one of ``dsadapter_connection_lost`` is th
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.policy import Family
@@ -24,8 +24,44 @@ Operation = Literal["listen", "accept", "connect"]
 """What was refused."""
 
 
+class Named(Protocol):
+    """What knows the local address of a connection."""
+
+    def local_address(self) -> SocketAddress:
+        """Canonical, with its zone if it has one."""
+
+
+class _LocalLater:
+    """A record whose ``local`` is asked for when somebody wants it, which many never do."""
+
+    __slots__ = ("_named",)
+
+    _named: Named
+    peer: SocketAddress
+
+    def __getattr__(self, name: str) -> SocketAddress:
+        if name != "local":
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            )
+        named: Named = self._named
+        try:
+            local = named.local_address()
+        except OSError:
+            # The application has taken the descriptor away.
+            local = ("0.0.0.0", 0) if len(self.peer) == 2 else ("::", 0, 0, 0)
+        _set_local(self, local)
+        _forget_named(self)
+        return local
+
+
+_set_named, _forget_named = (
+    getattr(vars(_LocalLater)["_named"], way) for way in ("__set__", "__delete__")
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False, init=False)
-class Connection:
+class Connection(_LocalLater):
     """One stream connection."""
 
     framework: str
@@ -36,7 +72,8 @@ class Connection:
     """``(host, port)`` of an IPv4 peer; ``(host, port, flow info, scope id)`` of an IPv6 one, the
     host with its zone if it has one."""
     local: SocketAddress
-    """The address of this end, in the same form."""
+    """The address of this end, in the same form; an unspecified one if the application took the
+    descriptor away before anybody asked."""
     direction: Direction
     translated: bool
     """Whether the kernel names whoever connected, the peer or its proxy, by an IPv4-mapped
@@ -50,7 +87,7 @@ class Connection:
         framework: str,
         listener: IListener | None,
         peer: SocketAddress,
-        local: SocketAddress,
+        local: SocketAddress | Named,
         direction: Direction,
         translated: bool,
         proxy: SocketAddress | None = None,
@@ -58,25 +95,13 @@ class Connection:
         _set_framework(self, framework)
         _set_listener(self, listener)
         _set_peer(self, peer)
-        _set_local(self, local)
+        if isinstance(local, tuple):
+            _set_local(self, local)
+        else:
+            _set_named(self, local)
         _set_direction(self, direction)
         _set_translated(self, translated)
         _set_proxy(self, proxy)
-
-    @classmethod
-    def accepted(
-        cls,
-        listener: IListener,
-        peer: SocketAddress,
-        local: SocketAddress,
-        proxy: SocketAddress | None = None,
-    ) -> Self:
-        """The record of a connection that a listener has accepted.
-
-        :param peer: canonical, as ``local`` and ``proxy`` are.
-        """
-        translated = len(proxy or peer) == 2 and listener.mode == "dual-stack"
-        return cls(listener.framework, listener, peer, local, "inbound", translated, proxy)
 
     @classmethod
     def connected(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
+from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.options import ADDRESS_FORM
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ class CanonicalSocket(_Base):
     def getsockname(self) -> Any:
         """As ``socket.socket.getsockname``, canonical."""
         return canonical_name(super().getsockname())
+
+    def local_address(self) -> SocketAddress:
+        """As :meth:`getsockname`, a link-local address with its zone in the host."""
+        return zoned(self.getsockname())
 
     def detach(self) -> int:
         """As ``socket.socket.detach``. A connection with an IPv4 peer becomes an AF_INET one if the

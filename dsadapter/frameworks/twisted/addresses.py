@@ -9,7 +9,6 @@ from twisted.internet.address import IPv4Address, IPv6Address
 
 from dsadapter.addressing.sockaddr import SocketAddress
 
-
 _new_ipv4, _new_ipv6 = IPv4Address.__new__, IPv6Address.__new__
 
 

@@ -22,6 +22,7 @@ from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
 from dsadapter.frameworks.twisted.reactor_waiting import ReactorWaiting
+from dsadapter.listener import Told
 from dsadapter.policy import ListenPolicy
 from dsadapter.proxied import ProxyGate
 from dsadapter.proxied.proxied_socket import proxied
@@ -147,6 +148,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         accepted = 0
         ready = listening or self.socket
         accept = ready.acceptor() if isinstance(ready, CanonicalSocket) else ready.accept
+        serve = self._serve if self._native or self._gate is not None else self._build
         try:
             while accepted < limit:
                 try:
@@ -157,7 +159,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
                     accepted += self._acceptAfter(error, accept, limit - accepted)
                     break
                 accepted += 1
-                self._serve(skt, address)
+                serve(skt, address)
             if accepted == self.numberAccepts:
                 self.numberAccepts += 20
             else:
@@ -197,15 +199,12 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             call.cancel()
 
     def _serve(self, skt: socket.socket, address: SocketAddress) -> None:
-        if len(address) == 4 and address[3]:
-            # Only a scoped address has more to it than its text: the interface name.
-            address = zoned(address)
         if self._native:
             take_ipv4_form(skt)
         if self._gate is None:
             self._build(skt, address)
         else:
-            self._gate.accepted(cast("CanonicalSocket", skt), address)
+            self._gate.accepted(cast("CanonicalSocket", skt), zoned(address))
 
     def _passed(
         self,
@@ -232,6 +231,9 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         :param local: where the client connected to, if that is not what the kernel says.
         :param proxy: whose header has said both.
         """
+        if len(address) == 4 and address[3]:
+            # Only a scoped address has more to it than its text: the interface name.
+            address = zoned(address)
         try:
             protocol = self.factory.buildProtocol(self._buildAddr(address))  # type: ignore[union-attr]
         except BaseException:
@@ -248,27 +250,32 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             # tcp.Server shows both ends as one family's; a proxy may have one of each.
             transport.getHost = partial(self._buildAddr, local)  # type: ignore[method-assign]
         if self._life.hooks.connections is not None:
-            lost = self._life.accepted(address, local or skt.getsockname(), proxy)
-            if lost is not None:
-                _call_when_lost(transport, lost)
+            told = self._life.accepted(address, local or cast("CanonicalSocket", skt), proxy)
+            if told is not None:
+                # On the object: its class is for the application to choose.
+                transport.connectionLost = _Ending(transport, told)  # type: ignore[method-assign]
         protocol.makeConnection(transport)
 
     _buildAddr = staticmethod(stream_address)
 
 
-def _call_when_lost(transport: Any, lost: Callable[[], None]) -> None:
-    """Call a function when the application has been told that its connection is lost."""
-    untold = transport.connectionLost
+class _Ending:
+    """``connectionLost`` of a transport whose end is told to observers, after its application."""
 
-    def connectionLost(reason: Failure) -> None:
+    __slots__ = ("_told", "_transport")
+
+    def __init__(self, transport: Any, told: Told) -> None:
+        self._transport = transport
+        self._told = told
+
+    def __call__(self, reason: Failure) -> None:
+        transport, told = self._transport, self._told
+        told.closing()
         del transport.connectionLost
         try:
-            untold(reason)
+            transport.connectionLost(reason)
         finally:
-            lost()
-
-    # On the object: its class is for the application to choose.
-    transport.connectionLost = connectionLost
+            told()
 
 
 class _FailedListener:

@@ -30,6 +30,7 @@ Deliver = Callable[[Iterator[Datagram]], object]
 raising an error is delivered first by the next turn."""
 
 
+_NOTHING: Iterator[Datagram] = iter(())
 _PATIENCE = 100
 """After so many errors of receiving, one after the other, it pauses after each of them."""
 _PAUSE = 0.1
@@ -60,7 +61,7 @@ class DatagramPort:
         self._complaints = Complaints(policy.max_packet_size)
         # The same port opened again knows the addresses of before.
         self._owner = object()
-        self._arrived: Iterator[Datagram] = iter(())
+        self._arrived: Iterator[Datagram] = _NOTHING
 
     def open(
         self,
@@ -125,7 +126,9 @@ class DatagramPort:
             socket alone for and then to watch it anew: libuv stops watching at an error.
         :raises OSError: if the socket is of no more use.
         """
-        self._deliver(self._arrived)
+        if self._arrived is not _NOTHING:
+            self._deliver(self._arrived)
+            self._arrived = _NOTHING
         read = 0
         # The application may close the port in between.
         while read < limit and self.is_open:
@@ -138,8 +141,10 @@ class DatagramPort:
             if self._failures:
                 self._failures = 0
             read += size
-            self._arrived = iter(received)
-            self._deliver(self._arrived)
+            if received:
+                self._arrived = iter(received)
+                self._deliver(self._arrived)
+                self._arrived = _NOTHING
             if drained:
                 break
         return None

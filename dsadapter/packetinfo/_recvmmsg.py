@@ -20,7 +20,7 @@ _MAX_SLOTS = 64
 _MAX_BYTES = 256 * 1024
 _MAX_PAYLOAD = 65535
 STRIDE = NAME_SIZE + CONTROL_SIZE
-_MSG_DONTWAIT = 0x40
+MSG_DONTWAIT = 0x40
 
 
 class BatchUnavailableError(Exception):
@@ -73,15 +73,27 @@ def _library() -> tuple[Any, Any, struct.Struct]:
     return function, (Element, IOVector), struct.Struct(layout)
 
 
+Received = tuple[bytes, int, bytes]
+"""The socket address (:data:`NAME_SIZE` bytes) with the control messages after it, the flags, and
+the payload."""
+
+
 class Batch:
     """Buffers for the datagrams of one socket.
+
+    ``call(descriptor, address, limit, MSG_DONTWAIT, None)`` receives what waits, at most ``limit``
+    datagrams, which is at most as many as slots, and gives their number; fewer than ``limit`` mean
+    that no more were waiting. Whoever calls it reads a single datagram himself, because frames of
+    Python take longer than all else: ``read_first(first)`` gives the length of its control
+    messages, its flags and the length of its payload, which are at the beginning of ``envelopes``
+    and ``payloads``; then ``first[:] = fresh``.
 
     :param max_packet_size: how many bytes of each datagram are kept.
     :raises BatchUnavailableError: if there is no such function.
     """
 
     def __init__(self, max_packet_size: int) -> None:
-        self._receive, (element, vector), self._layout = _library()
+        self.call, (element, vector), self._layout = _library()
         import ctypes
 
         self._get_errno = ctypes.get_errno
@@ -104,50 +116,44 @@ class Batch:
             header.vector_count = 1
             header.control = envelope + index * STRIDE + NAME_SIZE
             header.control_length = CONTROL_SIZE
-        self._address = ctypes.c_void_p(ctypes.addressof(elements))
+        self.address = ctypes.c_void_p(ctypes.addressof(elements))
         self._element_size = ctypes.sizeof(element)
         self._elements = memoryview(elements).cast("B")
         self._fresh = bytes(self._elements)
-        self._payloads = memoryview(payloads)
-        self._envelopes = memoryview(envelopes)
+        self.payloads = memoryview(payloads)
+        self.envelopes = memoryview(envelopes)
+        self.read_first = self._layout.unpack
+        self.first = self._elements[: self._element_size]
+        self.fresh = self._fresh[: self._element_size]
 
-    def receive(self, descriptor: int, limit: int) -> list[tuple[bytes, int, bytes]]:
-        """Receive what waits, at most ``limit`` datagrams, which is at most as many as slots.
+    def failure(self) -> OSError | None:
+        """What :attr:`call` has failed with when it gave less than 0; None if a signal has
+        interrupted it, and it is to be called again."""
+        number = self._get_errno()
+        return None if number == errno.EINTR else OSError(number, os.strerror(number))
 
-        :returns: for each datagram the socket address (:data:`NAME_SIZE` bytes) with the control
-            messages after it, the flags, and the payload. Fewer than ``limit`` mean that no more
-            were waiting.
-        :raises OSError: as ``recvmsg``, BlockingIOError included.
+    def take(self, count: int) -> list[Received]:
+        """What :attr:`call` has received.
+
+        :param count: what it gave.
         """
-        while True:
-            count = self._receive(descriptor, self._address, limit, _MSG_DONTWAIT, None)
-            if count >= 0:
-                break
-            number = self._get_errno()
-            if number != errno.EINTR:
-                raise OSError(number, os.strerror(number))
         end = count * self._element_size
         elements = self._elements
-        payloads = self._payloads
-        if count == 1:
-            control_length, flags, length = self._layout.unpack_from(elements)
-            envelope = self._envelopes[: NAME_SIZE + control_length].tobytes()
-            received = [(envelope, flags, payloads[:length].tobytes())]
-        else:
-            envelopes = self._envelopes[: count * STRIDE].tobytes()
-            size = self.size
-            received = []
-            place = start = 0
-            for control_length, flags, length in self._layout.iter_unpack(elements[:end]):
-                received.append(
-                    (
-                        envelopes[place : place + NAME_SIZE + control_length],
-                        flags,
-                        payloads[start : start + length].tobytes(),
-                    )
+        payloads = self.payloads
+        envelopes = self.envelopes[: count * STRIDE].tobytes()
+        size = self.size
+        received = []
+        place = start = 0
+        for control_length, flags, length in self._layout.iter_unpack(elements[:end]):
+            received.append(
+                (
+                    envelopes[place : place + NAME_SIZE + control_length],
+                    flags,
+                    payloads[start : start + length].tobytes(),
                 )
-                place += STRIDE
-                start += size
+            )
+            place += STRIDE
+            start += size
         # The kernel has written to the lengths.
         elements[:end] = self._fresh[:end]
         return received

@@ -6,17 +6,20 @@ import errno
 import select
 import socket
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from dsadapter.packetinfo import PacketInfo
 from dsadapter.packetinfo._cmsg import Message
 from dsadapter.packetinfo._recvmmsg import (
     CONTROL_SIZE,
+    MSG_DONTWAIT,
+    NAME_SIZE,
     Batch,
     BatchUnavailableError,
+    Received,
 )
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.senders import Sender, Senders
@@ -93,7 +96,8 @@ class Receiver:
         self._error: OSError | None = None
         self._batch: Batch | None = None
         self._can_batch = self.batches
-        self._has_batched = False
+        # Always the same object.
+        self._known = self._senders.known
 
     def receive(self, limit: int) -> tuple[list[Datagram], int, bool]:
         """Some of the datagrams that wait.
@@ -104,22 +108,101 @@ class Receiver:
         :raises OSError: an error that the socket has met, such as ECONNREFUSED; EBADF if the
             socket's descriptor has been taken away.
         """
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._forget_at:
             self._senders.forget()
             self._forget_at = now + _CACHED_SECONDS
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-        if self._socket.fileno() != self._descriptor:
+        descriptor = self._descriptor
+        if self._socket.fileno() != descriptor:
             # Its number may be somebody else's by now.
             raise OSError(errno.EBADF, "the descriptor of a datagram port was taken away")
+        batch = self._batch
+        if batch is None:
+            return self._receive_first(limit)
+        wanted = limit // batch.size or 1
+        if wanted > batch.slots:
+            wanted = batch.slots
+        count = batch.call(descriptor, batch.address, wanted, MSG_DONTWAIT, None)
+        if count != 1:
+            return self._received(batch, count, wanted)
+        # The most frequent case of all, without a frame of its own.
+        control_length, flags, size = batch.read_first(batch.first)
+        envelope = batch.envelopes[: NAME_SIZE + control_length].tobytes()
+        data = batch.payloads[:size].tobytes()
+        # The kernel has written to the lengths.
+        batch.first[:] = batch.fresh
+        sender = self._known.get(envelope)
+        if sender is None or flags & _CUT:
+            return self._judge([(envelope, flags, data)], wanted)
+        address, info, mapped, drop = sender
+        if drop is not None:
+            return self._judge([(envelope, flags, data)], wanted)
+        counters = self._counters
+        counters.received += 1
+        if mapped:
+            counters.translated += 1
+        return [(data, address, info)], size or 1, wanted > 1
+
+    def _receive_first(self, limit: int) -> tuple[list[Datagram], int, bool]:
+        """Before the first batch, and where there are none."""
+        if self._can_batch:
+            try:
+                batch = Batch(self._size)
+                wanted = min(limit // batch.size or 1, batch.slots)
+                count = batch.call(self._descriptor, batch.address, wanted, MSG_DONTWAIT, None)
+                received = self._received(batch, count, wanted)
+            except BatchUnavailableError:
+                self._can_batch = False
+            except OSError as error:
+                # Sandboxes deny a call with whatever error they like.
+                if error.errno in _SAID_OF_PEERS:
+                    raise
+                self._can_batch = False
+            else:
+                if count > 0:
+                    self._batch = batch
+                return received
         try:
-            if self._can_batch:
-                return self._receive_batch(limit)
             return self._receive_singly(limit)
         except BlockingIOError:
             return [], 0, True
+
+    def _received(self, batch: Batch, count: int, wanted: int) -> tuple[list[Datagram], int, bool]:
+        """What has come of a call.
+
+        :raises OSError: if it has failed.
+        """
+        while count < 0:
+            failure = batch.failure()
+            if isinstance(failure, BlockingIOError):
+                return [], 0, True
+            if failure is not None:
+                raise failure
+            count = batch.call(self._descriptor, batch.address, wanted, MSG_DONTWAIT, None)
+        return self._judge(batch.take(count), wanted)
+
+    def _judge(self, received: list[Received], wanted: int) -> tuple[list[Datagram], int, bool]:
+        known = self._known
+        datagrams: list[Datagram] = []
+        size = translated = 0
+        for envelope, flags, data in received:
+            size += len(data) or 1
+            sender = known.get(envelope)
+            if sender is None or flags & _CUT:
+                sender = self._senders.of_envelope(envelope, flags)
+            address, info, mapped, drop = sender
+            if info is None and drop != "without_packet_info":
+                self._counters.without_packet_info += 1
+            if drop is None:
+                translated += mapped
+                datagrams.append((data, address, info))
+            else:
+                self._drop(drop, address, info)
+        self._count(len(datagrams), translated)
+        return datagrams, size, len(received) < wanted
 
     def find_why_nothing_came(self) -> None:
         """Look why a socket was said to be readable and is not.
@@ -199,46 +282,6 @@ class Receiver:
         if sender is None or flags & _CUT:
             sender = self._senders.of_message(key, messages, flags)
         return sender
-
-    def _receive_batch(self, limit: int) -> tuple[list[Datagram], int, bool]:
-        batch = self._batch
-        try:
-            if batch is None:
-                batch = self._batch = Batch(self._size)
-            wanted = limit // batch.size or 1
-            if wanted > batch.slots:
-                wanted = batch.slots
-            received = batch.receive(self._descriptor, wanted)
-        except BlockingIOError:
-            raise
-        except BatchUnavailableError:
-            self._can_batch = False
-            return self._receive_singly(limit)
-        except OSError as error:
-            # Sandboxes deny a call with whatever error they like.
-            if self._has_batched or error.errno in _SAID_OF_PEERS:
-                raise
-            self._can_batch = False
-            return self._receive_singly(limit)
-        self._has_batched = True
-        known = self._senders.known
-        datagrams: list[Datagram] = []
-        size = translated = 0
-        for envelope, flags, data in received:
-            size += len(data) or 1
-            sender = known.get(envelope)
-            if sender is None or flags & _CUT:
-                sender = self._senders.of_envelope(envelope, flags)
-            address, info, mapped, drop = sender
-            if info is None and drop != "without_packet_info":
-                self._counters.without_packet_info += 1
-            if drop is None:
-                translated += mapped
-                datagrams.append((data, address, info))
-            else:
-                self._drop(drop, address, info)
-        self._count(len(datagrams), translated)
-        return datagrams, size, len(received) < wanted
 
     def _count(self, received: int, translated: int) -> None:
         counters = self._counters

@@ -798,11 +798,38 @@ def test_before_bind_sees_the_socket_with_its_options_and_may_refuse() -> None:
     assert open_descriptors() == before
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("end", ["stopListening", "connectionLost"])
+def test_a_protocol_closes_the_port_inside_a_batch(reactor: Reactor, way: str, end: str) -> None:
+    class Closing(Recorder):
+        stopped = 0
+
+        def datagramReceived(self, data: bytes, addr: Any) -> None:
+            super().datagramReceived(data, addr)
+            if len(self.got) == 3:
+                getattr(self.transport, end)()
+
+        def stopProtocol(self) -> None:
+            self.stopped += 1
+
+    recorder = Closing()
+    before = open_descriptors()
+    port = listen(reactor, recorder, way=way)
+    fill(port, 20)
+    reactor.until(lambda: recorder.stopped)
+    for _ in range(3):
+        reactor.iterate(0)
+    # As with listenUDP: closing waits for the end of the turn if it is asked for politely.
+    assert numbers(recorder) == list(range(20 if end == "stopListening" else 3))
+    assert recorder.stopped == 1
+    assert open_descriptors() == before
+
+
 def test_no_recvmmsg_no_difference(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
     from dsadapter.packetinfo import _recvmmsg, receiving
 
     class Denied(_recvmmsg.Batch):
-        def receive(self, descriptor: int, limit: int) -> int:
+        def __init__(self, max_packet_size: int) -> None:
             raise _recvmmsg.BatchUnavailableError(os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(receiving, "Batch", Denied)

@@ -122,6 +122,38 @@ def test_what_an_interrupted_turn_has_received_comes_first(opened: Port) -> None
     port.close()
 
 
+@pytest.mark.parametrize("burst", [1, 2, 20])
+@pytest.mark.parametrize("warm", [False, True], ids=["first", "later"])
+def test_a_port_that_its_application_closes_delivers_no_more(burst: int, warm: bool) -> None:
+    taken: list[bytes] = []
+    policy = DatagramPolicy("::", 0)
+    port = DatagramPort(policy, Listener("none", policy))
+
+    def take(arrived: Iterator[Any]) -> None:
+        for data, _, _ in arrived:
+            taken.append(data)
+            if data == b"0":
+                port.close()
+
+    port.open(take, lambda: None)
+    number = port.local_address()[1]
+    with peer("127.0.0.1") as client:
+        if warm:
+            client.sendto(b"before", ("127.0.0.1", number))
+            port.read(LIMIT)
+            taken.clear()
+        for each in range(burst):
+            client.sendto(b"%d" % each, ("127.0.0.1", number))
+        port.read(LIMIT)
+        assert taken == [b"0"]
+        # Open again, it has none of what came before.
+        port.open(take, lambda: None)
+        client.sendto(b"after", ("127.0.0.1", port.local_address()[1]))
+        port.read(LIMIT)
+    assert taken == [b"0", b"after"]
+    port.close()
+
+
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_connected_port_talks_to_one_peer(opened: Port, host: str) -> None:
     with peer(host) as server, peer(host) as stranger:

@@ -26,9 +26,9 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
     elif kind == socket.SOCK_STREAM and listeners:
         port = address[1] if isinstance(address, tuple) and len(address) > 1 else 0
         if isinstance(port, int) and port:
-            from dsadapter.launcher.listening import narrow
+            from dsadapter.launcher.listening import make_room
 
-            narrow(port, family)
+            make_room(sock, port)
     original(sock, address)
     if kind == socket.SOCK_STREAM:
         from dsadapter.launcher.listening import remember_bound

@@ -6,7 +6,9 @@ import _socket
 import errno
 import os
 import socket
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -26,6 +28,10 @@ from dsadapter.sockets.listening import Listening
 from dsadapter.sockets.options import set_v6only
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_SHARES = socket.SOL_SOCKET, socket.SO_REUSEPORT
+
+sharing: dict[int, tuple[int, Callable[[], None]]] = {}
+"""By descriptor: the number of a socket that shares a port until it listens, and what ends that."""
 
 bound: dict[int, tuple[int, int]] = {}
 """By descriptor: the process that has bound a stream socket, and the number of the socket."""
@@ -41,17 +47,19 @@ class Watched:
         self.number = _number(sock.fileno())
         self.life = life
         self.entry = entry
-        self.before: tuple[int, bool] | None = None
-        """The family and v6-only flag of a listener that was widened."""
-        self.sock = sock
+        self.before: int | None = None
+        """The family that a listener had before it was widened."""
+        self.sock = weakref.ref(sock)
+        self.shares = sock.getsockopt(*_SHARES)
 
     def accepted(self, fd: int, peer: SocketAddress) -> None:
         """Count a connection, and tell plugins."""
         if fd in endings:
             # It was closed where nobody sees that, and its number has come again.
             closed(fd)
-        if len(peer) == 2 and self.entry.serves == "dual-stack":
-            self.entry.ipv4 += 1
+        entry = self.entry
+        if entry.ipv4 is not None and len(peer) == 2 and entry.serves == "dual-stack":
+            entry.ipv4 += 1
         life = self.life
         if life is None or life.hooks.connections is None:
             return
@@ -91,7 +99,7 @@ def _listen(sock: Any, backlog: tuple[int, ...], go: Callable[[], None]) -> None
     decision = decide(sock, settings(), not listens and _bound_here(sock.fileno()))
     policy = _policy(decision, backlog)
     life = Listener(FRAMEWORK, policy)
-    before = family_number(sock), decision.mode == "ipv6"
+    before = family_number(sock)
     widened = False
     problem: str | None = None
 
@@ -112,7 +120,10 @@ def _listen(sock: Any, backlog: tuple[int, ...], go: Callable[[], None]) -> None
             go()
         return Listening(mode, (cast(CanonicalSocket, sock),), None)
 
-    life.open(opening)
+    try:
+        life.open(opening)
+    finally:
+        _shares_no_more(sock.fileno())
     entry = _listed(decision, sock, widened, problem)
     watched = Watched(sock, life, entry)
     if widened:
@@ -182,43 +193,54 @@ def _closed(fd: int, watched: Watched) -> None:
         watched.life.closed()
 
 
-def narrow(port: int, family: int) -> None:
-    """Have a widened listener be what it was, because the program opens the other family itself.
+def make_room(sock: Any, port: int) -> None:
+    """Let the program open the other family of a widened port itself.
 
-    :param family: of the socket that is about to be bound to the port.
+    The widened listener stays what it is, because an event loop may watch it already; but Linux
+    gives a connection to the listener of its own family. Both say that they share the port until
+    the new one listens (socket(7)), and neither any more after that.
+
+    :param sock: about to be bound to the port.
     """
+    family = family_number(sock)
     for watched in list(listeners.values()):
-        sock, before = watched.sock, watched.before
-        if before is None or before[0] == family or watched.entry.process != os.getpid():
+        first, before = watched.sock(), watched.before
+        if first is None or before is None or before == family:
             continue
         try:
-            if _number(sock.fileno()) != watched.number or sock.getsockname()[1] != port:
+            if _number(first.fileno()) != watched.number or first.getsockname()[1] != port:
                 continue
-            _narrow(sock, port, before)
-        except (OSError, CannotTakeOverError) as error:
-            say(f"port {port} stays IPv4 and IPv6: {error}")
+            share = [(first, watched.shares), (sock, sock.getsockopt(*_SHARES))]
+            for each, _ in share:
+                each.setsockopt(*_SHARES, 1)
+        except OSError as error:
+            say(f"port {port} is held for IPv4 and IPv6: {error}")
             continue
-        watched.before = None
-        watched.number = _number(sock.fileno())
+        restore = partial(_restore, [(weakref.ref(each), value) for each, value in share])
+        fd = sock.fileno()
+        sharing[fd] = _number(fd), restore
+        # One that never listens.
+        endings[fd] = os.getpid(), partial(_shares_no_more, fd, closed=True)
         entry = watched.entry
-        entry.serves = "ipv6" if before[1] else "ipv4"
-        entry.done, entry.why = "left", "the program serves the other family itself"
-        list_listener(entry)
-        say(f"{entry.address} is as the program made it: {entry.why}")
+        if entry.done == "widened":
+            entry.serves = "ipv6" if before == _INET6 else "ipv4"
+            entry.done, entry.why = "left", "the program serves the other family itself"
+            list_listener(entry)
+            say(f"{entry.address}: {entry.why}")
 
 
-def _narrow(sock: Any, port: int, before: tuple[int, bool]) -> None:
-    family, v6only = before
-    # Not the method that brought us here.
-    _listen_as_before: Any = _socket.socket.listen
-    # Two that listen may share a port where both say so (socket(7)); neither is left saying so.
-    shares = sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        host = "::" if family == _INET6 else "0.0.0.0"
-        take_over(sock, family, v6only, host, port, None, partial(_listen_as_before, sock))
-    finally:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shares)
+def _restore(share: list[tuple[Any, int]]) -> None:
+    for reference, value in share:
+        sock = reference()
+        if sock is not None:
+            with suppress(OSError):
+                sock.setsockopt(*_SHARES, value)
+
+
+def _shares_no_more(fd: int, *, closed: bool = False) -> None:
+    known = sharing.pop(fd, None)
+    if known is not None and (closed or known[0] == _number(fd)):
+        known[1]()
 
 
 def remember_bound(fd: int) -> None:

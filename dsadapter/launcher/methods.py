@@ -173,7 +173,11 @@ def connect_ex(original: Any, module: Any) -> Any:
         if _family(self) in _BOTH:
             from dsadapter.launcher.connecting import destination
 
-            address = destination(self, address)
+            try:
+                address = destination(self, address)
+            except PermissionError as error:
+                # It says so by a number.
+                return error.errno or 1
         number: int = original(self, address)
         return number
 

@@ -70,8 +70,9 @@ class Entry:
         self.done = done
         self.why = why
         self.process = os.getpid()
-        self.ipv4 = 0
-        """How many peers were accepted that the kernel names by a mapped address."""
+        self.ipv4: int | None = 0
+        """How many peers were accepted that the kernel names by a mapped address; None where
+        nobody counts."""
 
     def row(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -102,7 +103,10 @@ def table() -> list[str]:
     from dsadapter.launcher.patching import states
 
     rows = [("LISTENER", "SERVES", "DONE", "MAPPED", "WHY")]
-    rows += [(e.address, e.serves, e.done, str(e.ipv4), e.why) for e in entries()]
+    rows += [
+        (e.address, e.serves, e.done, "-" if e.ipv4 is None else str(e.ipv4), e.why)
+        for e in entries()
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
         "  ".join(part.ljust(width) for part, width in zip(row, (*widths, 0), strict=True)).rstrip()

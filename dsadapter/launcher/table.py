@@ -123,4 +123,58 @@ GROUPS: tuple[Group, ...] = (
             )
         ],
     ),
+    Group(
+        "uvloop",
+        "uvloop",
+        [
+            Row("Loop", "create_server", "loops:create_server", "accepts, and widens"),
+            Row("Loop", "create_connection", "loops:create_connection", "mapped literals; plugins"),
+            Row(
+                "Loop",
+                "connect_accepted_socket",
+                "loops:connect_accepted_socket",
+                "names that it reads from the descriptor",
+            ),
+            Row(
+                "Loop",
+                "create_datagram_endpoint",
+                "loops:create_datagram_endpoint",
+                "the sender of a datagram",
+            ),
+        ],
+        tested=("0.21", "0.23"),
+    ),
+    Group(
+        "gevent",
+        "gevent._socket3",
+        [
+            Row("_wrefsocket", "__init__", *_METHODS["__init__"]),
+            *_inherited("_wrefsocket"),
+            Row("_wrefsocket", "detach", "methods:detach", "readers of it see IPv4"),
+            Row("_wrefsocket", "close", "methods:close_object", "plugins are told"),
+        ],
+        tested=("24.2", "26.9"),
+    ),
+    Group("trio", "trio._socket", [], tested=("0.27", "0.35"), guard="guards:trio_is_late"),
+    Group(
+        "twisted",
+        "twisted.internet.posixbase",
+        [
+            Row(
+                "PosixReactorBase",
+                name,
+                f"reactors:{make}",
+                why,
+                inherited=False,
+            )
+            for name, make, why in (
+                ("listenTCP", "listen_tcp", "a listener on :: is one of ours"),
+                ("listenUDP", "listen_udp", "a port on :: is one of ours"),
+                ("adoptStreamPort", "adopt_stream_port", "the family is the kernel's"),
+                ("connectTCP", "connect_tcp", "a mapped literal is IPv4"),
+            )
+        ],
+        tested=("22.10", "26.10"),
+    ),
+    Group("granian", "granian", [], guard="guards:accepts_elsewhere"),
 )

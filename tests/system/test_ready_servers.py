@@ -6,40 +6,30 @@ them, each with curl by both families, and with peers that are in a hurry. The t
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support.builds import CHECKOUT, Distributions
+from support.builds import CHECKOUT
 from support.early_peers import early_peer
-from support.environments import Environment, clean_environment, create_environment
+from support.environments import Environment, clean_environment
 from support.processes import PATIENCE, Server
 from support.programs import (
     FAMILIES,
     LOOPBACK,
-    Family,
-    curl,
     leaks,
     listening_sockets,
     serving,
     until,
 )
-from support.told import Told, build_telling_plugin, processes_of
+from support.servers import LEFT, REQUEST, answer_of, asked, stopped
+from support.told import Told, processes_of
 
 EXAMPLES = CHECKOUT / "examples" / "servers"
-REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-LEFT = ("half-closes", "closes", "resets")
-
-PACKAGES = (
-    *("aiohttp", "cheroot", "django", "eventlet", "gevent", "gunicorn", "hypercorn"),
-    *("tornado", "uvicorn", "uvloop", "waitress", "werkzeug"),
-)
 
 
 class Program(NamedTuple):
@@ -105,14 +95,9 @@ PROGRAMS = (
 )
 
 
-@pytest.fixture(scope="module")
-def environment(
-    distributions: Distributions, tmp_path_factory: pytest.TempPathFactory
-) -> Environment:
-    folder = tmp_path_factory.mktemp("servers")
-    made = create_environment(folder / "environment", "uv")
-    made.install(distributions.wheel, build_telling_plugin(folder), *PACKAGES)
-    return made
+@pytest.fixture
+def environment(servers: Environment) -> Environment:
+    return servers
 
 
 @contextlib.contextmanager
@@ -138,35 +123,6 @@ def served(
         yield server, port
         server.process.send_signal(signal.SIGINT)
         server.process.wait(PATIENCE)
-
-
-@contextlib.contextmanager
-def stopped(server: Server) -> Iterator[None]:
-    """Nothing is accepted meanwhile."""
-
-    def states() -> set[str]:
-        group = processes_of(server.process.pid)
-        stats = [Path(f"/proc/{process}/stat").read_text() for process in group]
-        return {stat.rpartition(")")[2].split()[0] for stat in stats}
-
-    os.killpg(server.process.pid, signal.SIGSTOP)
-    try:
-        until(lambda: states() <= {"T", "Z"}, server)
-        yield
-    finally:
-        os.killpg(server.process.pid, signal.SIGCONT)
-
-
-def asked(family: Family, port: int) -> str:
-    """By a client that keeps no connection, for which some servers would wait."""
-    return curl(family, port, "-H", "Connection: close")
-
-
-def answer_of(client: socket.socket) -> str:
-    client.settimeout(PATIENCE)
-    with contextlib.suppress(ConnectionResetError):
-        return b"".join(iter(lambda: client.recv(1000), b"")).decode()
-    return ""
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import contextlib
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable
 from typing import Any
 
-from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, canonical_name
+from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
 from dsadapter.stand_in import StandIn
 
 _NAMES = ("peername", "sockname")
-_kernel_name = PlainSocket.getpeername
+# That of socket.socket may be canonical itself, in a program under `dsadapter run`.
+_kernel_name = _socket.socket.getpeername
 
 
 class CanonicalTransport(StandIn):

@@ -1,0 +1,24 @@
+"""Why a framework can't be covered, where only looking at its module tells."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+_ELSEWHERE = (
+    "it accepts connections in Rust, out of reach; wrap its application, and take "
+    "dsadapter.addressing.unmap of scope['client'][0] and scope['server'][0]"
+)
+
+
+def trio_is_late(module: Any) -> str | None:
+    """Trio takes ``accept`` and its like from ``socket.socket`` when it is imported."""
+    wrapped = module._SocketType._accept.__closure__ or ()
+    if any(cell.cell_contents is socket.socket.accept for cell in wrapped):
+        return None
+    return "it was imported first; call dsadapter.launcher.install() before it is"
+
+
+def accepts_elsewhere(module: Any) -> str:
+    """A server that Python sees nothing of."""
+    return _ELSEWHERE

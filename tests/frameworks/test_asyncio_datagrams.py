@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import inspect
 import socket
 import time
@@ -11,7 +12,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
+from support.faults import Faults
 from support.loops import LOOPS
+from support.namespaces import needs_root
 from support.processes import PATIENCE
 from support.reactors import open_descriptors
 
@@ -225,6 +228,29 @@ def test_what_the_kernel_has_no_room_for_waits(run: Run) -> None:
                 assert sender.pauses in ([], ["pause", "resume"] * (len(sender.pauses) // 2))
 
     run(main)
+
+
+@needs_root
+def test_an_address_that_is_none_does_not_keep_what_waits_behind_it(run: Run) -> None:
+    faults = Faults("sendto")
+
+    async def main() -> None:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        received = Recorder()
+        async with endpoint(received) as there, endpoint(Recorder()) as transport:
+            faults.fail("sendto", errno.EAGAIN)
+            address = "127.0.0.1", number_of(there)
+            transport.sendto(b"first", address)
+            transport.sendto(b"second", ("nowhere.example", 9))
+            transport.sendto(b"third", address)
+            await until(lambda: len(received.got) == 2)
+            assert [data for data, _ in received.got] == [b"first", b"third"]
+            assert transport.get_write_buffer_size() == 0
+        [context] = told
+        assert "'nowhere.example' is not an address literal" in str(context["exception"])
+
+    faults.run(lambda: run(main))
 
 
 def test_closing_is_told_once_and_leaves_nothing(run: Run) -> None:

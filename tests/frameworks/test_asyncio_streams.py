@@ -17,6 +17,7 @@ from support.faults import Faults
 from support.loops import LOOPS
 from support.namespaces import needs_root
 from support.processes import PATIENCE
+from support.programs import free_port
 from support.reactors import open_descriptors
 
 from dsadapter import hookimpl
@@ -321,6 +322,30 @@ def test_a_pair_is_one_server(run: Run) -> None:
             assert len({sock.getsockname()[1] for sock in server.sockets}) == 1
             for host in BOTH:
                 _, writer = await dual_stack.open_connection(host, number_of(server))
+                writer.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "served"),
+    [
+        (["::", "127.0.0.1"], ["::"]),
+        (["::1", "", "0.0.0.0"], ["::"]),
+        (["127.0.0.1", "localhost", "::1"], ["127.0.0.1", "::1"]),
+        (["127.0.0.2", "0.0.0.0", "::1"], ["0.0.0.0", "::1"]),
+        (["127.0.0.1", "::ffff:127.0.0.1", "0:0::1", "::1"], ["127.0.0.1", "::1"]),
+    ],
+)
+def test_an_address_that_another_socket_has_needs_none(
+    run: Run, hosts: list[str], served: list[str]
+) -> None:
+    async def main() -> None:
+        number = free_port()
+        async with await dual_stack.start_server(lambda _r, w: w.close(), hosts, number) as server:
+            assert [sock.getsockname()[0] for sock in server.sockets] == served
+            for host in hosts:
+                _, writer = await dual_stack.open_connection(host or "localhost", number)
                 writer.close()
 
     run(main)

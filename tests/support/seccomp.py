@@ -50,6 +50,8 @@ CALLS = {
         "recvmsg": 47,
         "epoll_ctl": 233,
         "getsockopt": 55,
+        "getsockname": 51,
+        "sendto": 44,
     },
     "aarch64": {
         "accept4": 242,
@@ -57,6 +59,8 @@ CALLS = {
         "recvmsg": 212,
         "epoll_ctl": 21,
         "getsockopt": 209,
+        "getsockname": 204,
+        "sendto": 206,
     },
 }
 

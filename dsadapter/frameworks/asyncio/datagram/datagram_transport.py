@@ -215,8 +215,12 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
 
     def _write(self) -> None:
         while self._buffer:
-            if not self._sent(self._buffer[0]):
-                break
+            try:
+                if not self._sent(self._buffer[0]):
+                    break
+            except ValueError as error:
+                # Nobody has looked at its address before.
+                self._report("a datagram that had to wait can't be sent", error)
             self._buffered -= len(self._buffer.popleft().data)
         if not self._buffer:
             self._loop.remove_writer(self._port.sock.fileno())

@@ -327,12 +327,15 @@ def _policies(
         hosts = [host]
     else:
         hosts = list(dict.fromkeys(host))
-    policies = [make(each, family=wanted) for each in hosts]
-    wildcards = {policy.host for policy in policies} & {"::", "0.0.0.0"}
-    if len(wildcards) == 2:
-        # One socket has both.
-        policies = [p for p in policies if p.host != "0.0.0.0"]
-    return list(dict.fromkeys(policies))
+    policies = dict.fromkeys(make(each, family=wanted) for each in hosts)
+    return [p for p in policies if not any(_serves(q, p) for q in policies if q != p)]
+
+
+def _serves(wide: ListenPolicy, policy: ListenPolicy) -> bool:
+    """Whether one policy's sockets have the addresses of another, and so would hold its port."""
+    if wide.mode == "pair":
+        return policy.host in ("127.0.0.1", "::1")
+    return wide.host in ("::", "0.0.0.0") and wide.mode in ("dual-stack", policy.mode)
 
 
 def _opening(policy: ListenPolicy, mode: Mode) -> Callable[[Hooks], Listening] | None:

@@ -147,6 +147,16 @@ class Listener:
         if was_open and self.hooks.listener_closed is not None:
             self.hooks.listener_closed(self._shown)
 
+    def handed_on(self) -> None:
+        """Warn of a descriptor that goes to somebody who knows nothing of mapped addresses."""
+        if self.mode == "dual-stack":
+            logger.warning(
+                "the bare descriptor of %s is handed on, and whoever accepts from it sees IPv4 "
+                "peers as IPv4-mapped addresses; for TLS set context.sslsocket_class = "
+                "sock.sslsocket_class before wrap_socket, else give the server the socket itself",
+                self,
+            )
+
     def accepted(
         self,
         peer: SocketAddress,

@@ -88,7 +88,11 @@ class ReadySocket(CanonicalSocket):
         return duplicate
 
     def detach(self) -> int:
-        """As for :class:`~dsadapter.sockets.canonical.CanonicalSocket`."""
+        """As for :class:`~dsadapter.sockets.canonical.CanonicalSocket`. Of one that listens for
+        both families this is logged: whoever accepts from the descriptor sees mapped addresses."""
+        life = life_of(self)
+        if isinstance(life, _Listening):
+            life.listener.handed_on()
         fd = super().detach()
         self._end()
         return fd

@@ -247,6 +247,16 @@ class TestPlugins:
                     del accepted
             assert len(recording.of("connection_lost")) == 1
 
+    @pytest.mark.parametrize("host", ["::", "::1"])
+    def test_a_descriptor_that_is_handed_on_is_warned_of(
+        self, host: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sock = listening_socket(host, 0)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.wrap_socket(sock, server_side=True).close()
+        warned = "sslsocket_class = sock.sslsocket_class" in caplog.text
+        assert warned == (host == "::")
+
     def test_a_refusal_leaves_nothing_open(self, recording: Recording) -> None:
         class Refusing:
             @hookimpl

@@ -83,11 +83,11 @@ def serving(command: Callable[[int], list[str]], **kwargs: Any) -> Iterator[tupl
     raise AssertionError(f"no free port in {_ATTEMPTS} attempts")
 
 
-def curl(family: Family, port: int, *options: str) -> str:
+def curl(family: Family, port: int, *options: str, scheme: str = "http") -> str:
     """What curl shows for ``http://localhost``, headers included."""
     command = ["curl", family, "-sS", "-i", "--fail", "--max-time", str(PATIENCE), *options]
     result = subprocess.run(
-        [*command, f"http://localhost:{port}/"],
+        [*command, f"{scheme}://localhost:{port}/"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 import pytest
 from support.builds import CHECKOUT
+from support.certificates import Files
 from support.early_peers import early_peer
 from support.environments import Environment, clean_environment
 from support.processes import PATIENCE, Server
 from support.programs import (
     FAMILIES,
     LOOPBACK,
+    curl,
     leaks,
     listening_sockets,
     serving,
@@ -29,6 +31,7 @@ from support.programs import (
 from support.servers import LEFT, REQUEST, answer_of, asked, stopped
 from support.told import Told, processes_of
 
+TLS = Path(__file__).parent / "programs" / "ready_tls.py"
 EXAMPLES = CHECKOUT / "examples" / "servers"
 
 
@@ -186,6 +189,42 @@ def test_what_the_table_warns_of_leaks(
 ) -> None:
     with served(program, environment, tmp_path, Told(tmp_path / "told")) as (_, port):
         assert leaks(asked("-4", port))
+
+
+TLS_SERVERS = ("aiohttp", "cheroot", "gevent", "gunicorn", "hypercorn", "tornado", "uvicorn")
+
+
+@pytest.mark.parametrize("name", [*TLS_SERVERS, "werkzeug"])
+def test_with_tls_a_server_sees_and_tells_no_mapped_address(
+    name: str, environment: Environment, tmp_path: Path
+) -> None:
+    files = Files.written_to(tmp_path)
+    told = Told(tmp_path / "told")
+
+    def command(port: int) -> list[str]:
+        certificate, key = str(files.full_chain), str(files.key)
+        if name != "gunicorn":
+            return [str(environment.python), str(TLS), name, str(port), certificate, key]
+        text = (EXAMPLES / "gunicorn.conf.py").read_text().replace("8080", str(port))
+        (tmp_path / "gunicorn.conf.py").write_text(text)
+        return [environment.program("gunicorn"), "--certfile", certificate, "--keyfile", key]
+
+    variables = clean_environment(
+        PYTHONPATH=str(EXAMPLES), PYTHONDONTWRITEBYTECODE="1", **told.variables
+    )
+    with serving(command, cwd=tmp_path, env=variables) as (server, port):
+        answers = [
+            curl(family, port, "--cacert", str(files.root), scheme="https") for family in FAMILIES
+        ]
+        if name != "gevent":
+            until(lambda: len(told.lines("lost")) >= len(FAMILIES), server)
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(PATIENCE)
+    for family, answer in zip(FAMILIES, answers, strict=True):
+        assert f"hello {LOOPBACK[family]}" in answer
+    assert leaks("".join(answers) + server.log() + told.text()) == []
+    assert told.connections("made") == told.connections("lost")
+    assert len(told.lines("opened")) == len(told.lines("closed")) == 1
 
 
 def test_gunicorn_starts_its_workers_anew(environment: Environment, tmp_path: Path) -> None:

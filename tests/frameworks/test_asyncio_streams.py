@@ -438,9 +438,10 @@ def test_what_is_wrong_is_named_as_it_was_typed(make: Any, says: str) -> None:
     asyncio.run(main())
 
 
+SERVING = {"mode": "dual-stack", "fallback": "auto", "proxy_from": None, "proxy_timeout": 5.0}
 EXTRAS = {
-    "create_server": {"mode": "dual-stack", "fallback": "auto"},
-    "start_server": {"mode": "dual-stack", "fallback": "auto"},
+    "create_server": SERVING,
+    "start_server": SERVING,
     "create_connection": {"mapped_addresses": "unmap", "remember_outcomes": True},
     "open_connection": {"mapped_addresses": "unmap", "remember_outcomes": True},
 }

@@ -76,10 +76,13 @@ def shows_its_names(loop: asyncio.AbstractEventLoop, sock: CanonicalSocket) -> b
 def canonical_factory(
     factory: Callable[[], asyncio.BaseProtocol],
     shown: Callable[[Any], object] = id,
+    *,
+    kind: Callable[[Any], Any] = CanonicalTransport,
 ) -> Callable[[], asyncio.BaseProtocol]:
     """A protocol factory for one connection, whose protocol meets a :class:`CanonicalTransport`.
 
     :param shown: gets that, too.
+    :param kind: makes another stand-in of the loop's transport.
     """
 
     def build() -> asyncio.BaseProtocol:
@@ -88,7 +91,7 @@ def canonical_factory(
 
         def connection_made(transport: asyncio.BaseTransport) -> None:
             del protocol.connection_made
-            stands_in: Any = CanonicalTransport(transport)
+            stands_in: Any = kind(transport)
             shown(stands_in)
             made(stands_in)
 

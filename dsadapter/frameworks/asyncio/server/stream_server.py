@@ -7,7 +7,7 @@ import errno
 import socket
 import ssl as ssl_module
 from asyncio.selector_events import BaseSelectorEventLoop
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
 
@@ -16,10 +16,12 @@ from dsadapter.frameworks.asyncio.families import family_of
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
 from dsadapter.frameworks.asyncio.server.accepting import Acceptor, ProtocolFactory
+from dsadapter.frameworks.asyncio.server.proxied_server import ProxiedServer
 from dsadapter.frameworks.asyncio.signatures import like
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
-from dsadapter.policy import Fallback, ListenMode, ListenPolicy
+from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenMode, ListenPolicy, proxy_set
+from dsadapter.proxied import ProxyCounters
 from dsadapter.ready.ready_socket import ReadySocket, watched
 from dsadapter.sockets.listening import Listening, open_pair
 
@@ -27,8 +29,15 @@ _HANDSHAKE = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
 Mode = Literal["dual-stack", "pair"]
 
+_EXTRAS = {
+    "mode": "dual-stack",
+    "fallback": "auto",
+    "proxy_from": None,
+    "proxy_timeout": DEFAULT_PROXY_TIMEOUT,
+}
 
-@like("create_server", mode="dual-stack", fallback="auto")
+
+@like("create_server", **_EXTRAS)
 async def create_server(
     protocol_factory: ProtocolFactory,
     host: str | Sequence[str] | None = None,
@@ -44,6 +53,8 @@ async def create_server(
     start_serving: bool = True,
     mode: Mode = "dual-stack",
     fallback: Fallback = "auto",
+    proxy_from: Iterable[str] | None = None,
+    proxy_timeout: float = DEFAULT_PROXY_TIMEOUT,
     **options: Any,
 ) -> DualStackServer:
     """As ``loop.create_server``, for IPv4 and IPv6 through one socket; the application sees
@@ -56,6 +67,10 @@ async def create_server(
     :param mode: ``"pair"`` for a socket of each family in place of one for both.
     :param fallback: what to serve where a family is missing; see
         :class:`~dsadapter.policy.ListenPolicy`.
+    :param proxy_from: addresses and networks of the proxies that pass connections on with a PROXY
+        header, which comes before TLS. Connections from elsewhere are closed; the application sees
+        nothing of a connection before its header has come, and then the client's address.
+    :param proxy_timeout: seconds that a header may take.
     :raises ValueError: naming the offending value and the form to use.
     :raises OSError: as ``loop.create_server``; ``PermissionError`` if a plugin refuses.
     """
@@ -63,6 +78,8 @@ async def create_server(
         raise TypeError(f"ssl {ssl!r} is not an SSLContext")
     if sock is not None and (host is not None or port is not None):
         raise ValueError("host and port go with no sock: the socket has them")
+    if sock is not None and proxy_from is not None:
+        raise ValueError("proxy_from goes with no sock; give host and port")
     policies: list[ListenPolicy] = []
     if sock is None:
         make = partial(
@@ -71,6 +88,8 @@ async def create_server(
             backlog=backlog,
             reuse_port=False if reuse_port is None else reuse_port,
             fallback=fallback,
+            proxy_from=proxy_set(proxy_from),
+            proxy_timeout=proxy_timeout,
         )
         policies = _policies(host, family, make)
     return await serve(
@@ -105,14 +124,18 @@ async def serve(
         raise ValueError(f"mode {mode!r} is neither 'dual-stack' nor 'pair'")
     sockets: list[ReadySocket] = []
     listeners: list[Listener] = []
+    behind_proxies: dict[ReadySocket, Listener] = {}
     try:
         if sock is not None:
             sockets.append(_given(sock))
         for policy in policies:
             listener = Listener(FRAMEWORK, policy)
             listeners.append(listener)
-            sockets += watched(listener, listener.open(_opening(policy, mode)))
-        server = DualStackServer(loop, sockets, listeners)
+            opened = watched(listener, listener.open(_opening(policy, mode), reads_headers=True))
+            sockets += opened
+            if policy.proxy_from is not None:
+                behind_proxies |= dict.fromkeys(opened, listener)
+        server = DualStackServer(loop, sockets, listeners, behind_proxies)
         await server._prepare(protocol_factory, backlog, ssl, options)
     except PluginError as error:
         _close(sockets)
@@ -129,7 +152,7 @@ async def serve(
     return server
 
 
-@like("start_server", mode="dual-stack", fallback="auto")
+@like("start_server", **_EXTRAS)
 async def start_server(
     client_connected_cb: Callable[
         [asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None
@@ -162,10 +185,12 @@ class DualStackServer(asyncio.AbstractServer):
         loop: asyncio.AbstractEventLoop,
         sockets: Sequence[ReadySocket],
         listeners: Sequence[Listener],
+        behind_proxies: Mapping[ReadySocket, Listener] | None = None,
     ) -> None:
         self._loop = loop
         self._sockets = tuple(sockets)
         self._listeners = tuple(listeners)
+        self._behind_proxies = behind_proxies or {}
         # asyncio.Server, or what has its methods.
         self._parts: list[Any] = []
 
@@ -178,6 +203,10 @@ class DualStackServer(asyncio.AbstractServer):
     ) -> None:
         own = isinstance(self._loop, BaseSelectorEventLoop)
         for sock in self._sockets:
+            life = self._behind_proxies.get(sock)
+            if life is not None:
+                self._parts.append(ProxiedServer(self._loop, sock, life, factory, ssl, options))
+                continue
             if own:
                 part: Any = await self._loop.create_server(
                     factory, sock=sock, backlog=backlog, ssl=ssl, start_serving=False, **options
@@ -195,6 +224,13 @@ class DualStackServer(asyncio.AbstractServer):
     def mode(self) -> ListenMode | None:
         """Which address families are served, and by how many sockets; None for a given socket."""
         return self._listeners[0].mode if self._listeners else None
+
+    @property
+    def proxy_counters(self) -> tuple[ProxyCounters, ...]:
+        """What proxies have passed on and what was closed for which reason, of each socket; empty
+        without ``proxy_from``."""
+        parts = [part for part in self._parts if isinstance(part, ProxiedServer)]
+        return tuple(part.gate.counters for part in parts)
 
     @property
     def sockets(self) -> tuple[Any, ...]:

@@ -1,0 +1,207 @@
+"""A server whose connections come from proxies, each behind a PROXY header."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as ssl_module
+from asyncio.selector_events import BaseSelectorEventLoop
+from functools import partial
+from typing import Any
+from weakref import WeakSet
+
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.frameworks.asyncio.loop_waiting import LoopWaiting
+from dsadapter.frameworks.asyncio.server.accepting import ACCEPT_AGAIN, ProtocolFactory
+from dsadapter.frameworks.asyncio.transports import CanonicalTransport, canonical_factory
+from dsadapter.listener import Listener
+from dsadapter.proxied import ProxyGate
+from dsadapter.proxied.proxied_socket import ProxiedSocket, proxied
+from dsadapter.ready.ready_socket import ReadySocket
+from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.stand_in import StandIn
+
+
+class ProxiedServer(asyncio.AbstractServer):
+    """What ``asyncio.Server`` is, for one socket whose connections begin with a header.
+
+    :param sock: listening; it becomes the server's.
+    :param life: the socket's, whose policy has ``proxy_from``.
+    :param options: of ``loop.create_server``; those about handshakes count.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: ReadySocket,
+        life: Listener,
+        factory: ProtocolFactory,
+        ssl: ssl_module.SSLContext | None,
+        options: dict[str, Any],
+    ) -> None:
+        self._loop = loop
+        self._socket: ReadySocket | None = sock
+        self._life = life
+        self._factory = factory
+        self._options: dict[str, Any] = {}
+        if ssl is not None:
+            handshake = {name: options[name] for name in options if name.startswith("ssl_")}
+            self._options = {"ssl": ssl, **handshake}
+        self._accepting: asyncio.Task[None] | None = None
+        self._beginning: set[asyncio.Task[Any]] = set()
+        self._transports: WeakSet[Any] = WeakSet()
+        self.gate = ProxyGate(life, LoopWaiting(loop), self._passed)
+        sock.setblocking(False)
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The listening socket; none once it is closed."""
+        return () if self._socket is None else (self._socket,)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it serves on."""
+        return self._loop
+
+    def is_serving(self) -> bool:
+        """Whether it accepts connections."""
+        return self._accepting is not None
+
+    async def start_serving(self) -> None:
+        """Accept connections from now on."""
+        if self._socket is not None and self._accepting is None:
+            self._accepting = self._loop.create_task(self._accept(self._socket))
+
+    async def serve_forever(self) -> None:
+        """Accept connections until it is cancelled or closed."""
+        await self.start_serving()
+        if self._accepting is None:
+            raise RuntimeError(f"server {self!r} is closed")
+        await self._accepting
+
+    def close(self) -> None:
+        """Close the listening socket, and the connections that have no header yet."""
+        sock, self._socket = self._socket, None
+        if sock is None:
+            return
+        task, self._accepting = self._accepting, None
+        if task is not None:
+            task.cancel()
+            self._loop.remove_reader(sock.fileno())
+        self.gate.close()
+        sock.close()
+
+    async def wait_closed(self) -> None:
+        """Wait a turn; it has closed by then."""
+        await asyncio.sleep(0)
+
+    def close_clients(self) -> None:
+        """Close every connection, gracefully."""
+        for transport in list(self._transports):
+            transport.close()
+
+    def abort_clients(self) -> None:
+        """Close every connection at once."""
+        for transport in list(self._transports):
+            transport.abort()
+
+    async def _accept(self, sock: ReadySocket) -> None:
+        while True:
+            try:
+                # Plugins are told of nothing that has not passed.
+                accepted, peer = CanonicalSocket.accept(sock)
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError, PermissionError):
+                await self._readable(sock)
+            except OSError as error:
+                self._report(f"accepts again in {ACCEPT_AGAIN:g} s", error)
+                await asyncio.sleep(ACCEPT_AGAIN)
+            else:
+                self.gate.accepted(accepted, peer)
+                # A flood of connections leaves the loop its turns.
+                await asyncio.sleep(0)
+
+    async def _readable(self, sock: ReadySocket) -> None:
+        ready = asyncio.Event()
+        self._loop.add_reader(sock.fileno(), ready.set)
+        try:
+            await ready.wait()
+        finally:
+            if sock.fileno() != -1:
+                self._loop.remove_reader(sock.fileno())
+
+    def _passed(
+        self,
+        sock: CanonicalSocket,
+        peer: SocketAddress,
+        local: SocketAddress,
+        proxy: SocketAddress | None,
+    ) -> None:
+        try:
+            named = proxied(sock, peer, local, self._life.accepted(peer, local, proxy))
+        except Exception as error:
+            # A plugin that fails is its own business.
+            sock.close()
+            self._report("accepting failed", error)
+            return
+        task = self._loop.create_task(self._begin(named, peer, local))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, sock: ProxiedSocket, peer: SocketAddress, local: SocketAddress) -> None:
+        factory = self._factory
+        if not isinstance(self._loop, BaseSelectorEventLoop):
+            # It reads names from the descriptor.
+            factory = canonical_factory(factory, kind=partial(_ProxiedTransport, (peer, local)))
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(factory, sock, **self._options)
+        except BaseException as error:
+            sock.close()
+            # A client that is gone, or speaks no TLS, is nobody's fault here.
+            if isinstance(error, Exception) and not isinstance(error, OSError):
+                self._report("an accepted connection could not be served", error)
+            elif not isinstance(error, OSError):
+                raise
+        else:
+            self._transports.add(transport)
+
+    def _report(self, message: str, error: BaseException) -> None:
+        self._loop.call_exception_handler(
+            {"message": message, "exception": error, "socket": self._socket}
+        )
+
+
+class _ProxiedTransport(CanonicalTransport):
+    """A loop's transport under the names that a header gave."""
+
+    __slots__ = ("_names",)
+
+    def __init__(self, names: tuple[SocketAddress, SocketAddress], original: Any) -> None:
+        super().__init__(original)
+        self._names = names
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "peername":
+            return self._names[0]
+        if name == "sockname":
+            return self._names[1]
+        if name == "socket":
+            value = self._original.get_extra_info(name, default)
+            return None if value is None else _ProxiedInfoSocket(self._names, value)
+        return super().get_extra_info(name, default)
+
+
+class _ProxiedInfoSocket(StandIn):
+    """What ``get_extra_info("socket")`` gives, under the same names."""
+
+    __slots__ = ("_names",)
+
+    def __init__(self, names: tuple[SocketAddress, SocketAddress], original: Any) -> None:
+        super().__init__(original)
+        self._names = names
+
+    def __repr__(self) -> str:
+        return f"<proxied socket fd={self._original.fileno()} raddr={self._names[0]}>"
+
+    def getpeername(self) -> SocketAddress:
+        return self._names[0]
+
+    def getsockname(self) -> SocketAddress:
+        return self._names[1]

@@ -16,6 +16,7 @@ from benchmarks import (
     connect,
     datagrams,
     imports,
+    loops,
     middleware,
     proxy_headers,
     ready,
@@ -31,6 +32,7 @@ _PARTS = {
     "connect": connect.tables,
     "datagrams": datagrams.tables,
     "imports": imports.tables,
+    "loops": loops.tables,
     "middleware": middleware.tables,
     "proxy-headers": proxy_headers.tables,
     "ready-sockets": ready.tables,
@@ -41,6 +43,7 @@ _PARTS = {
 _PEERS = {
     "address-sets": address_sets.PACKAGES,
     "connect": connect.PACKAGES,
+    "loops": loops.PACKAGES,
     "ready-sockets": ready.PACKAGES,
 }
 _PACKAGES = ("Twisted", "dsadapter")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _finalize: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
 
+_INET6 = int(_socket.AF_INET6)
+
 S = TypeVar("S", bound="ReadySocket")
 
 FRAMEWORK = "socket"
@@ -58,16 +60,26 @@ class ReadySocket(CanonicalSocket):
     def accept(self) -> tuple[Self, SocketAddress]:
         """As ``socket.socket.accept``, with the canonical address of the peer; plugins have been
         told when it returns. Where none observes connections it is a plain canonical socket."""
-        life = life_of(self)
-        listener = life.listener if isinstance(life, _Listening) else None
-        if listener is not None and listener.hooks.connections is None:
-            listener = None
+        listener = self._observed()
         kind = CanonicalSocket if listener is None else self._accepts or type(self)
+        accepted, address, _ = self._accepted_watched(kind, listener)
+        return accepted, address
+
+    def _observed(self) -> Listener | None:
+        """The listener, if somebody observes its connections."""
+        listener = listener_of(self)
+        return None if listener is None or listener.hooks.connections is None else listener
+
+    def _accepted_watched(
+        self, kind: Any, listener: Listener | None
+    ) -> tuple[Any, SocketAddress, bool]:
+        """And whether a reader of its bare descriptor sees mapped names."""
         accepted, address = self._accepted_as(kind)
+        mapped = False
         try:
-            if len(address) == 2:
+            if len(address) == 2 and family_number(self) == _INET6:
                 # Whoever serves it may hand its bare descriptor on.
-                take_ipv4_form(accepted)
+                mapped = not take_ipv4_form(accepted)
             if listener is not None:
                 accepted._life = None
                 lost = listener.accepted(address, accepted.getsockname())
@@ -76,7 +88,7 @@ class ReadySocket(CanonicalSocket):
         except BaseException:
             accepted.close()
             raise
-        return accepted, address
+        return accepted, address, mapped
 
     def dup(self) -> Self:
         """As ``socket.socket.dup``; plugins are told of the end when both are closed."""
@@ -143,6 +155,12 @@ def life_of(sock: ReadySocket) -> Life | None:
     return getattr(sock, "_life", None)
 
 
+def listener_of(sock: ReadySocket) -> Listener | None:
+    """That of one that listens and is watched."""
+    life = life_of(sock)
+    return life.listener if isinstance(life, _Listening) else None
+
+
 class _Listening(Life):
     def __init__(self, sock: ReadySocket, listener: Listener) -> None:
         super().__init__(sock, listener.closed)
@@ -202,18 +220,19 @@ def open_ready_datagram_socket(policy: DatagramPolicy, framework: str, kind: typ
 
 def _opened(listener: Listener, opening: Callable[[Hooks], Listening], kind: type[S]) -> S:
     [opened] = listener.open(opening)
-    sock = _taking_the_place_of(opened, kind)
+    sock = taking_the_place_of(opened, kind)
     sock.setblocking(True)
     return _alive(sock, listener)
 
 
-def watched(listener: Listener, sockets: Iterable[CanonicalSocket]) -> list[ReadySocket]:
+def watched(listener: Listener, sockets: Iterable[CanonicalSocket], kind: type[S]) -> list[S]:
     """A listener's sockets as ready ones, which take their place; it is closed with the last of
     them, and told of what they accept.
 
     :param listener: open; its framework calls ``opened``.
+    :param kind: what they are.
     """
-    ready = [_taking_the_place_of(sock, ReadySocket) for sock in sockets]
+    ready = [taking_the_place_of(sock, kind) for sock in sockets]
     life = _Listening(ready[0], listener)
     for sock in ready:
         life.share(sock)
@@ -227,17 +246,22 @@ def watched_connection(sock: CanonicalSocket, lost: Callable[[], None] | None, k
     :param lost: called once; None if nobody wants to know.
     :param kind: what it is.
     """
-    ready = _taking_the_place_of(sock, kind)
+    ready = taking_the_place_of(sock, kind)
     if lost is not None:
         ready._life = Life(ready, lost)
     return ready
 
 
-def _taking_the_place_of(sock: CanonicalSocket, kind: type[S]) -> S:
+def taking_the_place_of(sock: CanonicalSocket, kind: type[S]) -> S:
+    """Another socket with the descriptor of one, and with its life if plugins watch it."""
     timeout = sock.gettimeout()
+    life = sock._give_life() if isinstance(sock, ReadySocket) else None
     # What it is, that nobody else sees in between.
     ready = kind(family_number(sock), sock.type, sock.proto, PlainSocket.detach(sock))
     ready.settimeout(timeout)
+    if life is not None:
+        life.pass_on(sock, ready)
+        ready._life = life
     return ready
 
 

@@ -7,13 +7,12 @@ import contextlib
 import errno
 import inspect
 import socket
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from support.faults import Faults
-from support.loops import LOOPS
+from support.loop_servers import Run, until
 from support.namespaces import needs_root
 from support.processes import PATIENCE
 from support.reactors import open_descriptors
@@ -23,13 +22,7 @@ from dsadapter.frameworks import get_framework
 from dsadapter.policy import DatagramPolicy
 from dsadapter.testing import RecordingPlugin, registered
 
-Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 BOTH = ["127.0.0.1", "::1"]
-
-
-@pytest.fixture(params=LOOPS)
-def run(request: pytest.FixtureRequest) -> Run:
-    return LOOPS[request.param]
 
 
 class Recorder(asyncio.DatagramProtocol):
@@ -68,13 +61,6 @@ class Echo(Recorder):
 class Informed(Recorder):
     def packet_received(self, data: bytes, addr: Any, info: Any) -> None:
         self.got.append((data, (addr, info)))
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

@@ -8,13 +8,12 @@ import inspect
 import re
 import socket
 import struct
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support.faults import Faults
-from support.loops import LOOPS
+from support.loop_servers import Echo, Run, number_of, until
 from support.namespaces import needs_root
 from support.processes import PATIENCE
 from support.programs import free_port
@@ -26,55 +25,7 @@ from dsadapter.frameworks import get_framework
 from dsadapter.policy import ConnectPolicy, ListenPolicy
 from dsadapter.testing import RecordingPlugin, registered
 
-Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 BOTH = ["127.0.0.1", "::1"]
-
-
-@pytest.fixture(params=LOOPS)
-def run(request: pytest.FixtureRequest) -> Run:
-    return LOOPS[request.param]
-
-
-def name_of(ask: Callable[[], Any]) -> Any:
-    """None once the peer has reset the connection."""
-    try:
-        return ask()
-    except OSError:
-        return None
-
-
-class Echo(asyncio.Protocol):
-    """Remembers every name that it can see."""
-
-    def __init__(self, seen: list[Any]) -> None:
-        self.seen = seen
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        sock = transport.get_extra_info("socket")
-        self.seen.append(
-            [
-                transport.get_extra_info("peername"),
-                name_of(sock.getpeername),
-                transport.get_extra_info("sockname"),
-                name_of(sock.getsockname),
-            ]
-        )
-
-    def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
-
-
-def number_of(server: Any) -> int:
-    number: int = server.sockets[0].getsockname()[1]
-    return number
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("host", BOTH)
@@ -158,14 +109,14 @@ def test_a_server_that_greets_and_closes_at_once_is_never_mapped(run: Run) -> No
 
     async def main() -> None:
         async with await dual_stack.create_server(Greeting, None, 0) as server:
-            for _ in range(100):
+            for _ in range(1000):
                 _, client = await dual_stack.create_connection(
                     Client, "127.0.0.1", number_of(server)
                 )
                 await client.lost
 
     run(main)
-    assert len(names) == 100
+    assert len(names) == 1000
     assert {name[0] for name in names} == {"127.0.0.1"}
 
 
@@ -408,7 +359,13 @@ def test_the_story_of_every_attempt(run: Run) -> None:
             lambda: dual_stack.create_server(asyncio.Protocol, "example.com", 0),
             "host 'example.com'",
         ),
-        (lambda: dual_stack.create_server(asyncio.Protocol, None, "80"), "port '80'"),
+        (lambda: dual_stack.create_server(asyncio.Protocol, None, "99999"), "port 99999"),
+        (lambda: dual_stack.create_server(asyncio.Protocol, None, 80.5), r"port 80\.5"),
+        (lambda: dual_stack.create_server(asyncio.Protocol, 80, 80), "host 80"),
+        (
+            lambda: dual_stack.create_server(asyncio.Protocol, None, 0, ssl_handshake_timeout=1),
+            "ssl_handshake_timeout 1 goes with ssl",
+        ),
         (lambda: dual_stack.create_server(asyncio.Protocol, None, 0, mode="both"), "mode 'both'"),
         (
             lambda: dual_stack.create_server(asyncio.Protocol, None, 0, reuse_port="no"),

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import socket
+import sys
 from typing import TypeVar
 
-from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket
 
 S = TypeVar("S", bound=CanonicalSocket)
 
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+_NAMES = {socket.SOCK_STREAM: "TCP", socket.SOCK_DGRAM: "UDP"}
 
-def taken_over(sock: socket.socket, kind: type[S], wanted: str) -> S:
-    """A stream socket as a canonical one, non-blocking, which takes its place.
+
+def taken_over(
+    sock: socket.socket, kind: type[S], state: str, type_: int = socket.SOCK_STREAM
+) -> S:
+    """A socket as a canonical one, non-blocking, which takes its place.
 
     :param kind: what it is from now on, unless it is that already.
-    :param wanted: which state it is to be in, such as ``bound``; for the error.
-    :raises ValueError: if it is no stream socket; it stays the caller's then.
+    :param state: which one it is to be in, such as ``bound``; for the error.
+    :param type_: ``SOCK_STREAM`` or ``SOCK_DGRAM``.
+    :raises TypeError: if it is no socket, or one that ``ssl`` has wrapped.
+    :raises ValueError: if it is of another type, or of another family than IPv4 and IPv6.
+    :raises OSError: if it is closed. In all these cases it stays the caller's.
     """
-    if sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"sock {sock!r} is not a stream socket; give a {wanted} TCP socket")
-    # Without a family, because the descriptor may be another family's than the object says.
+    wanted = f"give a {state} {_NAMES[socket.SocketKind(type_)]} socket"
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"sock {sock!r} is not a socket; {wanted}")
+    # Without ssl nobody has wrapped one.
+    if "ssl" in sys.modules and isinstance(sock, sys.modules["ssl"].SSLSocket):
+        raise TypeError(f"sock {sock!r} has TLS on it; {wanted} and ssl=, with the context")
+    # The descriptor may be another family's than the object says.
+    seen = PlainSocket(fileno=sock.fileno())
+    family, its_type = seen.family, seen.type
+    seen.detach()
+    if its_type != type_ or family not in _INTERNET:
+        raise ValueError(f"sock {sock!r} is {its_type.name} of {family.name}; {wanted}")
     taken = sock if isinstance(sock, kind) else kind(fileno=sock.detach())
     taken.setblocking(False)
     return taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -17,8 +17,7 @@ def like(name: str, **extras: Any) -> Callable[[F], F]:
         newer Python adds to it is passed on.
     :param extras: our own parameters, keyword-only, with their defaults.
     """
-    original = getattr(asyncio, name, None) or getattr(asyncio.SelectorEventLoop, name)
-    signature = inspect.signature(original)
+    signature = _signature(name)
     parameters = [p for p in signature.parameters.values() if p.name != "self"]
     ours = [
         inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, default=default)
@@ -32,3 +31,19 @@ def like(name: str, **extras: Any) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def check_options(name: str, options: Mapping[str, object]) -> None:
+    """Check the keyword arguments that a function has for an asyncio function of that name.
+
+    :raises TypeError: for one that this has not on the running Python, as Python raises it.
+    """
+    for option in options:
+        if option not in _signature(name).parameters:
+            raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
+
+
+def _signature(name: str) -> inspect.Signature:
+    return inspect.signature(
+        getattr(asyncio, name, None) or getattr(asyncio.SelectorEventLoop, name)
+    )

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
@@ -75,13 +76,13 @@ def shows_its_names(loop: asyncio.AbstractEventLoop, sock: CanonicalSocket) -> b
 
 def canonical_factory(
     factory: Callable[[], asyncio.BaseProtocol],
-    shown: Callable[[Any], object] = id,
+    met: Callable[[Any], object] = id,
     *,
     kind: Callable[[Any], Any] = CanonicalTransport,
 ) -> Callable[[], asyncio.BaseProtocol]:
     """A protocol factory for one connection, whose protocol meets a :class:`CanonicalTransport`.
 
-    :param shown: gets that, too.
+    :param met: called with that.
     :param kind: makes another stand-in of the loop's transport.
     """
 
@@ -90,13 +91,48 @@ def canonical_factory(
         made = protocol.connection_made
 
         def connection_made(transport: asyncio.BaseTransport) -> None:
-            del protocol.connection_made
+            stop_intercepting()
             stands_in: Any = kind(transport)
-            shown(stands_in)
+            met(stands_in)
             made(stands_in)
 
-        # On the object: loops look at the class of a protocol.
-        protocol.connection_made = connection_made  # type: ignore[method-assign]
-        return protocol
+        shown, stop_intercepting = intercepted(protocol, "connection_made", connection_made)
+        return shown
 
     return build
+
+
+def intercepted(
+    protocol: asyncio.BaseProtocol, name: str, function: Callable[..., None]
+) -> tuple[asyncio.BaseProtocol, Callable[[], None]]:
+    """A protocol whose loop calls a function in place of one method.
+
+    :returns: what to give to the loop, the protocol itself if it can be that; and what to call
+        when the method is to be the protocol's own again.
+    """
+    try:
+        # On the object: loops look at the class of a protocol.
+        setattr(protocol, name, function)
+    except AttributeError:
+        # It has slots alone.
+        instead: Any = _InterceptedProtocol(protocol)
+        instead._instead[name] = function
+        return instead, partial(instead._instead.pop, name)
+    return protocol, partial(delattr, protocol, name)
+
+
+class _InterceptedProtocol(StandIn):
+    __slots__ = ("_instead",)
+
+    def __init__(self, original: asyncio.BaseProtocol) -> None:
+        super().__init__(original)
+        self._instead: dict[str, Callable[..., None]] = {}
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self._original)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "_instead" and name in self._instead:
+            return self._instead[name]
+        return super().__getattr__(name)

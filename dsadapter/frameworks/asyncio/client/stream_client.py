@@ -14,6 +14,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.connector import Unconnected
 from dsadapter.connector.os_errors import attempt_errors, error_of
 from dsadapter.errors import PluginError
+from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import SPELLING, check_family, connector_of
 from dsadapter.frameworks.asyncio.signatures import like
@@ -30,7 +31,7 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 async def create_connection(
     protocol_factory: Callable[[], P],
     host: str | None = None,
-    port: int | None = None,
+    port: int | str | None = None,
     *,
     ssl: ssl_module.SSLContext | bool | None = None,
     family: int = 0,
@@ -82,25 +83,31 @@ async def create_connection(
                 mapped_addresses=mapped_addresses,
                 remember_outcomes=remember_outcomes,
             )
-            target = canonical_target(host, port)
+            target = canonical_target(host, port_number(port, "tcp"))
         except ValueError as error:
             raise spelled(error, SPELLING) from error.__cause__
         if ssl and server_hostname is None:
             server_hostname = _server_name(target[0])
         check_family(target[0], family)
         connected = await race(target, policy, family=family, all_errors=all_errors)
-    factory: Callable[[], Any] = protocol_factory
-    shown: list[Any] = []
+    protocols: list[P] = []
+    transports: list[Any] = []
+
+    def factory() -> P:
+        protocols.append(protocol_factory())
+        return protocols[0]
+
+    shown: Callable[[], Any] = factory
     if not shows_its_names(loop, connected):
-        factory = canonical_factory(protocol_factory, shown.append)
+        shown = canonical_factory(factory, transports.append)
     try:
-        transport, protocol = await loop.create_connection(
-            factory, sock=connected, ssl=ssl, server_hostname=server_hostname, **options
+        transport, _ = await loop.create_connection(
+            shown, sock=connected, ssl=ssl, server_hostname=server_hostname, **options
         )
     except BaseException:
         connected.close()
         raise
-    return shown[0] if shown else transport, protocol
+    return (transports or [transport])[0], protocols[0]
 
 
 @like("open_connection", mapped_addresses="unmap", remember_outcomes=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
+from weakref import ref
 
-from dsadapter.frameworks.asyncio.transports import canonical_factory, shows_its_names
-from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.frameworks.asyncio.server.handed_socket import AcceptingSocket, HandedSocket
+from dsadapter.frameworks.asyncio.transports import canonical_factory
 
 ACCEPT_AGAIN = 1.0
 """Seconds until accepting is tried again after an error that is likely to last, such as EMFILE; as
@@ -21,7 +23,21 @@ long as asyncio waits itself."""
 # A connection that a firewall rejects, or whose client has gone (accept(2)).
 _ONE_CONNECTION = {errno.EPERM, errno.ECONNABORTED, errno.EPROTO, errno.EINTR}
 
+_PATIENCE = 8
+"""For so many turns after one that found less than it was prepared to accept, it does not try for
+more: to be told that there is none costs a system call and an exception."""
+
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
+
+
+_HandingOver = tuple[
+    HandedSocket,
+    Coroutine[Any, Any, tuple[asyncio.BaseTransport, asyncio.BaseProtocol]],
+    asyncio.Future[Any] | None,
+]
+"""A call of the loop's ``connect_accepted_socket``, driven by hand, because a task for each
+connection would be the better part of what accepting costs; and what it waits for, None for a turn
+of the loop."""
 
 
 class Acceptor:
@@ -34,7 +50,7 @@ class Acceptor:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        sock: CanonicalSocket,
+        sock: AcceptingSocket,
         factory: ProtocolFactory,
         options: dict[str, Any],
     ) -> None:
@@ -43,8 +59,11 @@ class Acceptor:
         self._factory = factory
         self._options = options
         self._at_once = 1
+        self._patience = 0
         self._again: asyncio.TimerHandle | None = None
-        self._handing_over: set[asyncio.Task[Any]] = set()
+        self._handshakes: set[asyncio.Task[Any]] = set()
+        # Weak, so that an abandoned transport is found to be one.
+        self._handed: set[ref[HandedSocket]] = set()
 
     def start(self) -> None:
         """Accept from now on."""
@@ -59,11 +78,23 @@ class Acceptor:
         elif self._socket.fileno() != -1:
             self._loop.remove_reader(self._socket.fileno())
 
+    def transports(self) -> list[Any]:
+        """Those of the open connections."""
+        sockets = [sock for handed in self._handed if (sock := handed()) is not None]
+        return [sock.transport for sock in sockets if sock.transport is not None]
+
+    def end_handshakes(self) -> None:
+        """Close connections that are in the midst of one."""
+        for task in self._handshakes:
+            task.cancel()
+
     def _accept(self) -> None:
         accepted = 0
+        begun: list[_HandingOver] = []
         # Failures count, too: a sandbox may refuse every one.
         for _ in range(self._at_once):
             try:
+                sock: Any
                 sock, _ = self._socket.accept()
             except BlockingIOError:
                 break
@@ -77,50 +108,73 @@ class Acceptor:
                 self._report("accepting failed", error)
                 break
             accepted += 1
-            self._hand_over(sock)
-        self._at_once = self._at_once + 20 if accepted == self._at_once else max(1, accepted)
+            self._hand_over(sock, begun)
+        if begun:
+            self._loop.call_soon(self._go_on, begun)
+        if accepted < self._at_once:
+            self._at_once, self._patience = max(1, accepted), _PATIENCE
+        elif self._patience:
+            self._patience -= 1
+        else:
+            self._at_once += 20
 
     def _wait_out(self, error: OSError) -> None:
         self._report(f"accepts again in {ACCEPT_AGAIN:g} s", error)
         self.stop()
         self._again = self._loop.call_later(ACCEPT_AGAIN, self.start)
 
-    def _hand_over(self, sock: CanonicalSocket) -> None:
-        sock.setblocking(False)
-        factory = (
-            self._factory if shows_its_names(self._loop, sock) else canonical_factory(self._factory)
-        )
-        handing_over = self._loop.connect_accepted_socket(factory, sock, **self._options)
-        if self._options.get("ssl") is None:
-            # A task for each connection would be the better part of what accepting costs.
-            self._drive(sock, handing_over)
-            return
-        task = self._loop.create_task(handing_over)
-        self._handing_over.add(task)
-        task.add_done_callback(lambda task: self._handed_over(sock, task))
+    def _hand_over(self, sock: HandedSocket, begun: list[_HandingOver]) -> None:
+        factory = canonical_factory(self._factory) if sock.mapped else self._factory
+        call = self._loop.connect_accepted_socket(factory, sock, **self._options)
+        if self._options:
+            task = self._loop.create_task(call)
+            self._handshakes.add(task)
+            task.add_done_callback(lambda task: self._shaken(sock, task))
+        else:
+            self._drive(sock, call, begun)
 
-    def _drive(self, sock: CanonicalSocket, handing_over: Coroutine[Any, Any, Any]) -> None:
+    def _drive(self, sock: HandedSocket, call: Any, begun: list[_HandingOver]) -> None:
         try:
-            waits_for = handing_over.send(None)
-        except StopIteration:
-            return
+            waits_for = call.send(None)
+        except StopIteration as returned:
+            self._handed_over(sock, returned.value[0])
         except BaseException as error:
             sock.close()
             self._failed(error)
-            return
-        if waits_for is None:
-            self._loop.call_soon(self._drive, sock, handing_over)
-            return
-        waits_for._asyncio_future_blocking = False
-        waits_for.add_done_callback(lambda _: self._drive(sock, handing_over))
+        else:
+            if waits_for is not None:
+                waits_for._asyncio_future_blocking = False
+            begun.append((sock, call, waits_for))
 
-    def _handed_over(self, sock: CanonicalSocket, task: asyncio.Task[Any]) -> None:
-        self._handing_over.discard(task)
+    def _go_on(self, begun: list[_HandingOver]) -> None:
+        # What a loop calls in the next turn has been called: most of them are at their end.
+        still: list[_HandingOver] = []
+        for handing_over in begun:
+            sock, call, waits_for = handing_over
+            if waits_for is None or waits_for.done():
+                self._drive(sock, call, still)
+            else:
+                waits_for.add_done_callback(partial(self._go_on_alone, handing_over))
+        if still:
+            self._loop.call_soon(self._go_on, still)
+
+    def _go_on_alone(self, handing_over: _HandingOver, _: asyncio.Future[Any]) -> None:
+        self._go_on([handing_over])
+
+    def _shaken(self, sock: HandedSocket, task: asyncio.Task[Any]) -> None:
+        self._handshakes.discard(task)
         if task.cancelled():
             sock.close()
         elif (error := task.exception()) is not None:
             sock.close()
             self._failed(error)
+        else:
+            self._handed_over(sock, task.result()[0])
+
+    def _handed_over(self, sock: HandedSocket, transport: asyncio.BaseTransport) -> None:
+        if sock.fileno() != -1:
+            sock.transport = transport
+            self._handed.add(ref(sock, self._handed.discard))
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, (SystemExit, KeyboardInterrupt)):

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 import ssl as ssl_module
+import sys
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -13,17 +14,22 @@ from typing import Any, Literal, Self
 
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.families import family_of
+from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
-from dsadapter.frameworks.asyncio.server.accepting import Acceptor, ProtocolFactory
+from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
+from dsadapter.frameworks.asyncio.server.accepting_server import AcceptingServer
+from dsadapter.frameworks.asyncio.server.handed_socket import AcceptingSocket, LoopSocket
 from dsadapter.frameworks.asyncio.server.proxied_server import ProxiedServer
-from dsadapter.frameworks.asyncio.signatures import like
+from dsadapter.frameworks.asyncio.server.telling import telling_factory
+from dsadapter.frameworks.asyncio.signatures import check_options, like
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenMode, ListenPolicy, proxy_set
 from dsadapter.proxied import ProxyCounters
-from dsadapter.ready.ready_socket import ReadySocket, watched
+from dsadapter.ready.ready_socket import ReadySocket, listener_of, taking_the_place_of, watched
 from dsadapter.sockets.listening import Listening, open_pair
+from dsadapter.sockets.options import read_v6only
 
 _HANDSHAKE = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
@@ -41,7 +47,7 @@ _EXTRAS = {
 async def create_server(
     protocol_factory: ProtocolFactory,
     host: str | Sequence[str] | None = None,
-    port: int | None = None,
+    port: int | str | None = None,
     *,
     family: int = socket.AF_UNSPEC,
     flags: int = socket.AI_PASSIVE,
@@ -62,6 +68,7 @@ async def create_server(
 
     :param host: None, ``""`` or ``"::"`` for both families; ``"localhost"`` for 127.0.0.1 and ::1;
         an address literal for that address alone; or several of these. Names are not resolved.
+    :param port: a number, its digits or the name of a service; None and 0 let the system choose.
     :param family: ``AF_INET`` or ``AF_INET6`` for that family of a wildcard or ``localhost`` alone.
     :param sock: a bound or listening TCP socket; it becomes the server's.
     :param mode: ``"pair"`` for a socket of each family in place of one for both.
@@ -76,6 +83,11 @@ async def create_server(
     """
     if ssl is not None and not isinstance(ssl, ssl_module.SSLContext):
         raise TypeError(f"ssl {ssl!r} is not an SSLContext")
+    check_options("create_server", options)
+    if ssl is None:
+        for name in _HANDSHAKE:
+            if options.get(name) is not None:
+                raise ValueError(f"{name} {options[name]!r} goes with ssl; give an SSLContext, too")
     if sock is not None and (host is not None or port is not None):
         raise ValueError("host and port go with no sock: the socket has them")
     if sock is not None and proxy_from is not None:
@@ -84,7 +96,7 @@ async def create_server(
     if sock is None:
         make = partial(
             ListenPolicy,
-            port=0 if port is None else port,
+            port=port_number(port, "tcp"),
             backlog=backlog,
             reuse_port=False if reuse_port is None else reuse_port,
             fallback=fallback,
@@ -127,14 +139,18 @@ async def serve(
     behind_proxies: dict[ReadySocket, Listener] = {}
     try:
         if sock is not None:
-            sockets.append(_given(sock))
+            given = taken_over(sock, ReadySocket, "bound")
+            sockets.append(taking_the_place_of(given, _kind(loop, given)))
         for policy in policies:
             listener = Listener(FRAMEWORK, policy)
             listeners.append(listener)
-            opened = watched(listener, listener.open(_opening(policy, mode), reads_headers=True))
-            sockets += opened
-            if policy.proxy_from is not None:
-                behind_proxies |= dict.fromkeys(opened, listener)
+            opened = listener.open(_opening(policy, mode), reads_headers=True)
+            if policy.proxy_from is None:
+                sockets += watched(listener, opened, _kind(loop, opened[0]))
+            else:
+                behind = watched(listener, opened, ReadySocket)
+                behind_proxies |= dict.fromkeys(behind, listener)
+                sockets += behind
         server = DualStackServer(loop, sockets, listeners, behind_proxies)
         await server._prepare(protocol_factory, backlog, ssl, options)
     except PluginError as error:
@@ -158,7 +174,7 @@ async def start_server(
         [asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None
     ],
     host: str | Sequence[str] | None = None,
-    port: int | None = None,
+    port: int | str | None = None,
     *,
     limit: int = 2**16,
     **options: Any,
@@ -193,6 +209,7 @@ class DualStackServer(asyncio.AbstractServer):
         self._behind_proxies = behind_proxies or {}
         # asyncio.Server, or what has its methods.
         self._parts: list[Any] = []
+        self._forever: asyncio.Future[None] | None = None
 
     async def _prepare(
         self,
@@ -201,18 +218,26 @@ class DualStackServer(asyncio.AbstractServer):
         ssl: ssl_module.SSLContext | None,
         options: dict[str, Any],
     ) -> None:
-        own = isinstance(self._loop, BaseSelectorEventLoop)
+        if options.pop("keep_alive", None):
+            for sock in self._sockets:
+                # What it accepts inherits that.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for sock in self._sockets:
             life = self._behind_proxies.get(sock)
             if life is not None:
-                self._parts.append(ProxiedServer(self._loop, sock, life, factory, ssl, options))
-                continue
-            if own:
-                part: Any = await self._loop.create_server(
-                    factory, sock=sock, backlog=backlog, ssl=ssl, start_serving=False, **options
-                )
+                part: Any = ProxiedServer(self._loop, sock, life, factory, ssl, options)
+            elif isinstance(sock, AcceptingSocket):
+                part = AcceptingServer(self._loop, sock, factory, backlog, ssl, options)
             else:
-                part = _AcceptingServer(self._loop, sock, factory, ssl, options)
+                listener = listener_of(sock) if isinstance(sock, LoopSocket) else None
+                part = await self._loop.create_server(
+                    factory if listener is None else telling_factory(listener, factory),
+                    sock=sock,
+                    backlog=backlog,
+                    ssl=ssl,
+                    start_serving=False,
+                    **options,
+                )
             self._parts.append(part)
         for listener in self._listeners:
             listener.opened()
@@ -251,16 +276,36 @@ class DualStackServer(asyncio.AbstractServer):
             await part.start_serving()
 
     async def serve_forever(self) -> None:
-        """Accept connections until it is cancelled, which closes the server."""
+        """Accept connections until it is cancelled, which closes the server.
+
+        :raises RuntimeError: if the server is closed, or somebody awaits this already.
+        """
+        if self._forever is not None:
+            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        if not self.sockets:
+            raise RuntimeError(f"server {self!r} is closed")
+        await self.start_serving()
+        self._forever = self._loop.create_future()
         try:
-            await asyncio.gather(*(part.serve_forever() for part in self._parts))
-        finally:
+            await self._forever
+        except asyncio.CancelledError:
             self.close()
+            if sys.version_info >= (3, 14):
+                # As asyncio.Server has it.
+                for part in self._parts:
+                    if isinstance(part, asyncio.Server):
+                        part.close_clients()
+            await self.wait_closed()
+            raise
+        finally:
+            self._forever = None
 
     def close(self) -> None:
         """Close the listening sockets; connections live on."""
         for part in self._parts:
             part.close()
+        if self._forever is not None and not self._forever.done():
+            self._forever.cancel()
 
     async def wait_closed(self) -> None:
         """Wait until it is closed: on asyncio's own loops as an ``asyncio.Server`` of this Python
@@ -269,12 +314,13 @@ class DualStackServer(asyncio.AbstractServer):
             await part.wait_closed()
 
     def close_clients(self) -> None:
-        """Close every connection, gracefully (Python 3.13)."""
+        """Close every connection, gracefully. On asyncio's own loops there is this since Python
+        3.13."""
         for part in self._parts:
             part.close_clients()
 
     def abort_clients(self) -> None:
-        """Close every connection at once (Python 3.13)."""
+        """Close every connection at once; likewise."""
         for part in self._parts:
             part.abort_clients()
 
@@ -284,73 +330,6 @@ class DualStackServer(asyncio.AbstractServer):
     async def __aexit__(self, *exc: object) -> None:
         self.close()
         await self.wait_closed()
-
-
-class _AcceptingServer(asyncio.AbstractServer):
-    """One socket that is accepted from by us."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sock: ReadySocket,
-        factory: ProtocolFactory,
-        ssl: ssl_module.SSLContext | None,
-        options: dict[str, Any],
-    ) -> None:
-        self._loop = loop
-        self._socket: ReadySocket | None = sock
-        if ssl is not None:
-            options = {"ssl": ssl, **{k: options[k] for k in _HANDSHAKE if k in options}}
-        else:
-            options = {}
-        sock.setblocking(False)
-        self._acceptor = Acceptor(loop, sock, factory, options)
-        self._serving = False
-        self._forever: asyncio.Future[None] | None = None
-
-    @property
-    def sockets(self) -> tuple[Any, ...]:
-        return () if self._socket is None else (self._socket,)
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        return self._loop
-
-    def is_serving(self) -> bool:
-        return self._serving
-
-    async def start_serving(self) -> None:
-        if self._socket is not None and not self._serving:
-            self._serving = True
-            self._acceptor.start()
-
-    async def serve_forever(self) -> None:
-        if self._forever is not None:
-            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
-        if self._socket is None:
-            raise RuntimeError(f"server {self!r} is closed")
-        await self.start_serving()
-        self._forever = self._loop.create_future()
-        try:
-            await self._forever
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        finally:
-            self._forever = None
-
-    def close(self) -> None:
-        sock, self._socket = self._socket, None
-        if sock is None:
-            return
-        if self._serving:
-            self._serving = False
-            self._acceptor.stop()
-        sock.close()
-        if self._forever is not None and not self._forever.done():
-            self._forever.cancel()
-
-    async def wait_closed(self) -> None:
-        await asyncio.sleep(0)
 
 
 def _policies(
@@ -380,12 +359,13 @@ def _opening(policy: ListenPolicy, mode: Mode) -> Callable[[Hooks], Listening] |
     return lambda hooks: Listening("pair", open_pair(policy, hooks.before_bind), None)
 
 
-def _given(sock: socket.socket) -> ReadySocket:
-    given = taken_over(sock, ReadySocket, "bound")
-    if given.family not in (socket.AF_INET, socket.AF_INET6):
-        given.close()
-        raise ValueError(f"sock is of {given.family!r}; give a bound TCP socket")
-    return given
+def _kind(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> type[ReadySocket]:
+    """What a listening socket has to be on a loop."""
+    if isinstance(loop, BaseSelectorEventLoop):
+        # It calls the object's methods.
+        return ReadySocket
+    is_mapping = sock.family == socket.AF_INET6 and not read_v6only(sock)
+    return AcceptingSocket if is_mapping else LoopSocket
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:

@@ -1,0 +1,151 @@
+"""The server of the asyncio benchmarks: ``python -I loop_server.py LOOP LISTENER``.
+
+Prints its port. From then on it answers each line of its standard input:
+
+``hold N``
+    once no connection is left, say so, and do nothing at all until ``resume``
+``resume``
+    print the CPU seconds from here to the Nth connection, and do nothing at all until ``end``
+``end``
+    print the CPU seconds from here to the end of the last connection
+``cpu``
+    print the CPU seconds since the process began
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dsadapter.frameworks.asyncio import create_server
+
+BACKLOG = 1024
+
+
+class Connection(asyncio.Protocol):
+    """Echoes, and is counted."""
+
+    live = 0
+    awaited: int | None = None
+    then: Callable[[], None]
+    transport: Any
+
+    @classmethod
+    def changed(cls, by: int) -> None:
+        cls.live += by
+        if cls.live == cls.awaited:
+            cls.awaited = None
+            cls.then()
+
+    @classmethod
+    def when(cls, live: int, then: Callable[[], None]) -> None:
+        cls.awaited, cls.then = live, staticmethod(then)
+        cls.changed(0)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.changed(1)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.changed(-1)
+
+
+def say(value: object) -> None:
+    print(value, flush=True)
+
+
+def next_word() -> list[str]:
+    # libuv has made it non-blocking.
+    os.set_blocking(sys.stdin.fileno(), True)
+    return sys.stdin.readline().split()
+
+
+class Control:
+    """Reads commands; while it waits for one, so does the loop."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._start = 0.0
+
+    def command(self) -> None:
+        words = next_word()
+        if not words:
+            self._stop()
+        elif words[0] == "cpu":
+            say(time.process_time())
+        else:
+            self._wanted = int(words[1])
+            Connection.when(0, self._hold)
+
+    def _hold(self) -> None:
+        # The same garbage for everybody: none.
+        gc.collect()
+        gc.disable()
+        say("held")
+        next_word()
+        Connection.when(self._wanted, self._made)
+        self._start = time.process_time()
+
+    def _made(self) -> None:
+        say(time.process_time() - self._start)
+        next_word()
+        Connection.when(0, self._ended)
+        self._start = time.process_time()
+
+    def _ended(self) -> None:
+        say(time.process_time() - self._start)
+        gc.enable()
+
+
+async def listening(listener: str) -> Any:
+    loop = asyncio.get_running_loop()
+    if listener == "ipv4":
+        return await loop.create_server(Connection, "0.0.0.0", 0, backlog=BACKLOG)
+    if listener == "ipv6":
+        return await loop.create_server(Connection, "::", 0, backlog=BACKLOG)
+    if listener == "observed":
+        sys.path.append(str(Path(__file__).parents[1] / "plugins" / "dsadapter-prometheus"))
+        from dsadapter_prometheus import plugin
+
+        from dsadapter.plugin import get_plugin_manager
+
+        get_plugin_manager().register(plugin, "prometheus")
+    mode: Any = "pair" if listener == "pair" else "dual-stack"
+    return await create_server(Connection, None, 0, backlog=BACKLOG, mode=mode)
+
+
+async def main(listener: str) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    server = await listening(listener)
+    control = Control(stop.set)
+    loop.add_reader(sys.stdin.fileno(), control.command)
+    say(server.sockets[0].getsockname()[1])
+    await stop.wait()
+
+
+def run() -> None:
+    loop, listener = sys.argv[1:]
+    factory = None
+    if loop == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main(listener))
+
+
+if __name__ == "__main__":
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    run()

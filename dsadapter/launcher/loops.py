@@ -10,7 +10,7 @@ import os
 import socket
 import weakref
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from dsadapter.addressing.literal import parse_literal
 from dsadapter.frameworks.asyncio.client.stream_client import (
@@ -19,12 +19,13 @@ from dsadapter.frameworks.asyncio.client.stream_client import (
 from dsadapter.frameworks.asyncio.datagram.datagram_creation import (
     create_datagram_endpoint as exchange_on_ours,
 )
+from dsadapter.frameworks.asyncio.server.handed_socket import AcceptingSocket
 from dsadapter.frameworks.asyncio.server.stream_server import DualStackServer
 from dsadapter.frameworks.asyncio.transports import canonical_factory, shows_its_names
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.launcher.methods import listeners
 from dsadapter.listener import Listener
-from dsadapter.ready.ready_socket import ReadySocket, watched
+from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watched
 from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
 from dsadapter.sockets.options import REUSE_ADDRESS, read_v6only, set_option, set_v6only
 
@@ -66,10 +67,10 @@ async def _serve(
             known = listeners.get(sock.fileno() if given else own.fileno())
             if known is not None and known.life is not None:
                 known.entry.ipv4 = None
-                ready += watched(known.life, [own])
+                ready += watched(known.life, [own], AcceptingSocket)
                 known.sock = weakref.ref(ready[-1])
             else:
-                ready.append(cast(ReadySocket, own))
+                ready.append(taking_the_place_of(own, AcceptingSocket))
         server = _Server(loop, ready, lives)
         server.given = sockets if given else ()
         serving = {name: options[name] for name in _SERVING if name in options}

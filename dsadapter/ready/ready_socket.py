@@ -197,7 +197,7 @@ def open_ready_sockets(policy: ListenPolicy, framework: str) -> list[ReadySocket
     :param framework: what plugins are told as the name of the framework.
     """
     listener = Listener(framework, policy)
-    sockets = watched(listener, listener.open())
+    sockets = watched(listener, listener.open(), ReadySocket)
     try:
         for sock in sockets:
             sock.setblocking(True)

@@ -8,7 +8,7 @@ import inspect
 import re
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest

@@ -9,6 +9,7 @@ from typing import Any
 
 from dsadapter.frameworks.asyncio.server.accepting import Acceptor, ProtocolFactory
 from dsadapter.frameworks.asyncio.server.handed_socket import AcceptingSocket
+from dsadapter.sockets.binding import is_listening
 
 
 class AcceptingServer:
@@ -51,7 +52,8 @@ class AcceptingServer:
         if self._socket is None or self._serving:
             return
         self._serving = True
-        self._socket.listen(self._backlog)
+        if not is_listening(self._socket):
+            self._socket.listen(self._backlog)
         self._acceptor.start()
 
     def close(self) -> None:

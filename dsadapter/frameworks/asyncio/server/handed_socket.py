@@ -56,7 +56,8 @@ class AcceptingSocket(ReadySocket):
     def accept(self) -> tuple[Any, SocketAddress]:
         """As for :class:`~dsadapter.ready.ready_socket.ReadySocket`; gives a
         :class:`HandedSocket`."""
-        accepted, address, accepted.mapped = self._accepted_watched(HandedSocket, self._observed())
+        accepted, address, mapped = self._accepted_watched(HandedSocket, self._observed())
+        accepted.mapped = mapped
         return accepted, address
 
 

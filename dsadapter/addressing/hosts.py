@@ -10,6 +10,7 @@ import codecs
 import contextlib
 import importlib
 from _socket import inet_aton, inet_ntoa
+from functools import lru_cache
 
 from dsadapter.addressing.literal import canonical_literal
 from dsadapter.messages import quoted
@@ -36,6 +37,13 @@ def canonical_host(text: str) -> str:
         raise ValueError(
             f"host {quoted(text)} is not text; give a name or an address literal as str"
         )
+    # A subclass may have an equality of its own.
+    return _canonical(text) if type(text) is str else _canonical.__wrapped__(str(text))
+
+
+@lru_cache(maxsize=1024)
+def _canonical(text: str) -> str:
+    """For the same few hosts that a program connects to again and again."""
     literal = canonical_literal(text)
     if literal is not None:
         return literal

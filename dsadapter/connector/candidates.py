@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from socket import if_indextoname
 
 from dsadapter.addressing.literal import parse_literal, require_literal
@@ -11,7 +12,6 @@ from dsadapter.connector.lookups import Found, Subscriber, Subscription
 from dsadapter.connector.story import FailedAttempt
 from dsadapter.connector.waiting import Cancellable, Waiting
 from dsadapter.errors import AddressFamilyError
-from dsadapter.happy_eyeballs.ordering import is_ipv6
 from dsadapter.messages import Message, quoted
 from dsadapter.policy import ConnectPolicy, Family
 from dsadapter.sockets.connecting import check_bind_address
@@ -102,10 +102,14 @@ class Candidates:
         # What is no address has no canonical form.
         shown: SocketAddress = (host, self._port)
         try:
-            address = shown = _canonical_sockaddr(host, self._port, scope_id)
-            if ":" in host and not is_ipv6(address):
+            if scope_id or "%" in host:
+                address = shown = _scoped_sockaddr(host, self._port, scope_id)
+            else:
+                address = shown = _canonical_sockaddr(host, self._port)
+            if len(address) == 2 and ":" in host:
                 self._check_mapped(address)
-            check_bind_address(address[0], self._policy.bind_address)
+            if self._policy.bind_address is not None:
+                check_bind_address(address[0], self._policy.bind_address)
         except (OSError, ValueError) as error:
             self.left_out.append(FailedAttempt(shown, 0, error))
             return None
@@ -208,12 +212,22 @@ class _Part:
         assert self._subscription is not None
         found = list(self._subscription.answer.addresses)
         new, self._taken = found[self._taken :], len(found)
-        accepted = map(self._candidates.accepted, new)
-        self.addresses += [address for address in accepted if address is not None]
+        accepted = self._candidates.accepted
+        for each in new:
+            address = accepted(each)
+            if address is not None:
+                self.addresses.append(address)
 
 
-def _canonical_sockaddr(host: str, port: int, scope_id: int | str) -> SocketAddress:
-    """A scope id survives, in whichever of its places a resolver has put it."""
+@lru_cache(maxsize=2048)
+def _canonical_sockaddr(host: str, port: int) -> SocketAddress:
+    """For most addresses; a name means the same ones for a while."""
+    return _scoped_sockaddr(host, port, 0)
+
+
+def _scoped_sockaddr(host: str, port: int, scope_id: int | str) -> SocketAddress:
+    """A scope id survives, in whichever of its places a resolver has put it. The interfaces that it
+    means come and go."""
     literal = parse_literal(host)
     if literal is None:
         raise ValueError(f"{quoted(host)} is not an address")

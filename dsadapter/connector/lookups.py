@@ -75,8 +75,9 @@ class Answer:
             return
         self._room[kind] -= 1
         self.addresses[host, scope_id] = None
-        for subscriber in tuple(self._subscribers):
-            subscriber.more()
+        if self._subscribers:
+            for subscriber in tuple(self._subscribers):
+                subscriber.more()
 
     def done(self, failure: str | None = None) -> None:
         """The resolver has told everything.

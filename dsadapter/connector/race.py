@@ -95,7 +95,9 @@ class Race:
         "_actions",
         "_candidates",
         "_connector",
+        "_delay",
         "_failed",
+        "_has_connected",
         "_host",
         "_lost",
         "_memory",
@@ -138,6 +140,10 @@ class Race:
         self._winner: tuple[CanonicalSocket, SocketAddress] | None = None
         self._candidates: Candidates | None = None
         self._memory: Memory | None = None
+        # What the timer is to be set to, once all that is to be done now has been done.
+        self._delay: float | None = None
+        # An attempt that the next turn will report.
+        self._has_connected = False
         self._timer: Cancellable | None = None
         self._turn: Cancellable | None = None
         self._time_limit: Cancellable | None = None
@@ -241,6 +247,9 @@ class Race:
                 self._start(action.address)
         finally:
             self._acting = False
+        if self._delay is not None:
+            # Only now: many attempts fail, and so set it anew, before the event loop could look.
+            self._start_timer(self._delay)
 
     def _next_turn(self) -> None:
         self._turn = None
@@ -254,9 +263,7 @@ class Race:
                 self._give_up(self._running.pop(address).stop())
             case StartTimer(seconds):
                 self._stop_timer()
-                self._timer = self._waiting.call_later(
-                    seconds, partial(self._guarded, self._timer_fired)
-                )
+                self._delay = seconds
             case StopTimer():
                 self._stop_timer()
             case Fail():
@@ -280,6 +287,7 @@ class Race:
             return
         try:
             if connected:
+                self._has_connected = True
                 # It costs the event loop no more than a turn.
                 watch = self._waiting.call_later(0, partial(self._is_connected, address))
             else:
@@ -426,7 +434,15 @@ class Race:
         if self._candidates is not None:
             self._candidates.cancel()
 
+    def _start_timer(self, seconds: float) -> None:
+        self._delay = None
+        if not self._has_connected:
+            self._timer = self._waiting.call_later(
+                seconds, partial(self._guarded, self._timer_fired)
+            )
+
     def _stop_timer(self) -> None:
+        self._delay = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

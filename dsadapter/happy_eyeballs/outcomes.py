@@ -14,7 +14,11 @@ SourceOf = Callable[[SocketAddress], str | None]
 LIFETIME = 600.0
 """Seconds after which an outcome is forgotten (RFC 8305, section 4, wants history to be short)."""
 
+ROUTE_LIFETIME = 1.0
+"""Seconds: a network seldom changes between two connects, and asking takes two sockets."""
+
 MAX_TARGETS = 1024
+_MAX_ROUTES = 4096
 _MAX_STATES = 4
 
 
@@ -35,18 +39,27 @@ class Outcomes:
 
     :param lifetime: seconds.
     :param max_targets: how many targets to keep outcomes of; the oldest go first.
+    :param route_lifetime: seconds for which a source address is taken for what it was.
     """
 
-    def __init__(self, lifetime: float = LIFETIME, max_targets: int = MAX_TARGETS) -> None:
+    def __init__(
+        self,
+        lifetime: float = LIFETIME,
+        max_targets: int = MAX_TARGETS,
+        route_lifetime: float = ROUTE_LIFETIME,
+    ) -> None:
         self._lifetime = lifetime
         self._max_targets = max_targets
         self._by_target: OrderedDict[Hashable, list[Outcome]] = OrderedDict()
+        self._route_lifetime = route_lifetime
+        self._routes: dict[SocketAddress, tuple[str | None, float]] = {}
 
     def __len__(self) -> int:
         return len(self._by_target)
 
     def recall(self, target: Hashable, now: float, source_of: SourceOf) -> SocketAddress | None:
-        """The address to try first, if the network is as it was then.
+        """The address to try first, if the network is as it was then, or was so within the last
+        :data:`ROUTE_LIFETIME`.
 
         :param target: host and port, and whatever else decides on how it is reached.
         :param now: seconds on the clock of :meth:`remember`.
@@ -56,9 +69,13 @@ class Outcomes:
             return None
         # A clock may be set back.
         alive = [outcome for outcome in known if 0 <= now - outcome.at < self._lifetime]
-        self._keep(target, alive)
+        if len(alive) < len(known):
+            self._keep(target, alive)
         for outcome in alive:
-            if all(source_of(address) == source for address, source in outcome.sources):
+            for address, source in outcome.sources:
+                if self._source(address, now, source_of) != source:
+                    break
+            else:
                 return outcome.winner
         return None
 
@@ -76,7 +93,11 @@ class Outcomes:
         """
         if tried[0] == winner:
             return
-        sources = tuple((address, source_of(address)) for address in (tried[0], winner))
+        # Not what was known before: this is kept for longer.
+        self._routes.clear()
+        sources = tuple(
+            (address, self._source(address, now, source_of)) for address in (tried[0], winner)
+        )
         known = self._by_target.pop(target, [])
         others = [outcome for outcome in known if outcome.sources != sources]
         self._by_target[target] = [Outcome(winner, sources, now), *others][:_MAX_STATES]
@@ -85,8 +106,20 @@ class Outcomes:
 
     def forget(self, target: Hashable, winner: SocketAddress) -> None:
         """An address that was recalled has failed, or another was faster."""
+        # Perhaps the network has changed.
+        self._routes.clear()
         known = self._by_target.get(target, [])
         self._keep(target, [outcome for outcome in known if outcome.winner != winner])
+
+    def _source(self, address: SocketAddress, now: float, source_of: SourceOf) -> str | None:
+        known = self._routes.get(address)
+        if known is not None and 0 <= now - known[1] < self._route_lifetime:
+            return known[0]
+        if len(self._routes) >= _MAX_ROUTES:
+            self._routes.clear()
+        source = source_of(address)
+        self._routes[address] = source, now
+        return source
 
     def _keep(self, target: Hashable, outcomes: list[Outcome]) -> None:
         if outcomes:

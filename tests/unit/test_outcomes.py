@@ -44,13 +44,43 @@ def test_it_is_for_one_target() -> None:
 
 
 def test_it_is_for_one_state_of_the_network() -> None:
-    outcomes = Outcomes()
+    outcomes = Outcomes(route_lifetime=0)
     remembered(outcomes)
     for changed in ({**HOME, SILENT: None}, {**HOME, LIVE: "192.0.2.11"}, OFFICE):
         assert outcomes.recall(TARGET, 0, changed.get) is None
     outcomes.remember(TARGET, [LIVE, SILENT], SILENT, 0, OFFICE.get)
     assert outcomes.recall(TARGET, 0, OFFICE.get) == SILENT
     assert outcomes.recall(TARGET, 0, HOME.get) == LIVE
+
+
+def test_a_route_is_asked_for_once_a_second() -> None:
+    asked: list[Any] = []
+
+    def source_of(address: Any) -> str:
+        asked.append(address)
+        return HOME[address]
+
+    outcomes = Outcomes()
+    outcomes.remember(TARGET, [SILENT, LIVE], LIVE, 0, source_of)
+    for now in (0.0, 0.5, 0.9):
+        assert outcomes.recall(TARGET, now, source_of) == LIVE
+        assert asked == [SILENT, LIVE]
+    assert outcomes.recall(TARGET, 1.0, source_of) == LIVE
+    assert asked == [SILENT, LIVE] * 2
+    # What is remembered for long is asked for anew.
+    outcomes.remember(("other.example", 80), [SILENT, LIVE], LIVE, 1.5, source_of)
+    assert asked == [SILENT, LIVE] * 3
+
+
+def test_a_changed_route_counts_after_a_second_or_a_failure() -> None:
+    outcomes = Outcomes()
+    remembered(outcomes)
+    assert outcomes.recall(TARGET, 0.9, OFFICE.get) == LIVE
+    assert outcomes.recall(TARGET, 1.0, OFFICE.get) is None
+    other = ("other.example", 80)
+    outcomes.remember(other, [SILENT, LIVE], LIVE, 2, HOME.get)
+    outcomes.forget(TARGET, LIVE)
+    assert outcomes.recall(other, 2, OFFICE.get) is None
 
 
 def test_a_first_address_that_wins_teaches_nothing() -> None:
@@ -93,7 +123,7 @@ def test_nothing_is_looked_up_for_an_unknown_target() -> None:
     )
 )
 def test_it_stays_within_its_bounds(races: list[Any]) -> None:
-    outcomes = Outcomes(lifetime=600, max_targets=5)
+    outcomes = Outcomes(lifetime=600, max_targets=5, route_lifetime=0)
     latest: dict[Any, Any] = {}
     for port, network, tried, now in races:
         target = ("www.example", port)

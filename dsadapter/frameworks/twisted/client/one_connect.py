@@ -55,9 +55,9 @@ def _no_lookup(host: str, families: Sequence[Family], answer: Answer) -> NoRetur
 
 def _outcomes_of(reactor: Any) -> Outcomes:
     try:
-        if reactor not in _outcomes:
-            _outcomes[reactor] = Outcomes()
         return _outcomes[reactor]
+    except KeyError:
+        return _outcomes.setdefault(reactor, Outcomes())
     except TypeError:
         # What stands in for a reactor may allow no weak references, or have no hash.
         return Outcomes()

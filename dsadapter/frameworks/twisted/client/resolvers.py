@@ -56,9 +56,9 @@ def checked_resolver(resolver: AnyResolver | None) -> AnyResolver | None:
 def lookups_of(resolver: AnyResolver) -> Lookups:
     """What is being asked of a resolver, by whichever endpoint."""
     try:
-        if resolver not in _lookups:
-            _lookups[resolver] = Lookups()
         return _lookups[resolver]
+    except KeyError:
+        return _lookups.setdefault(resolver, Lookups())
     except TypeError:
         # It allows no weak references, or has no hash.
         return Lookups()

@@ -68,16 +68,18 @@ class Candidates:
     @property
     def addresses(self) -> list[SocketAddress]:
         """Canonical; what has been asked for first comes first."""
+        if len(self._parts) == 1:
+            return self._parts[0].addresses
         return [address for part in self._parts for address in part.addresses]
 
-    def expects(self, family: Family) -> bool:
-        """Whether addresses of a family may still come."""
-        return any(family in p.families for p in self._parts if not p.is_complete)
-
     @property
-    def is_waiting(self) -> bool:
-        """Whether anything may still come."""
-        return not all(part.is_complete for part in self._parts)
+    def expected(self) -> set[Family]:
+        """The families of which addresses may still come."""
+        expected: set[Family] = set()
+        for part in self._parts:
+            if not part.is_complete:
+                expected.update(part.families)
+        return expected
 
     @property
     def failures(self) -> list[str]:

@@ -196,7 +196,7 @@ class Race:
             self._waiting, target, policy, ask, self._resolved, self._guarded
         )
         candidates.start(_EACH if policy.lookup == "families" else _JOINT)
-        if not self._over and candidates.is_waiting:
+        if not self._over and candidates.expected:
             self._check_descriptors()
 
     def _check_descriptors(self) -> None:
@@ -211,8 +211,12 @@ class Race:
     def _resolved(self) -> None:
         candidates = self._candidates
         if candidates is not None and not self._over:
-            expected = candidates.expects("ipv4"), candidates.expects("ipv6")
-            self._act(self._schedule.resolved(candidates.addresses, *expected))
+            expected = candidates.expected
+            self._act(
+                self._schedule.resolved(
+                    candidates.addresses, "ipv4" in expected, "ipv6" in expected
+                )
+            )
 
     def _guarded(self, step: Callable[..., None], *args: object) -> None:
         """Do something; the unexpected ends the race."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsadapter.cli.console import progress
 from dsadapter.cli.errors import CommandError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dsadapter.migration.scanning import Report, Scanner
 
 
 def add_paths(parser: argparse.ArgumentParser) -> None:
     """Add the paths, and whether tests are looked at."""
-    parser.add_argument("paths", nargs="*", metavar="PATH", type=Path, help="files and folders")
+    parser.add_argument("paths", nargs="*", metavar="PATH", type=_path, help="files and folders")
     parser.add_argument(
         "--with-tests",
         action="store_true",
@@ -50,3 +51,10 @@ def scanned(scanner: Scanner, options: argparse.Namespace) -> Report:
             raise CommandError(
                 f"there is no file or folder {str(error)!r}; name one that exists"
             ) from None
+
+
+def _path(text: str) -> Path:
+    # Every command has this module, and few name files.
+    from pathlib import Path
+
+    return Path(text)

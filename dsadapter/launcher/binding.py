@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from dsadapter.errors import PluginError
+from dsadapter.hooks.manager import active_hooks
 from dsadapter.launcher.methods import listeners
 from dsadapter.sockets.canonical import family_number
 
@@ -34,3 +37,7 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
         from dsadapter.launcher.listening import remember_bound
 
         remember_bound(sock.fileno())
+        # The program may give up its right to read files before it listens, and say then what is
+        # wrong with a plugin.
+        with suppress(PluginError):
+            active_hooks()

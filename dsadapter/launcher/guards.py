@@ -6,8 +6,8 @@ import socket
 from typing import Any
 
 _ELSEWHERE = (
-    "it accepts connections in Rust, out of reach; wrap its application, and take "
-    "dsadapter.addressing.unmap of scope['client'][0] and scope['server'][0]"
+    "it accepts connections in Rust, out of reach; wrap its application in "
+    "dsadapter.asgi.CanonicalAddresses or dsadapter.wsgi.CanonicalAddresses"
 )
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 from twisted.internet.error import CannotListenError
 
 from dsadapter.addressing.text import unmap_text
-from dsadapter.frameworks.twisted import DualStackDatagramEndpoint, DualStackServerEndpoint
-from dsadapter.frameworks.twisted.addresses import stream_address
+from dsadapter.frameworks.twisted import (
+    DualStackDatagramEndpoint,
+    DualStackServerEndpoint,
+    adopters,
+)
 from dsadapter.launcher.deciding import families_on
 from dsadapter.launcher.report import Entry, list_listener, say, settings
 from dsadapter.policy import socket_name
@@ -23,14 +28,12 @@ _WILDCARDS = {"": socket.AF_INET, "0.0.0.0": socket.AF_INET, "::": socket.AF_INE
 def listen_tcp(original: Any, module: Any) -> Any:
     """A listener on ``::`` is one of ours."""
 
-    def listenTCP(  # noqa: N802
+    def listenTCP(
         self: Any, port: int, factory: Any, backlog: int = 50, interface: str = ""
     ) -> Any:
         widens, why = _decided(port, interface, socket.SOCK_STREAM)
         if widens is None:
-            made = original(self, port, factory, backlog, interface)
-            _show_canonical(made)
-            return made
+            return original(self, port, factory, backlog, interface)
         endpoint = DualStackServerEndpoint(self, port, backlog=backlog, fallback="fail")
         try:
             made = endpoint._listen(factory)
@@ -56,12 +59,12 @@ def listen_tcp(original: Any, module: Any) -> Any:
 def listen_udp(original: Any, module: Any) -> Any:
     """A port on ``::`` that serves both families is one of ours."""
 
-    def listenUDP(  # noqa: N802
+    def listenUDP(
         self: Any,
         port: int,
         protocol: Any,
         interface: str = "",
-        maxPacketSize: int = 8192,  # noqa: N803
+        maxPacketSize: int = 8192,
     ) -> Any:
         widens, _ = _decided(port, interface, socket.SOCK_DGRAM)
         if widens is not False:
@@ -77,21 +80,74 @@ def listen_udp(original: Any, module: Any) -> Any:
 def adopt_stream_port(original: Any, module: Any) -> Any:
     """A descriptor has the family that the kernel says, and its peers are canonical."""
 
-    def adoptStreamPort(self: Any, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:  # noqa: N802, N803
-        if addressFamily in (socket.AF_INET, socket.AF_INET6):
-            with socket.socket(fileno=os.dup(fileDescriptor)) as probe:
-                addressFamily = probe.family  # noqa: N806
-        made = original(self, fileDescriptor, addressFamily, factory)
-        _show_canonical(made)
-        return made
+    def adoptStreamPort(self: Any, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
+        return _adopted(
+            addressFamily,
+            lambda: adopters.adoptStreamPort(self, fileDescriptor, factory),
+            lambda: original(self, fileDescriptor, addressFamily, factory),
+        )
 
     return adoptStreamPort
+
+
+def adopt_stream_connection(original: Any, module: Any) -> Any:
+    """The same of one connection."""
+
+    def adoptStreamConnection(
+        self: Any,
+        fileDescriptor: int,
+        addressFamily: int,
+        factory: Any,
+    ) -> Any:
+        return _adopted(
+            addressFamily,
+            lambda: adopters.adoptStreamConnection(self, fileDescriptor, factory),
+            lambda: original(self, fileDescriptor, addressFamily, factory),
+        )
+
+    return adoptStreamConnection
+
+
+def adopt_datagram_port(original: Any, module: Any) -> Any:
+    """The same of a socket for datagrams."""
+
+    def adoptDatagramPort(
+        self: Any,
+        fileDescriptor: int,
+        addressFamily: int,
+        protocol: Any,
+        maxPacketSize: int = 8192,
+    ) -> Any:
+        return _adopted(
+            addressFamily,
+            lambda: adopters.adoptDatagramPort(self, fileDescriptor, protocol, maxPacketSize),
+            lambda: original(self, fileDescriptor, addressFamily, protocol, maxPacketSize),
+        )
+
+    return adoptDatagramPort
+
+
+_adopting: ContextVar[bool] = ContextVar("_adopting", default=False)
+
+
+def _adopted(family: int, ours: Callable[[], Any], original: Callable[[], Any]) -> Any:
+    # Ours may ask a reactor to adopt what it has made of it.
+    if family not in (socket.AF_INET, socket.AF_INET6) or _adopting.get():
+        return original()
+    token = _adopting.set(True)
+    try:
+        return ours()
+    except (OSError, ValueError):
+        # What can't be adopted fails as it did.
+        return original()
+    finally:
+        _adopting.reset(token)
 
 
 def connect_tcp(original: Any, module: Any) -> Any:
     """A mapped literal is IPv4."""
 
-    def connectTCP(self: Any, host: Any, *args: Any, **options: Any) -> Any:  # noqa: N802
+    def connectTCP(self: Any, host: Any, *args: Any, **options: Any) -> Any:
         with suppress(TypeError, ValueError):
             host = unmap_text(host)
         return original(self, host, *args, **options)
@@ -124,8 +180,3 @@ def _is_dual(kind: int) -> bool:
             return not read_v6only(sock)
     except OSError:
         return False
-
-
-def _show_canonical(port: Any) -> None:
-    if getattr(port, "addressFamily", None) == socket.AF_INET6 and hasattr(port, "_buildAddr"):
-        port._buildAddr = stream_address

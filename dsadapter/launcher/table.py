@@ -171,6 +171,8 @@ GROUPS: tuple[Group, ...] = (
                 ("listenTCP", "listen_tcp", "a listener on :: is one of ours"),
                 ("listenUDP", "listen_udp", "a port on :: is one of ours"),
                 ("adoptStreamPort", "adopt_stream_port", "the family is the kernel's"),
+                ("adoptStreamConnection", "adopt_stream_connection", "the family is the kernel's"),
+                ("adoptDatagramPort", "adopt_datagram_port", "the family is the kernel's"),
                 ("connectTCP", "connect_tcp", "a mapped literal is IPv4"),
             )
         ],
@@ -178,3 +180,26 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group("granian", "granian", [], guard="guards:accepts_elsewhere"),
 )
+
+
+def lines() -> list[str]:
+    """The table, as its page has it."""
+    found = [
+        "| Group | Tested with | Method | Undone by | What for |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for group in GROUPS:
+        tested = " to ".join(group.tested) if group.tested else ""
+        for row in group.rows:
+            undone = "deletion" if row.inherited else "assignment"
+            found.append(
+                f"| {group.name} | {tested} | `{group.module}.{row.place}` | {undone} | {row.why} |"
+            )
+        if not group.rows:
+            what = "looked at alone: it is named when it can't be covered"
+            found.append(f"| {group.name} | {tested} | `{group.module}` | | {what} |")
+    return found
+
+
+if __name__ == "__main__":
+    print("\n".join(lines()))

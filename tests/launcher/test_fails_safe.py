@@ -1,0 +1,152 @@
+"""Whatever can't be done leaves the program as it was, with one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from support.environments import clean_environment, open_to_everybody
+from support.launched import finished, launch, said
+from support.namespaces import needs_root
+
+BOUND = """
+import os, socket, sys
+sock = socket.socket(socket.AF_INET6)
+sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+"""
+SERVES = """
+port = sock.getsockname()[1]
+assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 1
+with socket.create_connection(("::1", port)) as client:
+    print(sock.accept()[1] == client.getsockname())
+try:
+    socket.create_connection(("127.0.0.1", port))
+except ConnectionRefusedError:
+    print("IPv6 alone")
+"""
+AS_IT_WAS = "True\nIPv6 alone\n"
+
+
+@needs_root
+def test_privileges_gone_between_bind_and_listen() -> None:
+    source = (
+        BOUND
+        + (
+            "for port in range(1000, 500, -1):\n"
+            "    try:\n        sock.bind(('::', port))\n        break\n"
+            "    except OSError: pass\n"
+            "socket.getaddrinfo('::1', 1)\n"
+            "os.setgid(65534); os.setuid(65534)\n"
+            "sock.listen()\n"
+        )
+        + SERVES
+    )
+    done = finished(launch(sys.executable, "-c", source))
+    assert done.stdout == AS_IT_WAS, done.stderr
+    (line,) = said(done)
+    assert line.endswith("stays IPv6 only: Permission denied")
+
+
+def test_a_filter_on_the_socket() -> None:
+    source = (
+        BOUND
+        + (
+            "import ctypes, struct\n"
+            "code = ctypes.create_string_buffer(struct.pack('=HBBI', 6, 0, 0, 0xFFFFFFFF))\n"
+            "program = struct.pack('HL', 1, ctypes.addressof(code))\n"
+            "sock.bind(('::', 0))\n"
+            "sock.setsockopt(socket.SOL_SOCKET, 26, program)\n"
+            "sock.listen()\n"
+        )
+        + SERVES
+    )
+    done = finished(launch(sys.executable, "-c", source))
+    assert done.stdout == AS_IT_WAS, done.stderr
+    assert "stays IPv6 only: a packet filter is attached to its socket" in said(done)[0]
+
+
+def test_a_socket_that_another_process_has_bound() -> None:
+    source = (
+        BOUND
+        + (
+            "sock.bind(('::', 0))\n"
+            "if os.fork():\n    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+            "sock.listen()\n"
+        )
+        + SERVES
+        + "sys.stdout.flush()\n"
+    )
+    done = finished(launch(sys.executable, "-c", source))
+    assert done.stdout == AS_IT_WAS, done.stderr
+    assert "stays IPv6 only: another process has bound it" in said(done)[0]
+
+
+def test_no_descriptor_is_left() -> None:
+
+    source = BOUND + (
+        "import resource\n"
+        "sock.bind(('::', 0))\n"
+        "before = set(os.listdir('/proc/self/fd'))\n"
+        "import dsadapter.launcher.listening\n"
+        "limit = len(before) - 1\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))\n"
+        "sock.listen()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit + 0))\n"
+        "print(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))\n"
+    )
+    done = finished(launch(sys.executable, "-c", source))
+    assert done.stdout == "1\n", done.stderr
+
+
+def test_a_hook_that_fails_lets_the_import_go_on(tmp_path: Path) -> None:
+    # A package that hides the real one.
+    (tmp_path / "dsadapter").mkdir()
+    (tmp_path / "dsadapter" / "__init__.py").write_text("raise RuntimeError('broken')\n")
+    done = finished(
+        launch(
+            sys.executable,
+            "-c",
+            f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+            "import socket; print(socket.socket.listen)",
+        ),
+    )
+    assert done.stdout.startswith("<method 'listen'"), done.stderr
+    assert said(done) == ["socket is left as it is: RuntimeError: broken"]
+
+
+@needs_root
+def test_a_child_of_another_user_that_can_not_read_the_hook(tmp_path: Path) -> None:
+    open_to_everybody(tmp_path)
+    hook = tmp_path / "hook"
+    hook.mkdir(mode=0o700)
+    env = clean_environment(PYTHONPATH=str(hook), DSADAPTER_RUN="3.11 /x")
+    (hook / "sitecustomize.py").write_text("print('read')\n")
+    done = finished(["/usr/bin/env", "python3", "-c", "print(1)"], env=env, user=65534)
+    if done.returncode and "denied" in done.stderr:
+        pytest.skip("no Python that everybody can run")
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_closed_standard_error_and_odd_streams() -> None:
+    source = (
+        "import os, sys; os.close(2); sys.stderr = None\n"
+        "import socket; s = socket.create_server(('::', 0), family=socket.AF_INET6); print(1)\n"
+    )
+    done = finished(launch(sys.executable, "-c", source, options=("--explain",)))
+    assert (done.returncode, done.stdout) == (0, "1\n")
+
+
+def test_a_listing_that_can_not_be_written_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "listing"
+    done = finished(launch("true", options=(f"--explain={path}",)))
+    assert done.returncode == 2
+    assert f"{path} can't be written: No such file or directory" in done.stderr
+    path = tmp_path / "listing"
+    source = (
+        f"import os; os.unlink({str(path)!r}); os.mkdir({str(path)!r})\n"
+        "import socket; s = socket.create_server(('::1', 0), family=socket.AF_INET6)\n"
+    )
+    done = finished(launch(sys.executable, "-c", source, options=(f"--explain={path}",)))
+    assert (done.returncode, said(done)) == (0, [f"{path} can't be written: Is a directory"])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import SOCK_STREAM
 from typing import Any, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.ready.ready_socket import ReadySocket, watched_connection
-from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.ready.life import Life
+from dsadapter.ready.ready_socket import ReadySocket
+from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, family_number
+
+_STREAM = int(SOCK_STREAM)
 
 
 class ProxiedSocket(ReadySocket):
@@ -53,8 +57,13 @@ def proxied(
 
     :param lost: called once it has closed; None if nobody wants to know.
     """
-    named = watched_connection(sock, lost, ProxiedSocket)
+    # As watched_connection does for any kind, at half the cost.
+    family, proto, fd = family_number(sock), sock.proto, PlainSocket.detach(sock)
+    named = ProxiedSocket(family, _STREAM, proto, fd)
+    named.setblocking(False)
     named._names = peer, local
+    if lost is not None:
+        named._life = Life(named, lost)
     return named
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dsadapter.errors import ProxyHeaderError
 from dsadapter.messages import quoted
@@ -21,14 +21,14 @@ class ProxyHeaderParser:
 
     def __init__(self, max_length: int = version_2.MAX_V2_LENGTH) -> None:
         self._max_length = max_length
-        self._received = bytearray()
+        self._received = b""
         self._header: ProxyHeader | None = None
         self._error: str | None = None
 
     @property
     def rest(self) -> bytes:
         """What has come behind the header, and is the application's; empty before its end."""
-        return bytes(self._received) if self._header is not None else b""
+        return self._received if self._header is not None else b""
 
     def feed(self, data: bytes) -> ProxyHeader | None:
         """Take the next bytes of the connection.
@@ -43,20 +43,28 @@ class ProxyHeaderParser:
             raise RuntimeError("the header is complete; what follows is the application's")
         if self._error is not None:
             raise ProxyHeaderError(self._error)
-        self._received += data
+        received = self._received = self._received + data if self._received else bytes(data)
         try:
-            length = self._length()
+            version: Any = version_2
+            if received.startswith(version_2.SIGNATURE):
+                length = version_2.length_of(received, self._max_length)
+            elif version_2.SIGNATURE.startswith(received):
+                return None
+            elif version_1.START.startswith(received[: len(version_1.START)]):
+                version = version_1
+                length = version_1.length_of(received)
+            else:
+                raise _no_header(received)
             if length is None:
                 return None
-            header = bytes(self._received[:length])
-            version = version_2 if header.startswith(version_2.SIGNATURE) else version_1
-            self._header = version.parse(header)
+            header: ProxyHeader = version.parse(received[:length])
+            self._header = header
         except ProxyHeaderError as error:
             self._error = str(error)
-            self._received.clear()
+            self._received = b""
             raise
-        del self._received[:length]
-        return self._header
+        self._received = received[length:]
+        return header
 
     def end(self) -> None:
         """Take the end of the connection.
@@ -66,26 +74,16 @@ class ProxyHeaderParser:
         if self._header is not None:
             return
         if self._error is None:
-            received = bytes(self._received)
             self._error = (
-                f"the connection ended within a PROXY header, after {quoted(received)}"
-                if received
+                f"the connection ended within a PROXY header, after {quoted(self._received)}"
+                if self._received
                 else "the connection ended without a PROXY header"
             )
         raise ProxyHeaderError(self._error)
 
-    def _length(self) -> int | None:
-        """The length of the whole header; None as long as not all of it is there."""
-        received = self._received
-        if version_2.SIGNATURE.startswith(received[: len(version_2.SIGNATURE)]):
-            return version_2.length_of(received, self._max_length)
-        if version_1.START.startswith(received[: len(version_1.START)]):
-            return version_1.length_of(received)
-        raise _no_header(received)
 
-
-def _no_header(received: bytearray) -> ProxyHeaderError:
-    start = bytes(received[:32])
+def _no_header(received: bytes) -> ProxyHeaderError:
+    start = received[:32]
     return ProxyHeaderError(
         f"what begins with {quoted(start)} is no PROXY header; let the proxy send one (HAProxy: "
         f"send-proxy-v2; nginx: proxy_protocol on)"

@@ -12,7 +12,7 @@ START = b"PROXY "
 """What it begins with."""
 
 
-def length_of(received: bytearray) -> int | None:
+def length_of(received: bytes) -> int | None:
     """The length of the header that some bytes begin with; None as long as its end hasn't come.
 
     :raises ProxyHeaderError: if it can't end well.
@@ -21,11 +21,11 @@ def length_of(received: bytearray) -> int | None:
     end = received.find(b"\r\n", 0, MAX_V1_LENGTH)
     line = received[: MAX_V1_LENGTH if end < 0 else end]
     if b"\n" in line or b"\r" in line.removesuffix(b"\r"):
-        raise refused(bytes(line), "has a line end that isn't CRLF")
+        raise refused(line, "has a line end that isn't CRLF")
     if end >= 0:
         return end + 2
     if len(received) >= MAX_V1_LENGTH:
-        raise refused(bytes(line), f"has no end within {MAX_V1_LENGTH} bytes")
+        raise refused(line, f"has no end within {MAX_V1_LENGTH} bytes")
     return None
 
 

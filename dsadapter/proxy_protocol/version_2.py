@@ -24,7 +24,7 @@ _ADDRESS_LENGTHS = {1: PACKED_IPV4_LENGTH, 2: PACKED_IPV6_LENGTH, _UNIX: 108}
 _TRANSPORTS: dict[int, Literal["stream", "datagram"]] = {1: "stream", 2: "datagram"}
 
 
-def length_of(received: bytearray, max_length: int) -> int | None:
+def length_of(received: bytes, max_length: int) -> int | None:
     """The length of the header that some bytes begin with; None as long as it hasn't all come.
 
     :raises ProxyHeaderError: if it is longer than is taken.

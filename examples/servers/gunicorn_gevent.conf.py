@@ -1,11 +1,11 @@
 from gevent import monkey
-from gunicorn.sock import TCP6Socket
+from gunicorn.sock import TCPSocket
 from gunicorn.workers.ggevent import GeventWorker
 
 from dsadapter.sockets.listening import listening_socket
 
 
-class ReadyListener(TCP6Socket):
+class ReadyListener(TCPSocket):
     def __init__(self, conf, log):
         self.conf, self.log = conf, log
         self.sock = self.set_options(listening_socket("::", 8080), bound=True)

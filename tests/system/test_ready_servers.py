@@ -18,6 +18,8 @@ from support.builds import CHECKOUT
 from support.certificates import Files
 from support.early_peers import early_peer
 from support.environments import Environment, clean_environment
+from support.machines import NO_DUAL_STACK
+from support.namespaces import needs_root
 from support.processes import PATIENCE, Server
 from support.programs import (
     FAMILIES,
@@ -28,6 +30,7 @@ from support.programs import (
     serving,
     until,
 )
+from support.seccomp import without
 from support.servers import LEFT, REQUEST, answer_of, asked, stopped
 from support.told import Told, processes_of
 
@@ -73,6 +76,7 @@ HASTE = ("--graceful-timeout", "1")
 PROGRAMS = (
     Program("uvicorn_server"),
     Program("uvicorn_workers", listeners=3),
+    Program("uvicorn_reload", listeners=2),
     Program("uvicorn_uvloop", telling=False, sockets=2, listeners=2),
     Program("aiohttp_server", answers_half_closed=False),
     Program("aiohttp_site", answers_half_closed=False),
@@ -95,6 +99,7 @@ PROGRAMS = (
     Program("eventlet_server", collected=2),
     Program("werkzeug_server"),
     Program("django_server", access_log=False),
+    Program("django_runserver", access_log=False),
 )
 
 
@@ -105,7 +110,11 @@ def environment(servers: Environment) -> Environment:
 
 @contextlib.contextmanager
 def served(
-    program: Program, environment: Environment, folder: Path, told: Told
+    program: Program,
+    environment: Environment,
+    folder: Path,
+    told: Told,
+    prefix: tuple[str, ...] = (),
 ) -> Iterator[tuple[Server, int]]:
     """A program, in a process group of its own, on a port in place of its own one."""
 
@@ -115,7 +124,7 @@ def served(
         for path in (folder / "servers").glob("*.py"):
             text = path.read_text().replace(*program.replaced)
             path.write_text(text.replace("8080", str(port)))
-        return program.command(environment)
+        return [*prefix, *program.command(environment)]
 
     variables = clean_environment(PYTHONDONTWRITEBYTECODE="1", **told.variables)
     (folder / "servers").mkdir()
@@ -189,6 +198,23 @@ def test_what_the_table_warns_of_leaks(
 ) -> None:
     with served(program, environment, tmp_path, Told(tmp_path / "told")) as (_, port):
         assert leaks(asked("-4", port))
+
+
+# Those that look at the socket's family or take its name apart.
+LOOKING = ("cheroot_server", "gunicorn", "tornado", "uvicorn_workers", "waitress", "werkzeug")
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "program", [each for each in PROGRAMS if each.name.startswith(LOOKING)], ids=str
+)
+def test_one_family_is_served_where_no_socket_serves_both(
+    program: Program, environment: Environment, tmp_path: Path
+) -> None:
+    told = Told(tmp_path / "told")
+    with served(program, environment, tmp_path, told, without(NO_DUAL_STACK)) as (_, port):
+        assert "hello 127.0.0.1" in asked("-4", port)
+    assert {line.what for line in told.lines("opened")} == {"ipv4"}
 
 
 TLS_SERVERS = ("aiohttp", "cheroot", "gevent", "gunicorn", "hypercorn", "tornado", "uvicorn")

@@ -205,5 +205,8 @@ def _restored(
     handed = duplicate.detach()
     fd = handed if isinstance(handed, int) else handed.detach()
     sock = kind(family, type_, proto, fd)
-    sock.settimeout(timeout)
+    # Blocking mode is the open file's, which other processes have, too: one that has begun to
+    # serve would hang in its next accept.
+    if sock.gettimeout() != timeout:
+        sock.settimeout(timeout)
     return sock

@@ -7,6 +7,7 @@ class ReadyListener(TCPSocket):
     def __init__(self, conf, log):
         self.conf, self.log = conf, log
         self.sock = self.set_options(listening_socket("::", 8080), bound=True)
+        self.FAMILY = self.sock.family
 
 
 def on_starting(server):

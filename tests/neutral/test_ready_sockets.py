@@ -324,6 +324,23 @@ def test_in_a_worker_process_its_own_plugins_are_told(method: str) -> None:
     assert names == (peer.name, peer.server)
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_worker_process_leaves_those_that_serve_already_non_blocking(method: str) -> None:
+    context = multiprocessing.get_context(method)
+    reports, report = context.Pipe(duplex=False)
+    with listening_socket("::", 0) as sock, early_peer("127.0.0.1", port_of(sock)):
+        # As the event loop of the worker before did, in the open file that all of them share.
+        os.set_blocking(sock.fileno(), False)
+        worker = context.Process(target=accept_and_record, args=(sock, report))
+        worker.start()
+        assert reports.poll(PATIENCE)
+        reports.recv()
+        worker.join(PATIENCE)
+        assert not os.get_blocking(sock.fileno())
+    reports.close()
+    report.close()
+
+
 class Echo(socketserver.BaseRequestHandler):
     """Answers with every name that a handler has."""
 

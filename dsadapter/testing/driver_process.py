@@ -68,15 +68,21 @@ class DriverProcess:
     """Runs a driver until it is closed.
 
     :param form_denied: whether the kernel refuses ``IPV6_ADDRFORM`` there.
+    :param isolated: whether it has a network of its own, if that is :attr:`allowed`.
     """
 
-    def __init__(self, kind: type[Driver], form_denied: bool = False) -> None:
+    def __init__(
+        self, kind: type[Driver], *, form_denied: bool = False, isolated: bool = False
+    ) -> None:
+        self._kind = kind
+        self._alone: DriverProcess | None = None
         asked = {
             "path": sys.path,
             "module": kind.__module__,
             "file": inspect.getfile(kind),
             "class": kind.__qualname__,
             "form_denied": form_denied,
+            "isolated": isolated,
         }
         command = [sys.executable, "-u", "-m", driver_worker.__name__, json.dumps(asked)]
         path = os.pathsep.join(each for each in sys.path if each)
@@ -97,8 +103,9 @@ class DriverProcess:
         self._numbers = 0
         self.is_broken = False
         """Whether it once did not do what it should, and can't be trusted with more."""
-        self.has_names: bool | None = None
-        """Whether the driver resolves :data:`~dsadapter.testing.driver_worker.MAPPED_NAME`."""
+        self.allowed: bool | None = None
+        """Whether this user may have namespaces: the driver then resolves
+        :data:`~dsadapter.testing.driver_worker.MAPPED_NAME`."""
         self._threads = [
             threading.Thread(target=self._read_events, daemon=True),
             threading.Thread(target=self._read_log, daemon=True),
@@ -106,7 +113,7 @@ class DriverProcess:
         for thread in self._threads:
             thread.start()
         try:
-            self.wait_until(lambda: self.has_names is not None, "the driver does not start")
+            self.wait_until(lambda: self.allowed is not None, "the driver does not start")
         except BaseException:
             self.end()
             raise
@@ -119,6 +126,7 @@ class DriverProcess:
 
     def end(self) -> None:
         """End the process."""
+        self._end_isolated()
         self._process.kill()
         self._process.wait()
         for thread in self._threads:
@@ -127,6 +135,20 @@ class DriverProcess:
             assert stream is not None
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
+
+    @contextlib.contextmanager
+    def isolated(self) -> Iterator[DriverProcess]:
+        """Another one, with a network of its own, which ends with this one; nothing is open there
+        afterwards."""
+        if self._alone is None or self._alone.is_broken:
+            self._end_isolated()
+            self._alone = DriverProcess(self._kind, isolated=True)
+        yield self._alone
+        self._alone.close()
+
+    def _end_isolated(self) -> None:
+        if self._alone is not None:
+            self._alone.end()
 
     def start(self, method: str, **arguments: Any) -> Running:
         """Have the driver do something."""
@@ -198,7 +220,7 @@ class DriverProcess:
             event = json.loads(line)
             with self._news:
                 if "ready" in event:
-                    self.has_names = event["ready"]
+                    self.allowed = event["ready"]
                 elif "report" in event:
                     self._reports.append(event["places"])
                     self._running[event["report"]].reports.append(event["places"])

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import importlib
 import importlib.util
 import json
 import logging
 import os
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -21,27 +23,47 @@ from types import ModuleType
 from typing import Any
 
 from dsadapter.testing.driver import Driver
+from dsadapter.testing.frames import udp_over_ipv6, write_frame
 
 MAPPED_NAME = "mapped.dsadapter.test"
-"""A host name whose only address is ``::ffff:127.0.0.1``, where :func:`own_hosts` is allowed."""
+"""A host name whose only address is ``::ffff:127.0.0.1``, where :func:`own_machine` is allowed."""
 IPV6_ADDRFORM = 1
-_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
+_CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
+_SIOCSIFFLAGS, _SIOCADDRT = 0x8914, 0x890B
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 
-def own_hosts() -> bool:
+def own_machine(isolated: bool) -> bool:
     """Give this process, which has one thread yet, a hosts file of its own with
-    :data:`MAPPED_NAME` in it; whether that is allowed here."""
+    :data:`MAPPED_NAME` in it; whether that is allowed here.
+
+    :param isolated: a network of its own, too, in which the loopback is all there is.
+    """
     if not sys.platform.startswith("linux"):
         return False
     libc = ctypes.CDLL(None)
-    spaces = _CLONE_NEWNS if os.geteuid() == 0 else _CLONE_NEWNS | _CLONE_NEWUSER
+    spaces = _CLONE_NEWNS | (_CLONE_NEWNET if isolated else 0)
+    if os.geteuid() != 0:
+        spaces |= _CLONE_NEWUSER
     if libc.unshare(spaces) or libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None):
         return False
+    if isolated:
+        _raise_loopback()
     with tempfile.NamedTemporaryFile("w") as hosts:
         hosts.write(f"127.0.0.1 localhost\n::1 localhost\n::ffff:127.0.0.1 {MAPPED_NAME}\n")
         hosts.flush()
         return not libc.mount(hosts.name.encode(), b"/etc/hosts", None, _MS_BIND, None)
+
+
+def _raise_loopback() -> None:
+    """Have the loopback up (``netdevice(7)``), and IPv6 groups led to it (``ipv6(7)``)."""
+    up = struct.pack("=16sH", b"lo", 0x1 | 0x8 | 0x40)
+    groups = struct.pack(
+        "@16s32xIHHILIi", b"\xff", 0, 8, 0, 1, 0, 0x80000001, socket.if_nametoindex("lo")
+    )
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, up.ljust(40, b"\0"))
+        fcntl.ioctl(sock, _SIOCADDRT, groups)
 
 
 def load(module: str, file: str) -> ModuleType:
@@ -165,6 +187,18 @@ class Worker:
         """Join a group."""
         self._driver.join(group, interface)
 
+    def inject(self, report: Any, source: str, destination: str, port: int) -> None:
+        """Write an IPv6 datagram to the loopback of an isolated process, as if it came by a wire,
+        from port 4711 of any address."""
+        packet = udp_over_ipv6(source, 4711, destination, port, b"injected")
+        write_frame("lo", packet)
+
+    def probe(self, report: Any, host: str, port: int) -> Any:
+        """Send a datagram from within an isolated process."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"probe", (host, port))
+            return sock.getsockname()[1]
+
     def close(self, report: Any, mark: str) -> None:
         """Close everything, then write a line to the log."""
         self._driver.close()
@@ -177,7 +211,7 @@ def main() -> None:
     events = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.path[:] = asked["path"]
-    has_names = own_hosts()
+    allowed = own_machine(asked["isolated"])
     if asked["form_denied"]:
         from dsadapter.testing.denied_options import deny_option
 
@@ -187,7 +221,7 @@ def main() -> None:
     for name in asked["class"].split("."):
         kind = getattr(kind, name)
     worker = Worker(kind(), events)
-    worker.say({"ready": has_names})
+    worker.say({"ready": allowed})
     worker.run(iter(sys.stdin.readline, ""))
     # Threads of the driver may wait for what never comes.
     os._exit(0)

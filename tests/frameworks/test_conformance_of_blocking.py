@@ -9,4 +9,5 @@ from .drivers.blocking_driver import BlockingDriver
 
 class TestBlocking(ConformanceSuite):
     driver = BlockingDriver
+    framework = "blocking"
     declines = ("proxy_header",)

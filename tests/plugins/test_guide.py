@@ -45,6 +45,12 @@ def test_template_is_the_one_of_the_guide() -> None:
         assert (MINIMAL / file).read_text() == shown[f"plugin_minimal/{file}"]
 
 
+def test_the_driver_of_the_guide_is_the_one_that_tests_the_standard_library() -> None:
+    shown = {block.info: block.text for block in blocks()}
+    driver = CHECKOUT / "tests" / "frameworks" / "drivers" / "blocking_driver.py"
+    assert driver.read_text() == shown["tests/blocking_driver.py"]
+
+
 def test_template_is_under_30_lines() -> None:
     assert len((MINIMAL / "dsadapter_minimal.py").read_text().splitlines()) < 30
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ from dsadapter.testing.driver_process import (
     Running,
 )
 
-GROUPS = {"239.255.77.77": IPV4, "ff02::4d4d": IPV6}
+GROUP, IPV6_GROUP = "239.255.77.77", "ff02::4d4d"
 LOOPBACK = "lo"
 
 
@@ -151,33 +150,44 @@ class DatagramRows:
     def test_multicast(self, process: DriverProcess) -> None:
         """Groups of both families, and a mapped one."""
         binding, _, port = bind(process)
-        for group, host in (*GROUPS.items(), ("::ffff:239.255.77.78", IPV4)):
-            plain = group.removeprefix("::ffff:")
+        for group in (GROUP, f"::ffff:{GROUP}"):
             process.call("join", group=group, interface=LOOPBACK)
-            with plain_socket(host) as sender:
-                choose_loopback(sender)
-                count = len(binding.reports)
-                try:
-                    sender.sendto(b"to all", (plain, port))
-                except OSError as error:
-                    if host == IPV4 or error.errno != errno.ENETUNREACH:
-                        raise
-                    # The loopback of most machines has no route for IPv6 groups.
-                    continue
-                process.wait_until(
-                    lambda count=count: len(binding.reports) > count,  # type: ignore[misc]
-                    f"nothing that is sent to {plain} arrives",
-                )
-                places = binding.reports[count]
+            with plain_socket(IPV4) as sender:
+                loopback = socket.inet_aton(IPV4)
+                sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, loopback)
+                sender.sendto(b"to all", (GROUP, port))
+                places = next_report(process, binding)
                 require_address("source", places.get("source"), name_of(sender.getsockname()))
-                require_text("destination", places.get("destination"), plain)
+                require_text("destination", places.get("destination"), GROUP)
+            process.close()
+            binding, _, port = bind(process)
+        if not process.allowed:
+            return
+        # On most machines nothing leads to an IPv6 group of the loopback.
+        with process.isolated() as alone:
+            binding, _, port = bind(alone)
+            alone.call("join", group=IPV6_GROUP, interface=LOOPBACK)
+            alone.call("inject", source=IPV6, destination=IPV6_GROUP, port=port)
+            places = next_report(alone, binding)
+            require_address("source", places.get("source"), (IPV6, 4711))
+            require_text("destination", places.get("destination"), IPV6_GROUP)
+
+    def test_forged_source(self, process: DriverProcess) -> None:
+        """An IPv6 datagram whose source is a mapped address on the wire is not from that IPv4
+        address, and never shown; what comes after it is."""
+        if not process.allowed:
+            pytest.skip("this user may not have a network namespace, and so not write to a wire")
+        with process.isolated() as alone:
+            binding, _, port = bind(alone)
+            for source in (MAPPED[0], "::ffff:192.0.2.1"):
+                alone.call("inject", source=source, destination=IPV6, port=port)
+            real = alone.call("probe", host=IPV4, port=port)
+            require_address("source", next_report(alone, binding).get("source"), (IPV4, real))
+            alone.close()
+            assert len(binding.reports) == 1, f"a forged datagram is shown: {binding.reports}"
 
 
-def choose_loopback(sender: socket.socket) -> None:
-    """Have a plain socket send to groups by the loopback."""
-    if sender.family == socket.AF_INET:
-        address = socket.inet_aton(IPV4)
-        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, address)
-    else:
-        index = socket.if_nametoindex(LOOPBACK)
-        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+def next_report(process: DriverProcess, binding: Running) -> Places:
+    """The first report of what is bound, when it has come."""
+    process.wait_until(lambda: bool(binding.reports), "no datagram arrives")
+    return binding.reports[0]

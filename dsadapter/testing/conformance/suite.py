@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 
+from dsadapter.frameworks import get_framework
 from dsadapter.testing.conformance.client_rows import ClientRows
 from dsadapter.testing.conformance.datagram_rows import DatagramRows
 from dsadapter.testing.conformance.declining import MAY_DECLINE
@@ -15,6 +16,8 @@ from dsadapter.testing.conformance.judging import forbid_mapped, forbid_mapped_a
 from dsadapter.testing.conformance.stream_rows import StreamRows
 from dsadapter.testing.driver import Driver
 from dsadapter.testing.driver_process import DriverProcess
+
+_FACTORIES = {ClientRows.__name__: "client", DatagramRows.__name__: "datagram"}
 
 
 class ConformanceSuite(StreamRows, ClientRows, DatagramRows):
@@ -25,6 +28,9 @@ class ConformanceSuite(StreamRows, ClientRows, DatagramRows):
     driver: ClassVar[type[Driver]]
     """Made in a process of its own, which has to find it: in a module, or in a file that can be
     run by itself."""
+    framework: ClassVar[str] = ""
+    """The adapter's name in the registry, if it is there. Rows about clients or datagrams are left
+    out where it has no factory for them."""
     declines: ClassVar[Collection[str]] = ()
     """The rows that this adapter declines, of those in :data:`MAY_DECLINE`."""
     _running: ClassVar[dict[bool, DriverProcess]]
@@ -36,6 +42,9 @@ class ConformanceSuite(StreamRows, ClientRows, DatagramRows):
         row = request.function.__name__.removeprefix("test_")
         if row in self.declines:
             pytest.skip(f"declined: {MAY_DECLINE.get(row, 'without a reason')}")
+        about = _FACTORIES.get(request.function.__qualname__.partition(".")[0])
+        if about and self.framework and getattr(get_framework(self.framework), about) is None:
+            pytest.skip(f"the adapter of {self.framework} has no factory {about!r}")
         denied = request.param == "form-denied"
         if denied and not sys.platform.startswith("linux"):
             pytest.skip("only Linux has IPV6_ADDRFORM, and seccomp to deny it")
@@ -58,7 +67,7 @@ class ConformanceSuite(StreamRows, ClientRows, DatagramRows):
         if denied in running and running[denied].is_broken:
             running.pop(denied).end()
         if denied not in running:
-            running[denied] = DriverProcess(self.driver, denied)
+            running[denied] = DriverProcess(self.driver, form_denied=denied)
         return running[denied]
 
     def test_declines_only_what_may_be_declined(self) -> None:

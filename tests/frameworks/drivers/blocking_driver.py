@@ -1,38 +1,22 @@
-"""The standard library's sockets, by way of ``dsadapter.frameworks.blocking``."""
-
-from __future__ import annotations
-
 import contextlib
 import socket
 import ssl
 import struct
 from functools import partial
 from threading import Thread
-from typing import Any
 
 from dsadapter.addressing import unmap
 from dsadapter.frameworks.blocking import TranslatingSocket, create_connection, create_server
-from dsadapter.testing import Driver, Report
+from dsadapter.testing import Driver
 
 
 class BlockingDriver(Driver):
-    """A thread for each socket."""
+    """Plain sockets, each with a thread of its own."""
 
-    def __init__(self) -> None:
-        self.sockets: list[Any] = []
-        self.threads: list[Thread] = []
-        self.closing = False
+    def __init__(self):
+        self.sockets, self.threads, self.closing = [], [], False
 
-    def listen(
-        self,
-        host: str,
-        port: int,
-        report: Report,
-        *,
-        tls: str | None = None,
-        descriptor: int | None = None,
-        proxy: bool = False,
-    ) -> list[Any]:
+    def listen(self, host, port, report, *, tls=None, descriptor=None, proxy=False):
         if descriptor is None:
             server = create_server((host, port))
         else:
@@ -41,49 +25,45 @@ class BlockingDriver(Driver):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.sslsocket_class = server.sslsocket_class
             context.load_cert_chain(tls)
-            server = context.wrap_socket(server, server_side=True)  # type: ignore[assignment]
-        self.run(self.accept, server, report)
+            server = context.wrap_socket(server, server_side=True)
+        self.run(server, partial(self.accept, server, report))
         return [server.getsockname()]
 
-    def connect(self, host: str, port: int, report: Report, *, source: str | None = None) -> None:
+    def connect(self, host, port, report, *, source=None):
         source_address = None if source is None else (source, 0)
         with create_connection((host, port), 20, source_address) as connection:
             report(**self.names(connection))
             connection.sendall(b"request")
             connection.recv(7, socket.MSG_WAITALL)
 
-    def bind(
-        self, host: str, port: int, report: Report, *, peer: tuple[str, int] | None = None
-    ) -> Any:
-        sock: Any = TranslatingSocket(type=socket.SOCK_DGRAM)
+    def bind(self, host, port, report, *, peer=None):
+        sock = TranslatingSocket(type=socket.SOCK_DGRAM)
         sock.bind((host, port))
         if peer is not None:
             sock.connect(peer)
             report(peer=sock.getpeername)
         sock.settimeout(0.05)
-        self.run(self.answer, sock, report)
+        self.run(sock, partial(self.answer, sock, report))
         return sock.getsockname()
 
-    def send(
-        self, data: bytes, address: tuple[str, int] | None, *, source: str | None = None
-    ) -> None:
+    def send(self, data, address, *, source=None):
         if address is None:
             self.sockets[-1].send(data)
         else:
             self.sockets[-1].send_datagram(data, address, source)
 
-    def join(self, group: str, interface: str) -> None:
+    def join(self, group, interface):
         # The socket module has no call of its own for groups.
-        plain, index = unmap(group), socket.if_nametoindex(interface)
+        plain, index = unmap(group), struct.pack("=I", socket.if_nametoindex(interface))
         if ":" in plain:
-            level, option = socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP
-            value = socket.inet_pton(socket.AF_INET6, plain) + struct.pack("=I", index)
+            option = socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP
+            value = socket.inet_pton(socket.AF_INET6, plain) + index
         else:
-            level, option = socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP
-            value = socket.inet_aton(plain) + bytes(4) + struct.pack("=I", index)
-        self.sockets[-1].setsockopt(level, option, value)
+            option = socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP
+            value = socket.inet_aton(plain) + bytes(4) + index
+        self.sockets[-1].setsockopt(*option, value)
 
-    def close(self) -> None:
+    def close(self):
         self.closing = True
         for sock in self.sockets:
             with contextlib.suppress(OSError):
@@ -94,7 +74,12 @@ class BlockingDriver(Driver):
             sock.close()
         self.sockets, self.threads, self.closing = [], [], False
 
-    def names(self, connection: Any) -> dict[str, Any]:
+    def run(self, sock, function):
+        self.sockets.append(sock)
+        self.threads.append(Thread(target=function))
+        self.threads[-1].start()
+
+    def names(self, connection):
         return {
             "peer": connection.getpeername,
             "local": connection.getsockname,
@@ -103,28 +88,21 @@ class BlockingDriver(Driver):
             "texts": repr(connection),
         }
 
-    def run(self, function: Any, sock: Any, report: Report) -> None:
-        self.sockets.append(sock)
-        self.threads.append(Thread(target=function, args=(sock, report)))
-        self.threads[-1].start()
-
-    def accept(self, server: Any, report: Report) -> None:
-        while True:
-            try:
+    def accept(self, server, report):
+        while not self.closing:
+            with contextlib.suppress(OSError):
                 connection, peer = server.accept()
-            except OSError:
-                return
-            self.run(partial(self.echo, peer), connection, report)
+                self.run(connection, partial(self.echo, connection, peer, report))
 
-    def echo(self, peer: Any, connection: Any, report: Report) -> None:
+    def echo(self, connection, peer, report):
         report(accepted=peer, **self.names(connection))
         with connection, contextlib.suppress(OSError):
             while data := connection.recv(1000):
                 connection.sendall(data)
 
-    def answer(self, sock: Any, report: Report) -> None:
+    def answer(self, sock, report):
         while not self.closing:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(OSError):
                 data, sender, info = sock.receive_datagram(1000)
                 report(source=sender, destination=info.destination, interface=info.interface_name)
                 sock.sendto(data, sender)

@@ -128,6 +128,7 @@ class LeakingDriver(Driver):
             self.run(partial(self.echo, connection, peer, report, proxy), connection)
 
     def echo(self, connection: Any, peer: Any, report: Report, proxy: bool) -> None:
+        connection, peer = self.prepared(connection, peer)
         shown = {"accepted": peer, **names(connection)}
         with connection, contextlib.suppress(OSError):
             if proxy:
@@ -135,6 +136,9 @@ class LeakingDriver(Driver):
             report(**shown)
             while data := connection.recv(1000):
                 connection.sendall(data)
+
+    def prepared(self, connection: Any, peer: Any) -> tuple[Any, Any]:
+        return connection, peer
 
     def said(self, connection: Any) -> dict[str, Any]:
         """What a PROXY header says, as it says it."""
@@ -161,3 +165,15 @@ class LeakingDriver(Driver):
                     interface=socket.if_indextoname(*struct.unpack("=I", information[16:])),
                 )
                 sock.sendto(data, sender)
+
+
+class KernelsFormDriver(LeakingDriver):
+    """Relies on ``IPV6_ADDRFORM`` alone."""
+
+    def prepared(self, connection: Any, peer: Any) -> tuple[Any, Any]:
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_IPV6, 1, socket.AF_INET)
+            # Another object of the family that the kernel says.
+            connection = socket.socket(fileno=connection.detach())
+            peer = connection.getpeername()
+        return connection, peer

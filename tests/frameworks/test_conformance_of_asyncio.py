@@ -10,16 +10,13 @@ from .drivers.asyncio_driver import AsyncioDriver, ThirdLoopDriver, UvloopDriver
 class TestAsyncio(ConformanceSuite):
     driver = AsyncioDriver
     framework = "asyncio"
-    declines = ("proxy_header",)
 
 
 class TestUvloop(ConformanceSuite):
     driver = UvloopDriver
     framework = "asyncio"
-    declines = ("proxy_header",)
 
 
 class TestThirdLoop(ConformanceSuite):
     driver = ThirdLoopDriver
     framework = "asyncio"
-    declines = ("proxy_header",)

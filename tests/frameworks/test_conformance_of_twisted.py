@@ -10,10 +10,8 @@ from .drivers.twisted_driver import AsyncioReactorDriver, TwistedDriver
 class TestTwisted(ConformanceSuite):
     driver = TwistedDriver
     framework = "twisted"
-    declines = ("adopted_descriptor", "proxy_header")
 
 
 class TestAsyncioReactor(ConformanceSuite):
     driver = AsyncioReactorDriver
     framework = "twisted"
-    declines = ("adopted_descriptor", "proxy_header")

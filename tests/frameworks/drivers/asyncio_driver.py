@@ -88,6 +88,8 @@ class AsyncioDriver(Driver):
         if tls is not None:
             options["ssl"] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             options["ssl"].load_cert_chain(tls)
+        if proxy:
+            options["proxy_from"] = ["127.0.0.1"]
         if descriptor is None:
             options |= {"host": host, "port": port}
         else:

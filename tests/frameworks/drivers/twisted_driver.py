@@ -129,18 +129,18 @@ class TwistedDriver(Driver):
         proxy: bool = False,
     ) -> list[Any]:
         if descriptor is not None:
-            listened = self.adopt(descriptor, report)
+            endpoint = serverFromString(self.reactor, f"dualstack:fd={descriptor}")
         elif tls is not None:
-            text = f"dualstack:{port}:privateKey={tls}:certKey={tls}"
-            listened = self.run(serverFromString(self.reactor, text).listen, EchoFactory(report))
+            words = f"dualstack:{port}:privateKey={tls}:certKey={tls}"
+            endpoint = serverFromString(self.reactor, words)
         else:
-            endpoint = DualStackServerEndpoint(self.reactor, port, interface=host)
-            listened = self.run(endpoint.listen, EchoFactory(report))
+            proxies = ["127.0.0.1"] if proxy else None
+            endpoint = DualStackServerEndpoint(
+                self.reactor, port, interface=host, proxyFrom=proxies
+            )
+        listened = self.run(endpoint.listen, EchoFactory(report))
         self.ports.append(listened)
         return [listened.getHost()]
-
-    def adopt(self, descriptor: int, report: Report) -> Any:
-        raise NotImplementedError
 
     def connect(self, host: str, port: int, report: Report, *, source: str | None = None) -> None:
         def connect() -> Deferred[bytes]:

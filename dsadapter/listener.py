@@ -117,7 +117,7 @@ class Listener:
             )
         hooks = self.hooks = active_hooks()
         # Before the policy's own sockets are bound: they would be found, too.
-        self._conflict = sharing_conflict(policy) if isinstance(policy, ListenPolicy) else None
+        self._conflict = sharing_conflict(policy)
         try:
             listening = (opening or self._open_streams)(hooks)
         except RefusedError as error:

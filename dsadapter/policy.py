@@ -185,6 +185,8 @@ class DatagramPolicy:
     """As for :class:`ListenPolicy`."""
     max_packet_size: int = DEFAULT_PACKET_SIZE
     """How many bytes of payload a datagram may have."""
+    reuse_port: bool = False
+    """As for :class:`ListenPolicy`; each datagram reaches one of those that share the port."""
     fallback: DatagramFallback = "auto"
     """For a missing address family, or an option that can't be cleared; never for a port that is
     held. For ``dual-stack`` only."""
@@ -205,6 +207,7 @@ class DatagramPolicy:
             )
         whole_number("port", self.port)
         whole_number("max_packet_size", self.max_packet_size)
+        yes_or_no("reuse_port", self.reuse_port)
         _check_fallback(self, DATAGRAM_FALLBACKS, "'::'")
 
     @property

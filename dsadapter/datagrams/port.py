@@ -9,6 +9,7 @@ from typing import Any
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams.complaints import Complaints
 from dsadapter.datagrams.failures import DestinationError, explained, meaning_of
+from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
 from dsadapter.messages import quoted
 from dsadapter.packetinfo import require_packet_info
@@ -23,8 +24,10 @@ from dsadapter.packetinfo.sending import (
 )
 from dsadapter.policy import DatagramPolicy
 from dsadapter.sockets.ifaddrs import zoned
-from dsadapter.sockets.listening import open_datagram_sockets
+from dsadapter.sockets.listening import Listening, open_datagram_sockets
 
+Opening = Callable[[Hooks, bool], Listening]
+"""Opens the one socket, with the details of each datagram or without."""
 Deliver = Callable[[Iterator[Datagram]], object]
 """Takes every datagram from an iterator and gives it to the application. What it leaves there by
 raising an error is delivered first by the next turn."""
@@ -69,6 +72,7 @@ class DatagramPort:
         refused: Callable[[], object],
         *,
         details: bool = False,
+        opening: Opening | None = None,
     ) -> socket.socket:
         """Bind, with the plugins of now; what comes waits in the kernel. A closed port can be
         opened again.
@@ -76,6 +80,7 @@ class DatagramPort:
         :param deliver: gets what has been received.
         :param refused: called when the peer of a connected port has refused a datagram.
         :param details: whether hop limit and traffic class of each datagram are wanted, too.
+        :param opening: opens the socket; None for what the policy asks for.
         :returns: the socket.
         :raises PluginError: as :meth:`dsadapter.listener.Listener.open`.
         :raises NotDualStackError: where this platform gives no packet information.
@@ -83,7 +88,11 @@ class DatagramPort:
         """
         require_packet_info("one port a family of the framework's own")
         [self.sock] = self.life.open(
-            lambda hooks: open_datagram_sockets(self.policy, hooks.before_bind, details=details)
+            lambda hooks: (
+                open_datagram_sockets(self.policy, hooks.before_bind, details=details)
+                if opening is None
+                else opening(hooks, details)
+            )
         )
         self.is_open = True
         self.peer = None

@@ -73,6 +73,7 @@ def inherited_datagrams(
     fd: int | None = None,
     systemd: Which | None = None,
     max_packet_size: int = DEFAULT_PACKET_SIZE,
+    connected: bool = False,
 ) -> DatagramPolicy:
     """The policy of a datagram socket that this process has inherited.
 
@@ -83,6 +84,7 @@ def inherited_datagrams(
     :param fd: the number of its descriptor.
     :param systemd: as for :func:`inherited_streams`, but one socket.
     :param max_packet_size: how many bytes of payload a datagram may have.
+    :param connected: whether it may be connected to a peer.
     :raises OSError: naming the descriptor and the remedy, for what is no bound UDP socket, and if
         systemd has passed no such socket to this process.
     :raises ValueError: unless one of ``fd`` and ``systemd`` is given.
@@ -94,7 +96,7 @@ def inherited_datagrams(
             f"descriptors {_spoken(numbers)} are {len(numbers)} sockets, and datagrams have one; "
             f"pass one that is bound to '::'",
         )
-    [state] = map(_datagrams, numbers)
+    state = _datagrams(numbers[0], connected)
     return DatagramPolicy(
         state.host,
         state.port,
@@ -180,13 +182,13 @@ def _streams(number: int) -> _State:
         return _state(sock, number)
 
 
-def _datagrams(number: int) -> _State:
+def _datagrams(number: int, connected: bool) -> _State:
     with _Look(number) as sock:
         _require_type(sock, number, socket.SOCK_DGRAM, "a bound UDP socket")
         state = _state(sock, number)
         if not state.port:
             raise _refusal(number, "is not bound", "pass one that is bound to an address and port")
-        peer = _peer(sock)
+        peer = None if connected else _peer(sock)
         if peer is not None:
             raise _refusal(number, f"is connected to {peer}", "pass one that is bound only")
         if state.mode == "ipv4" and sock.family == socket.AF_INET6:

@@ -79,11 +79,7 @@ def open_listening_socket(
 
 def _create(policy: ListenPolicy) -> CanonicalSocket:
     family = socket.AF_INET if policy.mode == "ipv4" else socket.AF_INET6
-    if policy.reuse_port and REUSE_PORT.number is None:
-        raise OSError(
-            errno.EOPNOTSUPP,
-            Message("this system has no SO_REUSEPORT; listen without {reuse_port}"),
-        )
+    _check_sharing(policy)
     try:
         sock = CanonicalSocket(family, socket.SOCK_STREAM)
     except OSError as error:
@@ -98,6 +94,14 @@ def _create(policy: ListenPolicy) -> CanonicalSocket:
         sock.close()
         raise
     return sock
+
+
+def _check_sharing(policy: ListenPolicy | DatagramPolicy) -> None:
+    if policy.reuse_port and REUSE_PORT.number is None:
+        raise OSError(
+            errno.EOPNOTSUPP,
+            Message("this system has no SO_REUSEPORT; listen without {reuse_port}"),
+        )
 
 
 def _settle_family(sock: socket.socket, policy: ListenPolicy | DatagramPolicy) -> None:
@@ -115,7 +119,8 @@ def open_datagram_socket(
     """Create, configure and bind; on any failure nothing stays open.
 
     Packet information is asked for before bind, for every family that the socket serves. The
-    address is never shared (``SO_REUSEADDR`` on UDP lets another socket take the datagrams).
+    address is shared with those alone that a policy asks to share the port with
+    (``SO_REUSEADDR`` on UDP lets any other socket take the datagrams).
 
     :param before_bind: called with the socket and the policy when all options are set; what it
         raises comes out of this function, and nothing stays open.
@@ -128,6 +133,7 @@ def open_datagram_socket(
         EADDRINUSE which families and addresses are held.
     """
     family = socket.AF_INET if policy.mode == "ipv4" else socket.AF_INET6
+    _check_sharing(policy)
     try:
         sock = CanonicalSocket(family, socket.SOCK_DGRAM)
     except OSError as error:
@@ -136,6 +142,8 @@ def open_datagram_socket(
         _settle_family(sock, policy)
         ask_for_packet_info(sock, policy.mode, policy, details=details)
         _hear_own_groups_alone(sock, policy)
+        if policy.reuse_port:
+            set_option(sock, REUSE_PORT, 1)
         set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
         if before_bind is not None:
             before_bind(sock, policy)

@@ -32,9 +32,13 @@ _NUMBERS: dict[Family, socket.AddressFamily] = {"ipv4": socket.AF_INET, "ipv6": 
 _WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _NAME = {socket.AF_INET: "an IPv4 address", socket.AF_INET6: "an IPv6 address"}
-# proc(5); absent on other systems.
-_IPV4_SOCKETS = Path("/proc/net/tcp")
-_LISTENING = "0A"
+# proc(5), and the state of a socket that listens, or that any peer may send to; absent on other
+# systems.
+_IPV4_SOCKETS = {
+    socket.SOCK_STREAM: (Path("/proc/net/tcp"), "0A"),
+    socket.SOCK_DGRAM: (Path("/proc/net/udp"), "07"),
+}
+_WHAT_COMES = {socket.SOCK_STREAM: "connections", socket.SOCK_DGRAM: "datagrams"}
 
 
 def port_holders(policy: ListenPolicy | DatagramPolicy) -> dict[Family, str]:
@@ -49,7 +53,7 @@ def port_holders(policy: ListenPolicy | DatagramPolicy) -> dict[Family, str]:
     return {family: holder for family, holder in holders.items() if holder is not None}
 
 
-def sharing_conflict(policy: ListenPolicy) -> str | None:
+def sharing_conflict(policy: ListenPolicy | DatagramPolicy) -> str | None:
     """What is wrong with sharing the port of a policy, in words for its owner; None if nothing is
     known to be.
 
@@ -57,8 +61,9 @@ def sharing_conflict(policy: ListenPolicy) -> str | None:
     """
     if not policy.reuse_port or not policy.port or policy.mode == "ipv6":
         return None
+    what_comes = _WHAT_COMES[policy.socket_type]
     try:
-        others = sorted(set(_ipv4_listeners(policy.port)))
+        others = sorted(set(_ipv4_holders(policy.port, policy.socket_type)))
     except OSError:
         return None
     if policy.mode == "ipv4":
@@ -66,17 +71,17 @@ def sharing_conflict(policy: ListenPolicy) -> str | None:
             return None
         return (
             f"a dual-stack socket listens on port {policy.port}, too; {policy} takes its IPv4 "
-            f"connections from it. Close one of the two"
+            f"{what_comes} from it. Close one of the two"
         )
     if policy.mode == "dual-stack" and others:
         return (
             f"{' and '.join(others)} of another socket shares the port with {policy} and takes its "
-            f"IPv4 connections from it. Close that one, or make it dual-stack, too"
+            f"IPv4 {what_comes} from it. Close that one, or make it dual-stack, too"
         )
     return None
 
 
-def _all_ipv4_is_held(policy: ListenPolicy) -> bool:
+def _all_ipv4_is_held(policy: ListenPolicy | DatagramPolicy) -> bool:
     """Whether a socket holds the policy's port for every IPv4 address: AF_INET or dual-stack.
 
     Found by binding, and only on a system that lets a probe bind to nobody's address.
@@ -109,24 +114,26 @@ def _in_use(
                 sock.setsockopt(*freebind, 1)
             if isinstance(policy, ListenPolicy):
                 set_option(sock, REUSE_ADDRESS, 1)
-                if policy.reuse_port:
-                    set_option(sock, REUSE_PORT, 1)
+            if policy.reuse_port:
+                set_option(sock, REUSE_PORT, 1)
             sock.bind((host, policy.port))
     except OSError as error:
         return True if error.errno == errno.EADDRINUSE else None
     return False
 
 
-def _ipv4_listeners(port: int) -> Iterator[str]:
-    """The ``host:port`` of each AF_INET socket that listens on a port in this network namespace.
+def _ipv4_holders(port: int, kind: socket.SocketKind) -> Iterator[str]:
+    """The ``host:port`` of each AF_INET socket that has a port in this network namespace, and no
+    peer.
 
     :raises OSError: where the system does not list them.
     """
-    with _IPV4_SOCKETS.open() as table:
+    path, free = _IPV4_SOCKETS[kind]
+    with path.open() as table:
         next(table, None)
         for line in table:
             _slot, local, _remote, state, *_ = line.split()
             address, _, number = local.partition(":")
-            if state == _LISTENING and int(number, 16) == port:
+            if state == free and int(number, 16) == port:
                 # The address is a number of the machine's own byte order.
                 yield socket_name(socket.inet_ntoa(struct.pack("=I", int(address, 16))), port)

@@ -278,7 +278,7 @@ def test_plugins_are_told(run: Run) -> None:
         ({"local_addr": ("a.example", 0)}, "'a.example'"),
         ({"local_addr": ("localhost", 0)}, "two addresses"),
         ({"local_addr": ("", 99999)}, "port 99999"),
-        ({"reuse_port": True}, "reuse_port"),
+        ({"reuse_port": "yes"}, "reuse_port 'yes' is neither True nor False"),
         ({"family": 99}, "family 99"),
         ({"max_packet_size": 0}, "max_packet_size 0"),
         ({"remote_addr": ("127.1", 80)}, "'127.1'"),

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.datagrams import DatagramPort
+from dsadapter.datagrams.port import Opening
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
 from dsadapter.frameworks.asyncio.families import family_of
+from dsadapter.frameworks.asyncio.given_ports import port_number
+from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
 from dsadapter.frameworks.asyncio.signatures import like
+from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
+from dsadapter.messages import quoted
 from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy, canonical_target, yes_or_no
+from dsadapter.sockets.adopting import inherited_datagrams
+from dsadapter.sockets.binding import ask_for_packet_info
+from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
+from dsadapter.sockets.ifaddrs import zoned
+from dsadapter.sockets.listening import Listening
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -43,17 +55,37 @@ async def create_datagram_endpoint(
     :param remote_addr: the only peer, by an address literal or a name.
     :param family: ``AF_INET`` or ``AF_INET6`` for that family alone.
     :param max_packet_size: how many bytes a datagram may have; a longer one is dropped and counted.
-    :raises ValueError: naming the offending value and the form to use; for ``reuse_port``, because
-        a shared port loses datagrams to whoever shares it; and for ``sock``.
+    :param reuse_port: share the port with other sockets that ask for it, too; each datagram reaches
+        one of them.
+    :param sock: a UDP socket, bound or connected or neither; it becomes the transport's. Datagrams
+        that came before may have no packet information, and be dropped for that.
+    :raises TypeError: for a ``sock`` that is none.
+    :raises ValueError: naming the offending value and the form to use.
     :raises OSError: as ``loop.create_datagram_endpoint``; ``PermissionError`` if a plugin refuses.
     """
     loop = asyncio.get_running_loop()
     if sock is not None:
-        raise ValueError("a sock has no packet information from its start; give local_addr")
-    if reuse_port:
-        raise ValueError("reuse_port would let others take the datagrams; leave it out")
-    host, number = local_addr or ("", 0)
-    policy = DatagramPolicy(host, number, family=family_of(family), max_packet_size=max_packet_size)
+        options = {
+            "local_addr": local_addr,
+            "remote_addr": remote_addr,
+            "family": family,
+            "proto": proto,
+            "flags": flags,
+            "reuse_port": reuse_port,
+            "allow_broadcast": allow_broadcast,
+        }
+        beside = [f"{name}={value!r}" for name, value in options.items() if value]
+        if beside:
+            raise ValueError(f"{', '.join(beside)}: a sock has that already; give one or the other")
+        return await _exchange_on(sock, protocol_factory, max_packet_size)
+    host, number = _host_and_port("local_addr", local_addr or ("", 0))
+    policy = DatagramPolicy(
+        host,
+        number,
+        family=family_of(family),
+        max_packet_size=max_packet_size,
+        reuse_port=False if reuse_port is None else reuse_port,
+    )
     allowed = False if allow_broadcast is None else allow_broadcast
     yes_or_no("allow_broadcast", allowed)
     peers = [] if remote_addr is None else await _resolved(loop, remote_addr, family)
@@ -66,10 +98,14 @@ async def exchange(
     peers: Sequence[tuple[str, int]] = (),
     *,
     allow_broadcast: bool = False,
+    opening: Opening | None = None,
+    peer: tuple[str, int] | None = None,
 ) -> tuple[DualStackDatagramTransport, P]:
     """Bind by a policy that has been made elsewhere.
 
     :param peers: addresses of the only peer, the best first; none for all peers.
+    :param opening: opens the socket; None for what the policy asks for.
+    :param peer: the one that such a socket is connected to already.
     :raises OSError: as :func:`create_datagram_endpoint`.
     """
     loop = asyncio.get_running_loop()
@@ -78,12 +114,13 @@ async def exchange(
     transport = DualStackDatagramTransport(loop, port, protocol)
     informed = hasattr(protocol, "packet_received")
     try:
-        port.open(transport.deliver, transport.refused, details=informed)
+        port.open(transport.deliver, transport.refused, details=informed, opening=opening)
     except PluginError as error:
         raise PermissionError(errno.EPERM, str(error)) from error
     try:
         if allow_broadcast:
             port.allow_broadcast(True)
+        port.peer = peer
         _connect(port, peers)
         port.life.opened()
         transport.start()
@@ -93,10 +130,56 @@ async def exchange(
     return transport, protocol
 
 
+async def _exchange_on(
+    sock: socket.socket, protocol_factory: Callable[[], P], max_packet_size: int
+) -> tuple[DualStackDatagramTransport, P]:
+    """Take over a socket.
+
+    :raises OSError: for one that packet information can't be had of.
+    """
+    taken = taken_over(sock, CanonicalSocket, "bound or connected", socket.SOCK_DGRAM)
+    try:
+        if not taken.getsockname()[1]:
+            taken.bind(("::" if taken.family == socket.AF_INET6 else "0.0.0.0", 0))
+        peer = None
+        with contextlib.suppress(OSError):
+            peer = zoned(taken.getpeername())[:2]
+            # Connected to a mapped address it is an IPv4 socket but for its form.
+            if take_ipv4_form(taken):
+                taken = CanonicalSocket(fileno=taken.detach())
+        policy = replace(
+            inherited_datagrams(
+                fd=taken.fileno(), max_packet_size=max_packet_size, connected=peer is not None
+            ),
+            inherited=(),
+        )
+
+        def opening(hooks: Hooks, details: bool) -> Listening:
+            ask_for_packet_info(taken, policy.mode, policy, details=details)
+            if hooks.before_bind is not None:
+                hooks.before_bind(taken, policy)
+            return Listening(policy.mode, (taken,), None)
+
+        return await exchange(policy, protocol_factory, opening=opening, peer=peer)
+    except BaseException:
+        taken.close()
+        raise
+
+
+def _host_and_port(name: str, address: Any) -> tuple[Any, int]:
+    """As the loop's own takes them.
+
+    :raises TypeError: for anything but a tuple of two.
+    """
+    if not isinstance(address, tuple) or len(address) != 2:
+        raise TypeError(f"{name} {quoted(address)} is no tuple of two; give (host, port)")
+    return address[0], port_number(address[1], "udp")
+
+
 async def _resolved(
     loop: asyncio.AbstractEventLoop, target: tuple[str, int], family: int
 ) -> list[tuple[str, int]]:
-    host, port = canonical_target(*target)
+    host, port = canonical_target(*_host_and_port("remote_addr", target))
     if is_literal(host):
         return [(host, port)]
     found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)

@@ -25,7 +25,7 @@ from dsadapter.policy import (
     ListenPolicy,
     socket_name,
 )
-from dsadapter.records import Connection, Operation, Refusal
+from dsadapter.records import Connection, Operation, Refusal, local_of
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.conflicts import sharing_conflict
 from dsadapter.sockets.ifaddrs import zoned
@@ -181,7 +181,7 @@ class Listener:
             local = zoned(local)
         elif observers.lost is None:
             # Nobody will say when it closes.
-            local = local.local_address()
+            local = local_of(local, peer)
         if proxy is not None:
             proxy = zoned(proxy)
         translated = self.mode == "dual-stack" and len(proxy or peer) == 2

@@ -36,7 +36,8 @@ class _LocalLater:
 
     __slots__ = ("_named",)
 
-    _named: Named
+    _named: Named | None
+    local: SocketAddress
     peer: SocketAddress
 
     def __getattr__(self, name: str) -> SocketAddress:
@@ -44,20 +45,26 @@ class _LocalLater:
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
             )
-        named: Named = self._named
-        try:
-            local = named.local_address()
-        except OSError:
-            # The application has taken the descriptor away.
-            local = ("0.0.0.0", 0) if len(self.peer) == 2 else ("::", 0, 0, 0)
+        named = self._named
+        if named is None:
+            # Another thread has asked meanwhile.
+            return self.local
+        local = local_of(named, self.peer)
         _set_local(self, local)
-        _forget_named(self)
+        _set_named(self, None)
         return local
 
 
-_set_named, _forget_named = (
-    getattr(vars(_LocalLater)["_named"], way) for way in ("__set__", "__delete__")
-)
+_set_named = vars(_LocalLater)["_named"].__set__
+
+
+def local_of(named: Named, peer: SocketAddress) -> SocketAddress:
+    """The local address of a connection; an unspecified one where the system knows none any more:
+    the application has taken the descriptor away, or, on the BSDs and macOS, its peer has left."""
+    try:
+        return named.local_address()
+    except OSError:
+        return ("0.0.0.0", 0) if len(peer) == 2 else ("::", 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)
@@ -73,7 +80,7 @@ class Connection(_LocalLater):
     host with its zone if it has one."""
     local: SocketAddress
     """The address of this end, in the same form; an unspecified one if the application took the
-    descriptor away before anybody asked."""
+    descriptor away before anybody asked, or the system has forgotten it."""
     direction: Direction
     translated: bool
     """Whether the kernel names whoever connected, the peer or its proxy, by an IPv4-mapped

@@ -22,7 +22,7 @@ from dsadapter.packetinfo.sending import (
     parse_destination,
     wire_address,
 )
-from dsadapter.policy import DatagramPolicy
+from dsadapter.policy import DatagramPolicy, whole_number
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening, open_datagram_sockets
 
@@ -254,6 +254,7 @@ class DatagramPort:
         try:
             if host == BROADCAST_NAME:
                 raise ValueError(f"{host!r} is nobody to be connected to")
+            whole_number("port", port)
             wire = wire_address(self.life.mode, parse_destination(host), port)
         except ValueError as error:
             raise DestinationError(host, str(error)) from error
@@ -276,7 +277,12 @@ class DatagramPort:
     ) -> Route:
         if address is None:
             raise DestinationError(None, "a port that is not connected needs an address to send to")
-        host, port = address
+        try:
+            host, port = address
+        except (TypeError, ValueError):
+            raise DestinationError(
+                None, f"{quoted(address)} is not an address; give (host, port)"
+            ) from None
         try:
             return choose_route(self.life.mode, host, port, source, interface)
         except ValueError as error:

@@ -14,7 +14,7 @@ from dsadapter.addressing.scope import BROADCAST, is_group
 from dsadapter.messages import quoted
 from dsadapter.packetinfo import platform
 from dsadapter.packetinfo.peers import Route
-from dsadapter.policy import ListenMode
+from dsadapter.policy import ListenMode, whole_number
 from dsadapter.sockets.ifaddrs import interface_index, zone_index
 
 _REMEDY = {
@@ -68,9 +68,11 @@ def choose_route(
     :param interface: the name or the index of the interface to send by; None for the system to
         choose.
     :raises ValueError: naming the offending value: for what is no address, a family that the socket
-        does not serve, a source of another family than the destination's, a source that is a group,
-        or two interfaces that are not the same.
+        does not serve, what is no port, a source of another family than the destination's, a source
+        that is a group, or two interfaces that are not the same.
     """
+    if type(port) is not int or not 0 <= port <= 65535:
+        whole_number("port", port)
     destination = parse_destination(host)
     address = wire_address(mode, destination, port)
     if source is None and interface is None:

@@ -16,6 +16,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.listener import Listener
 from dsadapter.policy import DatagramPolicy, ListenMode, ListenPolicy
 from dsadapter.ready.life import Life
+from dsadapter.records import local_of
 from dsadapter.sockets.binding import open_datagram_socket
 from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, family_number, take_ipv4_form
 from dsadapter.sockets.listening import Listening, open_listening_sockets
@@ -82,7 +83,7 @@ class ReadySocket(CanonicalSocket):
                 mapped = not take_ipv4_form(accepted)
             if listener is not None:
                 accepted._life = None
-                lost = listener.accepted(address, accepted.getsockname())
+                lost = listener.accepted(address, local_of(accepted, address))
                 if lost is not None:
                     accepted._life = Life(accepted, lost)
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import socket
 import sys
@@ -79,6 +80,10 @@ class CanonicalSocket(_Base):
     def _accepted_as(self, kind: Any) -> tuple[Any, SocketAddress]:
         fd, name = _accept(self)
         accepted = kind(family_number(self), _type(self), _proto(self), fd)
+        if name is None:
+            # As macOS does for a peer that is gone.
+            accepted.close()
+            raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
         # What socket.socket does too: a BSD's accepted socket inherits non-blocking mode.
         if self.gettimeout() and socket.getdefaulttimeout() is None:
             accepted.setblocking(True)

@@ -106,7 +106,7 @@ def interface_index(interface: str | int) -> int:
             digits = interface.isascii() and interface.isdigit() and len(interface) < 10
             index = int(interface) if digits else -1
     else:
-        index = interface
+        index = interface if type(interface) is int else -1
     if not 0 < index < 2**31:
         raise ValueError(
             f"this machine has no interface {quoted(interface)}; give the name or the index of one "

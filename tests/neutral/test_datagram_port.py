@@ -190,6 +190,9 @@ def test_a_refusal_is_told_to_a_connected_port_alone(opened: Port, host: str) ->
         ("localhost", None, None, "'localhost' is not an address literal"),
         ("127.0.0.1", "::1", None, "source '::1' is IPv6"),
         ("::1", None, "nothere", "no interface 'nothere'"),
+        ("::1", None, b"lo", "no interface b'lo'"),
+        ("::1", None, 1.0, "no interface 1.0"),
+        ("::1", None, True, "no interface True"),
         (b"127.0.0.1", None, None, "is not text"),
     ],
 )
@@ -200,6 +203,24 @@ def test_what_can_not_be_sent_is_one_clear_error(
         opened.port.send(b"x", (host, 9), source, interface)
     assert says in str(caught.value)
     assert caught.value.host == host
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 2**70, "9", None, True, 1.5])
+def test_what_is_no_port_is_one_clear_error(opened: Port, port: Any) -> None:
+    for act in (
+        lambda: opened.port.send(b"x", ("::1", port)),
+        lambda: opened.port.connect("127.0.0.1", port),
+    ):
+        with pytest.raises(DestinationError) as caught:
+            act()
+        assert str(caught.value).startswith("port ")
+        assert "a whole number from 0 to 65535" in str(caught.value)
+
+
+@pytest.mark.parametrize("address", [("::1",), ("::1", 9, 0, 0), 9, "127.0.0.1"])
+def test_what_is_no_pair_is_one_clear_error(opened: Port, address: Any) -> None:
+    with pytest.raises(DestinationError, match=r"is not an address; give \(host, port\)"):
+        opened.port.send(b"x", address)
 
 
 @pytest.mark.parametrize(("host", "other"), [("127.0.0.1", "::1"), ("::1", "127.0.0.1")])

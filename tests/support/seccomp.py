@@ -50,7 +50,6 @@ CALLS = {
         "recvmsg": 47,
         "epoll_ctl": 233,
         "getsockopt": 55,
-        "getsockname": 51,
         "sendto": 44,
     },
     "aarch64": {
@@ -59,7 +58,6 @@ CALLS = {
         "recvmsg": 212,
         "epoll_ctl": 21,
         "getsockopt": 209,
-        "getsockname": 204,
         "sendto": 206,
     },
 }

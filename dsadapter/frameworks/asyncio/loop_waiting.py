@@ -13,11 +13,11 @@ from weakref import WeakKeyDictionary
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.connector import Answer, Cancellable, Connector, Lookups
 from dsadapter.connector.waiting import Ready
-from dsadapter.frameworks.asyncio.families import family_of
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.messages import said_by, said_of
 from dsadapter.policy import Family
+from dsadapter.sockets.families import family_of, number_of
 
 FRAMEWORK = "asyncio"
 
@@ -27,11 +27,6 @@ SPELLING = {
     "first_address_family_count": "interleave",
 }
 """Parameters as asyncio's users type them."""
-
-_FAMILIES: dict[tuple[Family, ...], int] = {
-    ("ipv4",): socket.AF_INET,
-    ("ipv6",): socket.AF_INET6,
-}
 
 
 class LoopWaiting:
@@ -66,7 +61,7 @@ class LoopWaiting:
         return asking
 
     async def _ask(self, host: str, families: Sequence[Family], answer: Answer) -> None:
-        family = self._family or _FAMILIES.get(tuple(families), socket.AF_UNSPEC)
+        family = self._family or number_of(families)
         found = await self._loop.getaddrinfo(host, None, family=family, type=socket.SOCK_STREAM)
         for _family, _type, _proto, _name, address in found:
             answer.found(str(address[0]), address[3] if len(address) == 4 else 0)

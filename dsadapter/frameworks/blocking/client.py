@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import heapq
-import itertools
 import selectors
 import socket
 import threading
@@ -14,6 +12,7 @@ from typing import Any, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.connector import Answer, Connector, Lookups, Unconnected
+from dsadapter.connector.timers import Timers
 from dsadapter.connector.waiting import Cancellable, Ready
 from dsadapter.frameworks.blocking.translating import TranslatingSocket
 from dsadapter.happy_eyeballs.outcomes import Outcomes
@@ -28,6 +27,7 @@ from dsadapter.policy import (
 )
 from dsadapter.ready.ready_socket import watched_connection
 from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.families import number_of
 
 FRAMEWORK = "blocking"
 NAMES = {"bind_address": "source_address"}
@@ -35,7 +35,6 @@ NAMES = {"bind_address": "source_address"}
 
 # What http.client and others pass on.
 _DEFAULT: Any = getattr(socket, "_GLOBAL_DEFAULT_TIMEOUT", object())
-_FAMILIES: dict[tuple[Family, ...], int] = {("ipv4",): socket.AF_INET, ("ipv6",): socket.AF_INET6}
 
 
 class _Remembered(threading.local):
@@ -167,8 +166,8 @@ class _Loop:
     def __init__(self) -> None:
         # One that needs no descriptor, where there is one.
         self._selector = getattr(selectors, "PollSelector", selectors.SelectSelector)()
-        self._timers: list[tuple[float, int, _Timer]] = []
-        self._numbers = itertools.count()
+        self._timers = Timers(time.monotonic)
+        self.call_later, self.run_due = self._timers.call_later, self._timers.run_due
         self.failure: OSError | None = None
         """What the resolver has raised last."""
 
@@ -180,18 +179,13 @@ class _Loop:
 
     now = staticmethod(time.monotonic)
 
-    def call_later(self, seconds: float, function: Callable[[], object]) -> Cancellable:
-        timer = _Timer(function)
-        heapq.heappush(self._timers, (self.now() + seconds, next(self._numbers), timer))
-        return timer
-
     def when_writable(self, sock: socket.socket, ready: Ready) -> Cancellable:
         self._selector.register(sock, selectors.EVENT_WRITE, ready)
         return _Watch(self._selector, sock)
 
     def look_up(self, host: str, families: Sequence[Family], answer: Answer) -> None:
         """Ask the system's resolver, and wait for it."""
-        family = _FAMILIES.get(tuple(families), socket.AF_UNSPEC)
+        family = number_of(families)
         try:
             for *_, found in socket.getaddrinfo(host, None, family, socket.SOCK_STREAM):
                 answer.found(str(found[0]), found[3] if len(found) == 4 else 0)
@@ -206,31 +200,10 @@ class _Loop:
             self.run_due()
             if over():
                 return
-            seconds = max(0.0, self._timers[0][0] - self.now()) if self._timers else None
+            due = self._timers.next_due
+            seconds = None if due is None else max(0.0, due - self.now())
             for key, _ in self._selector.select(seconds):
                 key.data()
-
-    def run_due(self) -> None:
-        """Call what is due now, once: what it puts off waits for the next turn."""
-        due = []
-        now = self.now()
-        while self._timers and self._timers[0][0] <= now:
-            due.append(heapq.heappop(self._timers)[2])
-        for timer in due:
-            timer.fire()
-
-
-class _Timer:
-    def __init__(self, function: Callable[[], object]) -> None:
-        self._function: Callable[[], object] | None = function
-
-    def cancel(self) -> None:
-        self._function = None
-
-    def fire(self) -> None:
-        function, self._function = self._function, None
-        if function is not None:
-            function()
 
 
 class _Watch:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 import socket
 from collections.abc import Callable, Sequence
@@ -11,11 +9,11 @@ from collections.abc import Callable, Sequence
 import trio
 
 from dsadapter.connector import Answer, Cancellable, Lookups
+from dsadapter.connector.timers import Timers
 from dsadapter.connector.waiting import Ready
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.policy import Family
-
-_FAMILIES: dict[tuple[Family, ...], int] = {("ipv4",): socket.AF_INET, ("ipv6",): socket.AF_INET6}
+from dsadapter.sockets.families import number_of
 
 
 class RaceWaiting:
@@ -28,14 +26,12 @@ class RaceWaiting:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        self._timers: list[tuple[float, int, _Timer]] = []
-        self._numbers = itertools.count()
+        self._timers = Timers(trio.current_time)
         self._changed = trio.Event()
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> Cancellable:
         """Call a function in a later turn of :meth:`run_until`."""
-        timer = _Timer(function)
-        heapq.heappush(self._timers, (self.now() + seconds, next(self._numbers), timer))
+        timer = self._timers.call_later(seconds, function)
         self._changed.set()
         return timer
 
@@ -52,35 +48,13 @@ class RaceWaiting:
     async def run_until(self, over: Callable[[], bool]) -> None:
         """Call what is due, until a condition holds."""
         while True:
-            self._run_due()
+            self._timers.run_due()
             if over():
                 return
             self._changed = trio.Event()
-            deadline = self._timers[0][0] if self._timers else math.inf
-            with trio.CancelScope(deadline=deadline):
+            due = self._timers.next_due
+            with trio.CancelScope(deadline=math.inf if due is None else due):
                 await self._changed.wait()
-
-    def _run_due(self) -> None:
-        # Once: what puts itself off waits for the next turn.
-        due = []
-        now = self.now()
-        while self._timers and self._timers[0][0] <= now:
-            due.append(heapq.heappop(self._timers)[2])
-        for timer in due:
-            timer.fire()
-
-
-class _Timer:
-    def __init__(self, function: Callable[[], object]) -> None:
-        self._function: Callable[[], object] | None = function
-
-    def cancel(self) -> None:
-        self._function = None
-
-    def fire(self) -> None:
-        function, self._function = self._function, None
-        if function is not None:
-            function()
 
 
 class _Watch:
@@ -135,7 +109,7 @@ def look_up(host: str, families: Sequence[Family], answer: Answer) -> Cancellabl
 async def _ask(
     scope: trio.CancelScope, host: str, families: Sequence[Family], answer: Answer
 ) -> None:
-    family = _FAMILIES.get(tuple(families), socket.AF_UNSPEC)
+    family = number_of(families)
     with scope:
         failure = None
         try:

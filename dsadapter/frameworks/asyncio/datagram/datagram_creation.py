@@ -15,7 +15,6 @@ from dsadapter.datagrams import DatagramPort
 from dsadapter.datagrams.port import Opening
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
-from dsadapter.frameworks.asyncio.families import family_of
 from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
@@ -27,6 +26,7 @@ from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy, canonical_targ
 from dsadapter.sockets.adopting import inherited_datagrams
 from dsadapter.sockets.binding import ask_for_packet_info
 from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
+from dsadapter.sockets.families import family_of
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening
 

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Literal, Self
 
 from dsadapter.errors import PluginError
-from dsadapter.frameworks.asyncio.families import family_of
 from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
@@ -28,6 +27,7 @@ from dsadapter.listener import Listener
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenMode, ListenPolicy, proxy_set
 from dsadapter.proxied import ProxyCounters
 from dsadapter.ready.ready_socket import ReadySocket, listener_of, taking_the_place_of, watched
+from dsadapter.sockets.families import family_of
 from dsadapter.sockets.listening import Listening, open_pair
 from dsadapter.sockets.options import read_v6only
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import errno
-import os
 import selectors
 import socket
-from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import trio
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.datagrams import Counters, DatagramPort
+from dsadapter.datagrams import Counters
+from dsadapter.datagrams.pulling import CoroutineWaiting, PulledDatagrams
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.trio.delegating import FRAMEWORK, DelegatingSocket
 from dsadapter.frameworks.trio.server.tcp_listeners import host_text
-from dsadapter.listener import Listener
 from dsadapter.messages import quoted
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.receiving import Datagram
@@ -30,7 +27,14 @@ from dsadapter.policy import (
     ListenMode,
 )
 
-_READ_AT_ONCE = 1 << 18
+_WAITING = CoroutineWaiting(
+    trio.lowlevel.wait_readable,
+    trio.lowlevel.wait_writable,
+    trio.sleep,
+    trio.lowlevel.checkpoint_if_cancelled,
+    trio.lowlevel.cancel_shielded_checkpoint,
+    trio.lowlevel.notify_closing,
+)
 
 
 async def open_udp_socket(
@@ -78,22 +82,10 @@ class DualStackUDPSocket(DelegatingSocket):
     """
 
     def __init__(self, policy: DatagramPolicy) -> None:
-        self._port = DatagramPort(policy, Listener(FRAMEWORK, policy))
-        self._arrived: deque[Datagram] = deque()
-        self._refused = False
+        self._datagrams = PulledDatagrams(FRAMEWORK, policy, _WAITING)
+        self._port = self._datagrams.port
         self._shut_down = False
-        super().__init__(self._port.open(self._deliver, self._refuse, details=True))
-        try:
-            self._port.life.opened()
-        except BaseException:
-            self._port.close()
-            raise
-
-    def _deliver(self, arrived: Iterator[Datagram]) -> None:
-        self._arrived.extend(arrived)
-
-    def _refuse(self) -> None:
-        self._refused = True
+        super().__init__(self._datagrams.sock)
 
     @property
     def mode(self) -> ListenMode:
@@ -117,10 +109,7 @@ class DualStackUDPSocket(DelegatingSocket):
 
     def close(self) -> None:
         """As Trio's; datagrams that came and were not taken are gone."""
-        if self._port.is_open:
-            trio.lowlevel.notify_closing(self._port.sock)
-            self._arrived.clear()
-            self._port.close()
+        self._datagrams.close()
 
     def dup(self) -> Any:
         """Refused: two objects would take each other's datagrams.
@@ -154,7 +143,7 @@ class DualStackUDPSocket(DelegatingSocket):
 
     def is_readable(self) -> bool:
         """As Trio's."""
-        return bool(self._arrived) or _poll(self._port.sock)
+        return self._datagrams.has_arrived or _poll(self._port.sock)
 
     async def wait_writable(self) -> None:
         """As Trio's."""
@@ -168,29 +157,7 @@ class DualStackUDPSocket(DelegatingSocket):
         :raises ClosedResourceError: if the socket is closed meanwhile.
         :raises OSError: if it is of no more use.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        waited = False
-        while True:
-            if self._refused:
-                self._refused = False
-                raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-            if self._arrived:
-                # Taken before the last chance to be cancelled, it would be lost.
-                if not waited:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                    waited = True
-                    continue
-                return self._arrived.popleft()
-            if not self._port.is_open:
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            rest = self._port.read(_READ_AT_ONCE)
-            if self._arrived or self._refused:
-                continue
-            waited = True
-            if rest:
-                await trio.sleep(rest)
-            else:
-                await trio.lowlevel.wait_readable(self._port.sock)
+        return await self._datagrams.receive()
 
     async def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """As Trio's."""
@@ -233,23 +200,7 @@ class DualStackUDPSocket(DelegatingSocket):
         :raises ValueError: for what is no address, or none that fits.
         :raises OSError: as ``sendmsg``.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        waited = False
-        while True:
-            if not self._port.is_open:
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            try:
-                # What an earlier datagram met takes the place of this one's sending, once.
-                sent = self._port.send(data, address, source, interface)
-                if sent is None:
-                    sent = self._port.send(data, address, source, interface)
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._port.sock)
-                waited = True
-            else:
-                if not waited:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                return len(data) if sent is None else sent
+        return await self._datagrams.send(data, address, source, interface)
 
     async def sendto(self, *args: Any) -> int:
         """As Trio's: ``sendto(data, address)`` or ``sendto(data, flags, address)``. To an address

@@ -27,6 +27,7 @@ from dsadapter.messages import did_you_mean, quoted, said_by, said_of
 PROJECT = "dsadapter"
 """The pluggy project, and the group of the entry points."""
 BUILT_IN = {
+    "anyio": "dsadapter.frameworks.anyio.adapter",
     "asyncio": "dsadapter.frameworks.asyncio.adapter",
     "blocking": "dsadapter.frameworks.blocking.adapter",
     "trio": "dsadapter.frameworks.trio.adapter",

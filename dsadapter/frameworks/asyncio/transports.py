@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import _socket
 import asyncio
-import contextlib
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
+from dsadapter.sockets.canonical_view import CanonicalView
 from dsadapter.stand_in import StandIn
 
 _NAMES = ("peername", "sockname")
@@ -37,28 +37,8 @@ class CanonicalTransport(StandIn):
         if name in _NAMES:
             return canonical_name(value)
         if name == "socket" and value is not None:
-            return _CanonicalInfoSocket(value)
+            return CanonicalView(value)
         return value
-
-
-class _CanonicalInfoSocket(StandIn):
-    """What ``get_extra_info("socket")`` gives, with canonical names."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        # The original's shows what the kernel calls it.
-        shown = [f"<canonical {type(self._original).__name__} fd={self._original.fileno()}"]
-        for label, ask in (("laddr", self.getsockname), ("raddr", self.getpeername)):
-            with contextlib.suppress(OSError):
-                shown.append(f"{label}={ask()}")
-        return f"{', '.join(shown)}>"
-
-    def getpeername(self) -> Any:
-        return canonical_name(self._original.getpeername())
-
-    def getsockname(self) -> Any:
-        return canonical_name(self._original.getsockname())
 
 
 def shows_its_names(loop: asyncio.AbstractEventLoop, sock: CanonicalSocket) -> bool:

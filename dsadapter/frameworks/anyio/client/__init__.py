@@ -1,0 +1,1 @@
+"""Connecting streams under AnyIO."""

@@ -1,0 +1,1 @@
+"""Listening for streams under AnyIO."""

@@ -1,0 +1,140 @@
+"""``create_tcp_listener``, and the listeners that it gives."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import SocketListener, SocketStream
+from anyio.streams.stapled import MultiListener
+
+from dsadapter.errors import PluginError
+from dsadapter.frameworks.anyio.socket_stream import (
+    FRAMEWORK,
+    ObservedStream,
+    closed_by_force,
+    stream_of,
+)
+from dsadapter.listener import Listener
+from dsadapter.policy import Fallback, ListenPolicy
+from dsadapter.ready.life import Life
+from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.families import family_of
+
+_LONGEST_BACKLOG = 65536
+# A connection that a firewall rejects, or whose client has gone (accept(2)).
+_ONE_CONNECTION = {errno.EPERM, errno.ECONNABORTED, errno.EPROTO, errno.EINTR}
+
+
+async def create_tcp_listener(
+    *,
+    local_host: str | IPv4Address | IPv6Address | None = None,
+    local_port: int = 0,
+    family: int = socket.AF_UNSPEC,
+    backlog: int = _LONGEST_BACKLOG,
+    reuse_port: bool = False,
+    fallback: Fallback = "auto",
+) -> MultiListener[SocketStream]:
+    """As ``anyio.create_tcp_listener``, for IPv4 and IPv6 through one socket; the application sees
+    canonical addresses only.
+
+    :param local_host: None or ``"::"`` for both families; ``"localhost"`` for 127.0.0.1 and ::1
+        with one port number; an address literal or object for that address alone. Names are not
+        resolved.
+    :param family: ``AF_INET`` or ``AF_INET6`` for that family of a wildcard or ``localhost`` alone.
+    :param fallback: what to serve where a family is missing; see
+        :class:`~dsadapter.policy.ListenPolicy`.
+    :raises ValueError: naming the offending value and the form to use.
+    :raises OSError: as AnyIO's; ``PermissionError`` if a plugin refuses.
+    """
+    policy = ListenPolicy(
+        "" if local_host is None else str(local_host),
+        local_port,
+        family=family_of(family),
+        backlog=min(backlog, _LONGEST_BACKLOG),
+        reuse_port=reuse_port,
+        fallback=fallback,
+    )
+    return await listen(policy)
+
+
+async def listen(policy: ListenPolicy) -> MultiListener[SocketStream]:
+    """Listen by a policy that has been made elsewhere; see :func:`create_tcp_listener`."""
+    await anyio.lowlevel.checkpoint()
+    listener = Listener(FRAMEWORK, policy)
+    try:
+        sockets = listener.open()
+    except PluginError as error:
+        raise PermissionError(errno.EPERM, str(error)) from error
+    life = Life(sockets[0], listener.closed)
+    made = [DualStackSocketListener(sock, listener, life) for sock in sockets]
+    try:
+        listener.opened()
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return MultiListener(made)
+
+
+class DualStackSocketListener(SocketListener):
+    """One of the listeners that :func:`create_tcp_listener` gives, which alone makes them."""
+
+    def __init__(self, sock: CanonicalSocket, listener: Listener, life: Life) -> None:
+        self._sock = sock
+        self._listener = listener
+        self._life = life
+        life.share(sock)
+
+    @property
+    def _raw_socket(self) -> socket.socket:
+        return self._sock
+
+    async def accept(self) -> SocketStream:
+        """As AnyIO's."""
+        await anyio.lowlevel.checkpoint()
+        while True:
+            if self._sock.fileno() < 0:
+                raise anyio.ClosedResourceError
+            try:
+                accepted, peer = self._sock.accept()
+            except BlockingIOError:
+                await anyio.wait_readable(self._sock)
+                continue
+            except OSError as error:
+                if error.errno not in _ONE_CONNECTION:
+                    raise
+                await anyio.lowlevel.checkpoint()
+                continue
+            try:
+                return await self._served(accepted, peer)
+            except ConnectionResetError:
+                # Nothing could be read from it.
+                accepted.close()
+            except BaseException:
+                accepted.close()
+                raise
+
+    async def _served(self, accepted: CanonicalSocket, peer: Any) -> SocketStream:
+        local = accepted.getsockname() if self._listener.hooks.connections is not None else None
+        stream = await stream_of(accepted, len(peer) == 2)
+        if local is None:
+            return stream
+        try:
+            lost = self._listener.accepted(peer, local)
+        except BaseException:
+            await closed_by_force(stream)
+            raise
+        return stream if lost is None else ObservedStream(stream, lost)
+
+    async def aclose(self) -> None:
+        """As AnyIO's."""
+        if self._sock.fileno() >= 0:
+            anyio.notify_closing(self._sock)
+            self._sock.close()
+            self._life.end(self._sock)
+        await anyio.lowlevel.checkpoint()

@@ -1,0 +1,115 @@
+"""AnyIO's streams of connections, with canonical attributes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream
+
+from dsadapter.ready.life import Life
+from dsadapter.sockets.canonical import CanonicalSocket, family_number, take_ipv4_form
+from dsadapter.sockets.canonical_view import CanonicalView
+
+FRAMEWORK = "anyio"
+
+
+async def stream_of(sock: CanonicalSocket, ipv4: bool) -> SocketStream:
+    """AnyIO's own stream where the kernel shows canonical names of a connection, and else one of
+    ours; it takes the socket's place.
+
+    :param ipv4: whether it is connected to an IPv4 peer.
+    :raises ConnectionResetError: if its peer has reset it already.
+    """
+    translated = ipv4 and family_number(sock) == socket.AF_INET6 and not take_ipv4_form(sock)
+    family = socket.AF_INET if ipv4 and not translated else family_number(sock)
+    # Trio takes no subclass of socket.socket.
+    plain = socket.socket(family, sock.type, sock.proto, socket.socket.detach(sock))
+    try:
+        stream = await SocketStream.from_socket(plain)
+    except ValueError as error:
+        plain.close()
+        raise ConnectionResetError(str(error)) from error
+    except BaseException:
+        plain.close()
+        raise
+    return CanonicalSocketStream(stream) if translated else stream
+
+
+class DelegatingStream(SocketStream):
+    """A stream that does what its original does."""
+
+    def __init__(self, original: SocketStream) -> None:
+        self._original = original
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """As AnyIO's."""
+        return await self._original.receive(max_bytes)
+
+    async def send(self, item: bytes) -> None:
+        """As AnyIO's."""
+        await self._original.send(item)
+
+    async def send_eof(self) -> None:
+        """As AnyIO's."""
+        await self._original.send_eof()
+
+    async def aclose(self) -> None:
+        """As AnyIO's."""
+        await self._original.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """As AnyIO's."""
+        return self._original.extra_attributes
+
+    @property
+    def _raw_socket(self) -> socket.socket:
+        return self.extra(SocketAttribute.raw_socket)
+
+
+class CanonicalSocketStream(DelegatingStream):
+    """One whose descriptor the kernel keeps mapped, because its peer has half-closed it."""
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """As AnyIO's, canonical."""
+        told = dict(self._original.extra_attributes)
+        view: Any = CanonicalView(told[SocketAttribute.raw_socket]())
+        told[SocketAttribute.raw_socket] = lambda: view
+        told[SocketAttribute.family] = lambda: view.family
+        told[SocketAttribute.local_address] = view.getsockname
+        if SocketAttribute.remote_address in told:
+            peer = view.getpeername()
+            told[SocketAttribute.remote_address] = lambda: peer
+        return told
+
+
+class ObservedStream(DelegatingStream):
+    """One that plugins want to know the end of.
+
+    :param lost: called when it is closed.
+    """
+
+    def __init__(self, original: SocketStream, lost: Callable[[], None]) -> None:
+        super().__init__(original)
+        self._life = Life(self, lost)
+
+    async def aclose(self) -> None:
+        """As AnyIO's."""
+        try:
+            await super().aclose()
+        finally:
+            self._life.end(self)
+
+    def __del__(self) -> None:
+        life = getattr(self, "_life", None)
+        if life is not None:
+            life.end(self)
+
+
+async def closed_by_force(stream: SocketStream) -> None:
+    """Close without waiting for anything."""
+    await anyio.aclose_forcefully(stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from dsadapter.addressing.sockaddr import SocketAddress
@@ -263,6 +263,23 @@ class DatagramPort:
         except OSError as error:
             raise explained(error, (host, port)) from error
         self.peer = (host, port)
+
+    def connect_to_one_of(self, peers: Iterable[tuple[str, int]]) -> None:
+        """Connect to the first of some addresses that can be connected to; to none if there are
+        none.
+
+        :raises OSError: why the first can't be, if none can; as :meth:`connect`.
+        """
+        errors: list[Exception] = []
+        for peer in peers:
+            try:
+                self.connect(*peer)
+            except (OSError, ValueError) as error:
+                errors.append(error)
+            else:
+                return
+        if errors:
+            raise errors[0]
 
     def allow_broadcast(self, allowed: bool) -> None:
         """Whether datagrams may go to broadcast addresses; at first they may not."""

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 from dsadapter.sockets.canonical import canonical_name
 from dsadapter.stand_in import StandIn
+
+
+def shown(sock: Any) -> str:
+    """What the ``repr`` of a socket says, by the names that it shows itself."""
+    names = []
+    for word, name in (("laddr", sock.getsockname), ("raddr", sock.getpeername)):
+        with suppress(OSError):
+            names.append(f" {word}={name()!r}")
+    return f"<{type(sock).__name__} fd={sock.fileno()}{''.join(names)}>"
 
 
 class CanonicalView(StandIn):
@@ -14,6 +24,9 @@ class CanonicalView(StandIn):
     address ``(ipv4, port)``."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @property
     def family(self) -> socket.AddressFamily:

@@ -13,16 +13,27 @@ from dsadapter.frameworks.lazy import lazy_names
 if TYPE_CHECKING:
     from dsadapter.frameworks.anyio.client.connecting_tcp import connect_tcp
     from dsadapter.frameworks.anyio.datagram.udp_datagrams import (
+        DualStackConnectedUDPSocket,
         DualStackUDPSocket,
+        create_connected_udp_socket,
         create_udp_socket,
     )
     from dsadapter.frameworks.anyio.server.socket_listener import create_tcp_listener
 
-__all__ = ["DualStackUDPSocket", "connect_tcp", "create_tcp_listener", "create_udp_socket"]
+__all__ = [
+    "DualStackConnectedUDPSocket",
+    "DualStackUDPSocket",
+    "connect_tcp",
+    "create_connected_udp_socket",
+    "create_tcp_listener",
+    "create_udp_socket",
+]
 
 _MODULES = {
+    "DualStackConnectedUDPSocket": "datagram.udp_datagrams",
     "DualStackUDPSocket": "datagram.udp_datagrams",
     "connect_tcp": "client.connecting_tcp",
+    "create_connected_udp_socket": "datagram.udp_datagrams",
     "create_tcp_listener": "server.socket_listener",
     "create_udp_socket": "datagram.udp_datagrams",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from operator import attrgetter
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ import trio
 from dsadapter.listener import Listener
 from dsadapter.ready.life import Life
 from dsadapter.sockets.canonical import canonical_name, family_number, take_ipv4_form
+from dsadapter.sockets.canonical_view import shown
 
 FRAMEWORK = "trio"
 
@@ -34,11 +34,7 @@ class DelegatingSocket(trio.socket.SocketType):
 
     def __repr__(self) -> str:
         # The original's would show what the kernel has.
-        names = []
-        for word, name in (("laddr", self.getsockname), ("raddr", self.getpeername)):
-            with suppress(OSError):
-                names.append(f" {word}={name()!r}")
-        return f"<{type(self).__name__} fd={self.fileno()}{''.join(names)}>"
+        return shown(self)
 
 
 def _delegate() -> None:

@@ -1,23 +1,30 @@
-"""``create_udp_socket``, and the socket that it gives."""
+"""``create_udp_socket`` and ``create_connected_udp_socket``, and the sockets that they give."""
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import UDPSocket
+from anyio.abc import ConnectedUDPSocket, UDPSocket
 
+from dsadapter.addressing.hosts import is_literal
 from dsadapter.datagrams import Counters
 from dsadapter.datagrams.pulling import CoroutineWaiting, PulledDatagrams
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.anyio.socket_stream import FRAMEWORK
 from dsadapter.packetinfo.receiving import Datagram
-from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramFallback, DatagramPolicy, ListenMode
+from dsadapter.policy import (
+    DEFAULT_PACKET_SIZE,
+    DatagramFallback,
+    DatagramPolicy,
+    ListenMode,
+    canonical_target,
+)
 from dsadapter.sockets.families import family_of
 
 _WAITING = CoroutineWaiting(
@@ -51,33 +58,79 @@ async def create_udp_socket(
         because a shared port loses datagrams to whoever shares it.
     :raises OSError: as AnyIO's; ``PermissionError`` if a plugin refuses.
     """
+    return await bind(
+        _policy(family, local_host, local_port, reuse_port, max_packet_size, fallback)
+    )
+
+
+async def create_connected_udp_socket(
+    remote_host: str | IPv4Address | IPv6Address,
+    remote_port: int,
+    *,
+    family: int = socket.AF_UNSPEC,
+    local_host: str | IPv4Address | IPv6Address | None = None,
+    local_port: int = 0,
+    reuse_port: bool = False,
+    max_packet_size: int = DEFAULT_PACKET_SIZE,
+    fallback: DatagramFallback = "auto",
+) -> DualStackConnectedUDPSocket:
+    """As ``anyio.create_connected_udp_socket``; the rest as :func:`create_udp_socket`.
+
+    :param remote_host: the only peer, by an address literal or object of either family, plain or
+        mapped, or by a name.
+    """
+    target = canonical_target(str(remote_host), remote_port)
+    policy = _policy(family, local_host, local_port, reuse_port, max_packet_size, fallback)
+    peers = await _resolved(target, family)
+    with _refusals():
+        made = DualStackConnectedUDPSocket(policy)
+    try:
+        made.connect(peers)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _policy(
+    family: int,
+    host: str | IPv4Address | IPv6Address | None,
+    port: int,
+    reuse_port: bool,
+    max_packet_size: int,
+    fallback: DatagramFallback,
+) -> DatagramPolicy:
     if reuse_port:
         raise ValueError("reuse_port would let others take the datagrams; leave it out")
-    policy = DatagramPolicy(
-        "" if local_host is None else str(local_host),
-        local_port,
+    return DatagramPolicy(
+        "" if host is None else str(host),
+        port,
         family=family_of(family),
         max_packet_size=max_packet_size,
         fallback=fallback,
     )
-    return await bind(policy)
 
 
 async def bind(policy: DatagramPolicy) -> DualStackUDPSocket:
     """Bind by a policy that has been made elsewhere; see :func:`create_udp_socket`."""
     await anyio.lowlevel.checkpoint()
-    try:
+    with _refusals():
         return DualStackUDPSocket(policy)
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
 
 
-class DualStackUDPSocket(UDPSocket):
-    """What :func:`create_udp_socket` gives, which alone makes it.
+async def _resolved(target: tuple[str, int], family: int) -> list[tuple[str, int]]:
+    host, port = target
+    if is_literal(host):
+        await anyio.lowlevel.checkpoint()
+        return [target]
+    found = await anyio.getaddrinfo(
+        host, port, family=socket.AddressFamily(family), type=socket.SOCK_DGRAM
+    )
+    return list(dict.fromkeys((str(address[0]), port) for *_, address in found))
 
-    Senders are ``(host, port)``. Sending to such a very address answers from where its datagram
-    arrived. Forged IPv4 senders are dropped and counted.
-    """
+
+class _DatagramSocket:
+    """What both kinds of sockets have."""
 
     def __init__(self, policy: DatagramPolicy) -> None:
         self._datagrams = PulledDatagrams(FRAMEWORK, policy, _WAITING)
@@ -96,55 +149,92 @@ class DualStackUDPSocket(UDPSocket):
         """What has been received, and what was dropped for which reason."""
         return self._datagrams.port.counters
 
-    async def receive(self) -> tuple[bytes, tuple[str, int]]:
-        """As AnyIO's."""
-        data, sender, _ = await self.receive_datagram()
-        return data, sender
-
     async def receive_datagram(self) -> Datagram:
         """Payload, sender, and a :class:`~dsadapter.packetinfo.PacketInfo` that says where the
         datagram arrived.
 
         :raises ClosedResourceError: if the socket is closed.
-        :raises BrokenResourceError: if it is of no more use.
+        :raises BrokenResourceError: if it is of no more use; once, where the only peer has refused
+            a datagram.
         """
-        with _anyio_errors():
+        try:
             return await self._datagrams.receive()
-
-    async def send(self, item: tuple[bytes, tuple[str, int]]) -> None:
-        """As AnyIO's: ``(data, (host, port))``, the host an address literal of either family."""
-        await self.send_datagram(*item)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise anyio.ClosedResourceError from None
+            raise anyio.BrokenResourceError from error
 
     async def send_datagram(
         self,
         data: bytes,
-        address: tuple[str, int],
+        address: tuple[str, int] | None = None,
         source: str | None = None,
         interface: str | int | None = None,
     ) -> None:
         """Send from a chosen address of this machine, or by a chosen interface.
 
+        :param address: ``(host, port)``, the host an address literal of either family; None where
+            the socket is connected.
         :param source: the local address to send from; None leaves that to the system, or to where
             the datagram arrived that ``address`` came with.
         :param interface: the name or the index of the interface to send by, likewise.
         :raises ValueError: for what is no address, or none that fits.
+        :raises ClosedResourceError: if the socket is closed.
         :raises OSError: as ``sendmsg``.
         """
         if not self._datagrams.port.is_open:
             raise anyio.ClosedResourceError
         await self._datagrams.send(data, address, source, interface)
 
-    async def aclose(self) -> None:
-        """As AnyIO's; datagrams that came and were not taken are gone."""
+    def close(self) -> None:
+        """Close at once; datagrams that came and were not taken are gone."""
         self._datagrams.close()
+
+    async def aclose(self) -> None:
+        """As AnyIO's."""
+        self.close()
         await anyio.lowlevel.checkpoint()
 
 
+class DualStackUDPSocket(_DatagramSocket, UDPSocket):
+    """What :func:`create_udp_socket` gives, which alone makes it.
+
+    Senders are ``(host, port)``. Sending to such a very address answers from where its datagram
+    arrived. Forged IPv4 senders are dropped and counted.
+    """
+
+    async def receive(self) -> tuple[bytes, tuple[str, int]]:
+        """As AnyIO's."""
+        data, sender, _ = await self.receive_datagram()
+        return data, sender
+
+    async def send(self, item: tuple[bytes, tuple[str, int]]) -> None:
+        """As AnyIO's: ``(data, (host, port))``, the host an address literal of either family."""
+        await self.send_datagram(*item)
+
+
+class DualStackConnectedUDPSocket(_DatagramSocket, ConnectedUDPSocket):
+    """What :func:`create_connected_udp_socket` gives, which alone makes it."""
+
+    def connect(self, peers: Sequence[tuple[str, int]]) -> None:
+        """Choose the only peer: the first of these that can be.
+
+        :raises OSError: if there is none.
+        """
+        self._datagrams.port.connect_to_one_of(peers)
+
+    async def receive(self) -> bytes:
+        """As AnyIO's."""
+        return (await self.receive_datagram())[0]
+
+    async def send(self, item: bytes) -> None:
+        """As AnyIO's."""
+        await self.send_datagram(item)
+
+
 @contextmanager
-def _anyio_errors() -> Iterator[None]:
+def _refusals() -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno == errno.EBADF:
-            raise anyio.ClosedResourceError from None
-        raise anyio.BrokenResourceError from error
+    except PluginError as error:
+        raise PermissionError(errno.EPERM, str(error)) from error

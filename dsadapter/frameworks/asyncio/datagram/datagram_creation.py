@@ -121,7 +121,7 @@ async def exchange(
         if allow_broadcast:
             port.allow_broadcast(True)
         port.peer = peer
-        _connect(port, peers)
+        port.connect_to_one_of(peers)
         port.life.opened()
         transport.start()
     except BaseException:
@@ -184,16 +184,3 @@ async def _resolved(
         return [(host, port)]
     found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
     return list(dict.fromkeys((str(address[0]), port) for *_, address in found))
-
-
-def _connect(port: DatagramPort, peers: Sequence[tuple[str, int]]) -> None:
-    errors: list[Exception] = []
-    for peer in peers:
-        try:
-            port.connect(*peer)
-        except (OSError, ValueError) as error:
-            errors.append(error)
-        else:
-            return
-    if errors:
-        raise errors[0]

@@ -1,0 +1,28 @@
+"""The conformance suite, on Trio and on AnyIO with each of its back ends."""
+
+from __future__ import annotations
+
+from dsadapter.testing.conformance import ConformanceSuite
+
+from .drivers.anyio_driver import AnyIODriver, AnyIOOnTrioDriver, AnyIOOnUvloopDriver
+from .drivers.trio_driver import TrioDriver
+
+
+class TestTrio(ConformanceSuite):
+    driver = TrioDriver
+    declines = ("adopted_descriptor", "proxy_header")
+
+
+class TestAnyIO(ConformanceSuite):
+    driver = AnyIODriver
+    declines = ("adopted_descriptor", "proxy_header")
+
+
+class TestAnyIOOnUvloop(ConformanceSuite):
+    driver = AnyIOOnUvloopDriver
+    declines = ("adopted_descriptor", "proxy_header")
+
+
+class TestAnyIOOnTrio(ConformanceSuite):
+    driver = AnyIOOnTrioDriver
+    declines = ("adopted_descriptor", "proxy_header")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support.faults import Faults
 from support.loop_servers import Echo, Run, number_of, until
+from support.loops import LOOPS
 from support.namespaces import needs_root
 from support.processes import PATIENCE
 from support.programs import free_port

@@ -9,9 +9,9 @@ from typing import Any
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
+from dsadapter.ready.canonical_view import CanonicalView
 from dsadapter.ready.life import Life
 from dsadapter.sockets.canonical import CanonicalSocket, family_number, take_ipv4_form
-from dsadapter.sockets.canonical_view import CanonicalView
 
 FRAMEWORK = "anyio"
 

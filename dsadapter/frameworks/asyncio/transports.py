@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from dsadapter.ready.canonical_view import CanonicalView
 from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
-from dsadapter.sockets.canonical_view import CanonicalView
 from dsadapter.stand_in import StandIn
 
 _NAMES = ("peername", "sockname")

@@ -9,9 +9,9 @@ from typing import Any, Self
 import trio
 
 from dsadapter.listener import Listener
+from dsadapter.ready.canonical_view import shown
 from dsadapter.ready.life import Life
 from dsadapter.sockets.canonical import canonical_name, family_number, take_ipv4_form
-from dsadapter.sockets.canonical_view import shown
 
 FRAMEWORK = "trio"
 

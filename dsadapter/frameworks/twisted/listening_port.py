@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from twisted.internet.error import CannotListenError
 from zope.interface import implementer
@@ -17,7 +17,9 @@ from dsadapter.hooks.contracts import IListener
 from dsadapter.listener import Listener
 from dsadapter.messages import spelled
 from dsadapter.policy import DatagramPolicy, ListenMode, ListenPolicy
-from dsadapter.proxied import ProxyCounters, ProxyGate
+
+if TYPE_CHECKING:
+    from dsadapter.proxied import ProxyCounters, ProxyGate
 
 P = TypeVar("P", ListenPolicy, DatagramPolicy)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dsadapter.connector.waiting import Cancellable, Ready
+if TYPE_CHECKING:
+    # Servers do without what connects.
+    from dsadapter.connector.waiting import Cancellable, Ready
 
 
 class ReactorWaiting:

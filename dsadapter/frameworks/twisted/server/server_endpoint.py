@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import (
@@ -13,16 +14,19 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IStreamServerEndpoint,
 )
+from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
 from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
-from dsadapter.frameworks.twisted.reactors import way_of
-from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
+from dsadapter.frameworks.twisted.reactors import Way, way_of
 from dsadapter.frameworks.twisted.server.stream_port import StreamPort
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, Family, ListenPolicy, proxy_set
 from dsadapter.sockets.adopting import Which, inherited_streams
+
+if TYPE_CHECKING:
+    from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
 
 
 @implementer(IStreamServerEndpoint)
@@ -111,6 +115,14 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
             )
         return cls.withPolicy(reactor, policy)
 
+    def _settle(self, reactor: Any, policy: ListenPolicy) -> None:
+        super()._settle(reactor, policy)
+        # What few servers need, they need now: root may be another when they listen.
+        if policy.proxy_from is not None:
+            importlib.import_module("dsadapter.proxied.proxied_socket")
+        if not (isinstance(reactor, PosixReactorBase) and private.TCP_PORT_TAKES_SOCKETS):
+            importlib.import_module("dsadapter.frameworks.twisted.server.adopted_port")
+
     @property
     def _port(self) -> int:
         """As Twisted's endpoints have it: magic-wormhole's transit relay reads it."""
@@ -128,11 +140,18 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         policy = self._policy
         way = way_of(self._reactor, "listen", adopts=True)
         if way != "recording":
-            own = way == "watching" and private.TCP_PORT_TAKES_SOCKETS
-            listener = (StreamPort if own else AdoptedPort)(policy, protocolFactory, self._reactor)
+            listener = self._port_class(way)(policy, protocolFactory, self._reactor)
             listener.startListening()
             return listener
         port: IListeningPort = self._reactor.listenTCP(
             policy.port, protocolFactory, backlog=policy.backlog, interface=policy.host
         )
         return port
+
+    @staticmethod
+    def _port_class(way: Way) -> type[StreamPort | AdoptedPort]:
+        if way == "watching" and private.TCP_PORT_TAKES_SOCKETS:
+            return StreamPort
+        from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
+
+        return AdoptedPort

@@ -24,8 +24,6 @@ from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_li
 from dsadapter.frameworks.twisted.reactor_waiting import ReactorWaiting
 from dsadapter.listener import Told
 from dsadapter.policy import ListenPolicy
-from dsadapter.proxied import ProxyGate
-from dsadapter.proxied.proxied_socket import proxied
 from dsadapter.sockets.binding import is_listening
 from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
 from dsadapter.sockets.ifaddrs import zoned
@@ -56,6 +54,9 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         self._native = policy.native_ipv4
         self._second: _SecondSocket | None = None
         if policy.proxy_from is not None:
+            # Not every server is behind a proxy; the endpoint has imported it.
+            from dsadapter.proxied import ProxyGate
+
             self._gate = ProxyGate(self._life, ReactorWaiting(reactor), self._passed)
         self._acceptingAgain: Any = None
 
@@ -213,6 +214,8 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         local: SocketAddress,
         proxy: SocketAddress | None,
     ) -> None:
+        from dsadapter.proxied.proxied_socket import proxied
+
         try:
             self._build(skt if proxy is None else proxied(skt, peer, local), peer, local, proxy)
         except BaseException:

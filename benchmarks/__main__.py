@@ -14,6 +14,7 @@ from benchmarks import (
     address_sets,
     addressing,
     connect,
+    coroutines,
     datagrams,
     imports,
     loops,
@@ -30,6 +31,7 @@ _PARTS = {
     "address-sets": address_sets.tables,
     "addressing": addressing.tables,
     "connect": connect.tables,
+    "coroutines": coroutines.tables,
     "datagrams": datagrams.tables,
     "imports": imports.tables,
     "loops": loops.tables,
@@ -43,6 +45,7 @@ _PARTS = {
 _PEERS = {
     "address-sets": address_sets.PACKAGES,
     "connect": connect.PACKAGES,
+    "coroutines": coroutines.PACKAGES,
     "loops": loops.PACKAGES,
     "ready-sockets": ready.PACKAGES,
 }

@@ -34,8 +34,10 @@ _ROUNDS_PER_PROCESS = 20
 class LoopServer(Process):
     """A server of one loop with one kind of listener, and its clients."""
 
+    script = "loop_server.py"
+
     def __init__(self, loop: str, listener: str, cpus: Cpus) -> None:
-        super().__init__("loop_server.py", loop, listener.removesuffix("-ipv6"), cpus=cpus)
+        super().__init__(self.script, loop, listener.removesuffix("-ipv6"), cpus=cpus)
         self.name, client = _LISTENERS[listener]
         self._host = CLIENTS[client]
         self._port = 0

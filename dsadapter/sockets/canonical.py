@@ -38,7 +38,7 @@ else:
 family_number = _socket.socket.family.__get__
 _type = _socket.socket.type.__get__
 _proto = _socket.socket.proto.__get__
-_accept: Any = _socket.socket._accept  # type: ignore[attr-defined]
+accept_descriptor: Any = _socket.socket._accept  # type: ignore[attr-defined]
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 _FORM_LEVEL, _FORM = ADDRESS_FORM.level, ADDRESS_FORM.number
@@ -78,7 +78,7 @@ class CanonicalSocket(_Base):
         return accepted
 
     def _accepted_as(self, kind: Any) -> tuple[Any, SocketAddress]:
-        fd, name = _accept(self)
+        fd, name = accept_descriptor(self)
         accepted = kind(family_number(self), _type(self), _proto(self), fd)
         if name is None:
             # As macOS does for a peer that is gone.
@@ -99,7 +99,7 @@ class CanonicalSocket(_Base):
         blocks = bool(self.gettimeout()) and socket.getdefaulttimeout() is None
 
         def accept() -> tuple[CanonicalSocket, SocketAddress]:
-            fd, name = _accept(self)
+            fd, name = accept_descriptor(self)
             accepted = kind(family, type_, proto, fd)
             if blocks:
                 accepted.setblocking(True)
@@ -114,7 +114,7 @@ class CanonicalSocket(_Base):
 
     def _accept(self) -> tuple[int, SocketAddress]:
         """For servers that make their own socket of the descriptor, such as gevent's."""
-        fd, name = _accept(self)
+        fd, name = accept_descriptor(self)
         address = canonical_name(name)
         if address is not name:
             accepted = PlainSocket(family_number(self), _type(self), _proto(self), fd)

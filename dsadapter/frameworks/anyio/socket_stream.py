@@ -17,25 +17,34 @@ FRAMEWORK = "anyio"
 
 
 async def stream_of(sock: CanonicalSocket, ipv4: bool) -> SocketStream:
-    """AnyIO's own stream where the kernel shows canonical names of a connection, and else one of
-    ours; it takes the socket's place.
+    """A stream of a connection; it takes the socket's place.
 
     :param ipv4: whether it is connected to an IPv4 peer.
     :raises ConnectionResetError: if its peer has reset it already.
     """
-    translated = ipv4 and family_number(sock) == socket.AF_INET6 and not take_ipv4_form(sock)
-    family = socket.AF_INET if ipv4 and not translated else family_number(sock)
+    is_mapped = ipv4 and family_number(sock) == socket.AF_INET6 and not take_ipv4_form(sock)
+    family = socket.AF_INET if ipv4 and not is_mapped else family_number(sock)
     # Trio takes no subclass of socket.socket.
     plain = socket.socket(family, sock.type, sock.proto, socket.socket.detach(sock))
+    return await plain_stream(plain, is_mapped)
+
+
+async def plain_stream(sock: socket.socket, is_mapped: bool) -> SocketStream:
+    """AnyIO's own stream where the kernel shows canonical names of a connection, and else one of
+    ours; it takes the socket's place.
+
+    :param is_mapped: whether they are mapped.
+    :raises ConnectionResetError: if its peer has reset it already.
+    """
     try:
-        stream = await SocketStream.from_socket(plain)
+        stream = await SocketStream.from_socket(sock)
     except ValueError as error:
-        plain.close()
+        sock.close()
         raise ConnectionResetError(str(error)) from error
     except BaseException:
-        plain.close()
+        sock.close()
         raise
-    return CanonicalSocketStream(stream) if translated else stream
+    return CanonicalSocketStream(stream) if is_mapped else stream
 
 
 class DelegatingStream(SocketStream):

@@ -11,6 +11,7 @@ import trio
 from dsadapter.listener import Listener
 from dsadapter.ready.canonical_view import shown
 from dsadapter.ready.life import Life
+from dsadapter.ready.plain_accept import PlainConnection, accept_plain
 from dsadapter.sockets.canonical import canonical_name, family_number, take_ipv4_form
 
 FRAMEWORK = "trio"
@@ -97,12 +98,13 @@ class CanonicalTrioSocket(DelegatingSocket):
 class ListeningTrioSocket(CanonicalTrioSocket):
     """One that listens, whose connections plugins are told of.
 
-    :param original: Trio's own.
+    :param sock: listening, of Python's own class.
     :param listener: open.
     """
 
-    def __init__(self, original: trio.socket.SocketType, listener: Listener) -> None:
-        super().__init__(original)
+    def __init__(self, sock: socket.socket, listener: Listener) -> None:
+        super().__init__(trio.socket.from_stdlib_socket(sock))
+        self._sock = sock
         self._listener = listener
 
     def live(self, life: Life) -> None:
@@ -112,21 +114,39 @@ class ListeningTrioSocket(CanonicalTrioSocket):
 
     async def accept(self) -> tuple[trio.socket.SocketType, Any]:
         """As Trio's, with the canonical address of the peer."""
-        accepted, name = await self._original.accept()
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            address = canonical_name(name)
-            lost = None
-            if self._listener.hooks.connections is not None:
-                lost = self._listener.accepted(address, canonical_name(accepted.getsockname()))
-            if lost is None and address is name:
-                return accepted, address
-            accepted = _canonical(accepted, len(address) == 2)
-            if lost is not None:
-                accepted = _alive(accepted, lost)
+            accepted = accept_plain(self._sock)
+        except BlockingIOError:
+            pass
+        else:
+            try:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            except BaseException:
+                accepted.sock.close()
+                raise
+            return self._shown(accepted), accepted.peer
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                accepted = accept_plain(self._sock)
+            except BlockingIOError:
+                continue
+            return self._shown(accepted), accepted.peer
+
+    def _shown(self, accepted: PlainConnection) -> trio.socket.SocketType:
+        sock, peer, is_mapped = accepted
+        try:
+            made = trio.socket.from_stdlib_socket(sock)
+            if is_mapped:
+                made = CanonicalTrioSocket(made)
+            if self._listener.hooks.connections is None:
+                return made
+            lost = self._listener.accepted(peer, canonical_name(sock.getsockname()))
+            return made if lost is None else _alive(made, lost)
         except BaseException:
-            accepted.close()
+            sock.close()
             raise
-        return accepted, address
 
 
 def trio_socket(sock: socket.socket, ipv4: bool, lost: Any = None) -> trio.socket.SocketType:
@@ -144,15 +164,6 @@ def trio_socket(sock: socket.socket, ipv4: bool, lost: Any = None) -> trio.socke
     if translated:
         made = CanonicalTrioSocket(made)
     return made if lost is None else _alive(made, lost)
-
-
-def _canonical(accepted: Any, ipv4: bool) -> trio.socket.SocketType:
-    """The same for what Trio has accepted."""
-    if not ipv4 or accepted.family != socket.AF_INET6:
-        same: trio.socket.SocketType = accepted
-        return same
-    kind, proto = accepted.type, accepted.proto
-    return trio_socket(socket.socket(socket.AF_INET6, kind, proto, accepted.detach()), ipv4)
 
 
 def _alive(sock: trio.socket.SocketType, lost: Any) -> CanonicalTrioSocket:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -17,12 +16,13 @@ from dsadapter.frameworks.anyio.socket_stream import (
     FRAMEWORK,
     ObservedStream,
     closed_by_force,
-    stream_of,
+    plain_stream,
 )
 from dsadapter.listener import Listener
 from dsadapter.policy import Fallback, ListenPolicy
 from dsadapter.ready.life import Life
-from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.ready.plain_accept import PlainConnection, accept_plain
+from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
 from dsadapter.sockets.families import family_of
 
 _LONGEST_BACKLOG = 65536
@@ -101,7 +101,7 @@ class DualStackSocketListener(SocketListener):
             if self._sock.fileno() < 0:
                 raise anyio.ClosedResourceError
             try:
-                accepted, peer = self._sock.accept()
+                accepted = accept_plain(self._sock)
             except BlockingIOError:
                 await anyio.wait_readable(self._sock)
                 continue
@@ -111,17 +111,21 @@ class DualStackSocketListener(SocketListener):
                 await anyio.lowlevel.checkpoint()
                 continue
             try:
-                return await self._served(accepted, peer)
+                return await self._served(accepted)
             except ConnectionResetError:
                 # Nothing could be read from it.
-                accepted.close()
-            except BaseException:
-                accepted.close()
-                raise
+                continue
 
-    async def _served(self, accepted: CanonicalSocket, peer: Any) -> SocketStream:
-        local = accepted.getsockname() if self._listener.hooks.connections is not None else None
-        stream = await stream_of(accepted, len(peer) == 2)
+    async def _served(self, accepted: PlainConnection) -> SocketStream:
+        sock, peer, is_mapped = accepted
+        local = None
+        if self._listener.hooks.connections is not None:
+            try:
+                local = canonical_name(sock.getsockname())
+            except BaseException:
+                sock.close()
+                raise
+        stream = await plain_stream(sock, is_mapped)
         if local is None:
             return stream
         try:

@@ -70,7 +70,7 @@ async def listen(policy: ListenPolicy) -> list[trio.SocketListener]:
     made = []
     for sock in sockets:
         plain = socket.socket(sock.family, sock.type, sock.proto, socket.socket.detach(sock))
-        made.append(ListeningTrioSocket(trio.socket.from_stdlib_socket(plain), listener))
+        made.append(ListeningTrioSocket(plain, listener))
     life = Life(made[0], listener.closed)
     for each in made:
         each.live(life)

@@ -1,0 +1,54 @@
+"""Accepting for frameworks that take no subclass of ``socket.socket``."""
+
+from __future__ import annotations
+
+import _socket
+import socket
+from typing import NamedTuple
+
+from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.sockets.canonical import (
+    PlainSocket,
+    accept_descriptor,
+    canonical_name,
+    family_number,
+)
+from dsadapter.sockets.options import ADDRESS_FORM
+
+_INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_kind = _socket.socket.type.__get__
+_proto = _socket.socket.proto.__get__
+_FORM_LEVEL, _FORM = ADDRESS_FORM.level, ADDRESS_FORM.number
+
+
+class PlainConnection(NamedTuple):
+    """A connection as a socket of Python's own class."""
+
+    sock: socket.socket
+    peer: SocketAddress
+    """Canonical."""
+    is_mapped: bool
+    """Whether the socket's own names are mapped: its peer was gone before the kernel could make it
+    an AF_INET one (``IPV6_ADDRFORM``)."""
+
+
+def accept_plain(listening: socket.socket) -> PlainConnection:
+    """Accept, as an AF_INET socket where the peer is IPv4 and the kernel can make it one.
+
+    :raises OSError: as ``socket.socket.accept``.
+    """
+    fd, name = accept_descriptor(listening)
+    kind, proto = _kind(listening), _proto(listening)
+    peer = canonical_name(name)
+    if peer is name:
+        return PlainConnection(PlainSocket(family_number(listening), kind, proto, fd), peer, False)
+    # Of the family that it is to have: making it anew costs as much as accepting.
+    sock = PlainSocket(_INET, kind, proto, fd)
+    if _FORM is not None:
+        try:
+            sock.setsockopt(_FORM_LEVEL, _FORM, _INET)
+        except OSError:
+            pass
+        else:
+            return PlainConnection(sock, peer, False)
+    return PlainConnection(PlainSocket(_INET6, kind, proto, sock.detach()), peer, True)

@@ -45,6 +45,7 @@ ENDPOINTS = {
     "tcp": f"tcp:0:backlog={BACKLOG}",
     "tcp6": rf"tcp6:0:interface=\:\::backlog={BACKLOG}",
     "ssl": f"ssl:0:backlog={BACKLOG}",
+    "canonical": rf"canonical:tcp6:0:interface=\:\::backlog={BACKLOG}",
     "dualstack": f"dualstack:0:backlog={BACKLOG}",
     "observed": f"dualstack:0:backlog={BACKLOG}",
 }

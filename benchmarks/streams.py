@@ -44,7 +44,7 @@ def _echo_table(size: int, rounds: int) -> Table:
         servers = [stack.enter_context(server) for server in starting]
         return {
             named(server.name, client): partial(
-                _echo,
+                echo,
                 server,
                 [stack.enter_context(server.connect(client)) for _ in range(_ECHO_CONNECTIONS)],
                 size,
@@ -70,7 +70,8 @@ def _echo_table(size: int, rounds: int) -> Table:
     return table
 
 
-def _echo(server: Server, connections: list[socket.socket], size: int) -> float:
+def echo(server: Server, connections: list[socket.socket], size: int) -> float:
+    """Bytes for each second of CPU time of a server that echoes."""
     message = bytes(size)
     received = memoryview(bytearray(size))
     start = server.cpu_time()

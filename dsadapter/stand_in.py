@@ -20,7 +20,7 @@ class StandIn:
     __slots__ = ("__weakref__", "_original")
 
     def __init__(self, original: Any) -> None:
-        self._original = original
+        _set_original(self, original)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_original":
@@ -46,6 +46,10 @@ class StandIn:
         from zope.interface import providedBy
 
         return providedBy(self._original)
+
+
+# Past __setattr__, which asks whose each attribute is: one or two stand-ins a connection.
+_set_original = vars(StandIn)["_original"].__set__
 
 
 def _is_own(kind: type[StandIn], name: str) -> bool:

@@ -77,8 +77,16 @@ globals().update(routed(_Routed))
 
 def cases(reactor: str, listened: Callable[[str], None]) -> list[type[Any]]:
     _Routed.listened = staticmethod(listened)
+    return cases_on(f"{__name__}.{reactor}")
+
+
+def cases_on(reactor: str) -> list[type[Any]]:
+    """Twisted's test cases on a reactor.
+
+    :param reactor: the name of its class, module included.
+    """
     # The modules make their test cases when they are imported.
-    reactormixins.ReactorBuilder._reactors = [f"{__name__}.{reactor}"]
+    reactormixins.ReactorBuilder._reactors = [reactor]
     return [
         case
         for module in map(importlib.import_module, TESTS_OF_TWISTED)

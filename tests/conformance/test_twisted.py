@@ -35,6 +35,7 @@ COUNTED = "26.10."
 """The Twisted releases whose tests were counted. Others are held to what 22.10 has."""
 RAN = {
     "reactor_route": 140,
+    "canonical_route": 140,
     "endpoint_builders": 99,
     "port_cases": 22,
     "datagram_route": 54,
@@ -42,6 +43,7 @@ RAN = {
 }
 RAN_AT_LEAST = {
     "reactor_route": 110,
+    "canonical_route": 110,
     "endpoint_builders": 87,
     "port_cases": 22,
     "datagram_route": 54,
@@ -138,6 +140,14 @@ def test_reactor_that_listens_through_the_endpoint(network: list[str], reactor: 
         assert len(listened["adopted"]) == ADOPTED
     else:
         assert listened.get("twisted", set()) <= LISTENED_AROUND
+
+
+@pytest.mark.parametrize("reactor", ["EPollReactor", "SelectReactor"])
+def test_reactor_whose_own_endpoints_are_made_canonical(network: list[str], reactor: str) -> None:
+    report = run(network, "canonical_route", reactor)
+
+    assert_conforms("canonical_route", report)
+    assert len(report["listened"]["dsadapter"]) >= 90
 
 
 @pytest.mark.parametrize("reactor", REACTORS)

@@ -119,14 +119,6 @@ def test_connecting_needs_no_web_client(installation: Installation) -> None:
     assert [name for name in brought if name.startswith("twisted.web")] == []
 
 
-def test_parser_that_is_not_built_yet_says_so(installation: Installation) -> None:
-    answer = installation.environment.query(SCRIPTS / "parse.py", "server", "canonical:tcp:0")
-    assert answer["error"] == "NotImplementedError"
-    assert "is not part of this version of dsadapter" in answer["text"]
-    assert "listen with 'dualstack:PORT'" in answer["text"]
-    assert answer["events"] == []
-
-
 def test_uninstalling_leaves_nothing(installation: Installation) -> None:
     environment = installation.environment
     # A start of Twisted leaves compiled modules and a plugin cache behind.

@@ -167,8 +167,3 @@ def test_the_drop_in_holds_the_server_parsers(name: str) -> None:
 def test_the_drop_in_holds_the_client_parser() -> None:
     parser = dsadapter_endpoints.dualstackClient
     assert verifyObject(IStreamClientEndpointStringParserWithReactor, parser)
-
-
-def test_what_is_not_built_yet_says_so() -> None:
-    with pytest.raises(NotImplementedError, match="'dualstack:PORT'"):
-        described("canonical:tcp:80")

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from dsadapter.frameworks.twisted.client.client_endpoint import DualStackClientEndpoint
     from dsadapter.frameworks.twisted.client.connecting_errors import ConnectingError
     from dsadapter.frameworks.twisted.datagram.datagram_endpoint import DualStackDatagramEndpoint
+    from dsadapter.frameworks.twisted.server.canonical_endpoint import CanonicalServerEndpoint
     from dsadapter.frameworks.twisted.server.server_endpoint import DualStackServerEndpoint
     from dsadapter.frameworks.twisted.web import DualStackAgentEndpointFactory
 
 __all__ = [
+    "CanonicalServerEndpoint",
     "ConnectingError",
     "DualStackAgentEndpointFactory",
     "DualStackClientEndpoint",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CanonicalServerEndpoint": "server.canonical_endpoint",
     "ConnectingError": "client.connecting_errors",
     "DualStackAgentEndpointFactory": "web",
     "DualStackClientEndpoint": "client.client_endpoint",

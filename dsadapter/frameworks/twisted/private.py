@@ -38,6 +38,21 @@ UDP_PORT_TAKES_SOCKETS = hasattr(udp.Port, "_preexistingSocket")
 """The same of a ``udp.Port``."""
 
 
+def makes_addresses_itself(port: Any) -> bool:
+    """Whether a port is a ``tcp.Port`` whose socket and addresses can be another's: it accepts by
+    ``socket`` and makes an address by ``_buildAddr``, and both are Twisted's own."""
+    kind = type(port)
+    return issubclass(kind, tcp.Port) and all(
+        name in vars(tcp.Port) and getattr(kind, name) is getattr(tcp.Port, name)
+        for name in ("doRead", "_buildAddr")
+    )
+
+
+def make_addresses(port: Any, make: Any) -> None:
+    """Have such a port make addresses by a function of ours."""
+    port._buildAddr = make
+
+
 def forget_reader(reactor: Any, number: int) -> None:
     """Have a reactor forget a descriptor that its poller does not know any more.
 

@@ -52,7 +52,10 @@ class EchoDatagrams(DatagramProtocol):
 
 
 def listening(port: Any) -> None:
-    say(mode=port.mode, addresses=[list(address[:2]) for address in port.addresses()])
+    if hasattr(port, "mode"):
+        say(mode=port.mode, addresses=[list(address[:2]) for address in port.addresses()])
+    else:
+        say(host=port.getHost().host)
     found = subprocess.run(
         [sys.executable, "-c", CHILD],
         stdin=subprocess.DEVNULL,

@@ -25,11 +25,16 @@ from dsadapter.stand_in import StandIn
 
 
 class AdoptedFactory(StandIn):
-    """The application's factory, as the reactor's ports know it."""
+    """The application's factory, as the reactor's ports know it.
+
+    :param life: None for sockets that plugins are not told of.
+    """
 
     __slots__ = ("_gate", "_life", "_listening")
 
-    def __init__(self, factory: IProtocolFactory, life: Listener, gate: ProxyGate | None) -> None:
+    def __init__(
+        self, factory: IProtocolFactory, life: Listener | None, gate: ProxyGate | None
+    ) -> None:
         super().__init__(factory)
         self._life = life
         self._gate = gate
@@ -37,7 +42,7 @@ class AdoptedFactory(StandIn):
 
     def buildProtocol(self, addr: Any) -> _Protocol | None:
         """What the reactor's transport gets; None for a connection that is to be closed."""
-        canonical = unmap(addr)
+        canonical = canonical_address(addr)
         if self._gate is None:
             protocol = self.build(canonical)
             return None if protocol is None else _Protocol(protocol, self._life)
@@ -49,7 +54,7 @@ class AdoptedFactory(StandIn):
     def build(self, peer: IAddress) -> Any:
         """The application's protocol; None, and observers have been told, if it builds none."""
         protocol = self._original.buildProtocol(peer)
-        if protocol is None:
+        if protocol is None and self._life is not None:
             self._life.unbuilt(sockaddr_of(peer))
         return protocol
 
@@ -64,7 +69,7 @@ class AdoptedFactory(StandIn):
         try:
             self._original.doStop()
         finally:
-            if not self._listening:
+            if not self._listening and self._life is not None:
                 self._life.closed()
 
 
@@ -73,13 +78,17 @@ class _Protocol(StandIn):
 
     __slots__ = ("_life", "_lost")
 
-    def __init__(self, protocol: Any, life: Listener) -> None:
+    _life: Listener | None
+    _lost: Callable[[], None] | None
+
+    def __init__(self, protocol: Any, life: Listener | None) -> None:
         super().__init__(protocol)
-        self._life = life
-        self._lost: Callable[[], None] | None = None
+        # As StandIn sets its own.
+        _set_life(self, life)
+        _set_lost(self, None)
 
     def makeConnection(self, transport: Any) -> None:
-        policy = self._life.policy
+        policy = None if self._life is None else self._life.policy
         if isinstance(policy, ListenPolicy) and policy.native_ipv4:
             native_ipv4(transport.getHandle())
         if isinstance(self._original, _Expecting):
@@ -93,10 +102,14 @@ class _Protocol(StandIn):
         :param proxy: whose header has said the transport's names.
         """
         transport.take_log_prefix()
-        if self._life.hooks.connections is not None:
+        if self._life is not None and self._life.hooks.connections is not None:
             peer, local = sockaddr_of(transport.getPeer()), sockaddr_of(transport.getHost())
             self._lost = self._life.accepted(peer, local, proxy)
         self._original.makeConnection(transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        # Each read: what is not defined takes longer.
+        self._original.dataReceived(data)
 
     def connectionLost(self, reason: Failure) -> None:
         lost, self._lost = self._lost, None
@@ -116,6 +129,9 @@ class _Transport(StandIn):
 
     __slots__ = ("_names", "_protocol")
 
+    _names: tuple[SocketAddress, SocketAddress] | None
+    _protocol: _Protocol
+
     def __init__(
         self,
         transport: Any,
@@ -123,8 +139,8 @@ class _Transport(StandIn):
         names: tuple[SocketAddress, SocketAddress] | None = None,
     ) -> None:
         super().__init__(transport)
-        self._protocol = protocol
-        self._names = names
+        _set_protocol(self, protocol)
+        _set_names(self, names)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "protocol":
@@ -133,23 +149,41 @@ class _Transport(StandIn):
             super().__setattr__(name, value)
 
     def __repr__(self) -> str:
+        # Twisted's transports show the class of their protocol, a number and a port.
+        shown = getattr(self._original, "repstr", None)
+        if isinstance(shown, str):
+            return shown.replace(f"<{_Protocol.__name__} ", f"<{type(self.protocol).__name__} ", 1)
         return f"<{type(self._original).__name__} from {self.getPeer()}>"
+
+    # A reactor knows the transport itself, and is asked about this one.
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _Transport):
+            other = other._original
+        return bool(self._original == other)
+
+    def __hash__(self) -> int:
+        return hash(self._original)
 
     @property
     def protocol(self) -> Any:
         """The application's, which it may replace by assigning."""
         return self._protocol._original
 
+    def write(self, data: bytes) -> None:
+        # Each write, likewise.
+        self._original.write(data)
+
     def getPeer(self) -> IAddress:
         if self._names is not None:
             return stream_address(self._names[0])
-        peer: IAddress = unmap(self._original.getPeer())
+        peer: IAddress = canonical_address(self._original.getPeer())
         return peer
 
     def getHost(self) -> IAddress:
         if self._names is not None:
             return stream_address(self._names[1])
-        host: IAddress = unmap(self._original.getHost())
+        host: IAddress = canonical_address(self._original.getHost())
         return host
 
     # Not of any interface, but applications take them from Twisted's own transports.
@@ -170,12 +204,23 @@ class _Transport(StandIn):
             return
         head, comma, host = prefix.rpartition(",")
         with contextlib.suppress(AttributeError, ValueError):
-            if self._names is None:
+            if self._names is None and ":" in host:
                 transport.logstr = f"{head}{comma}{unmap_text(host)}"
-            else:
+            elif self._names is not None:
                 _, _, number = head.rpartition(",")
                 name = type(self.protocol).__name__
                 transport.logstr = f"{name},{number},{self._names[0][0]}"
+
+
+_set_life, _set_lost = (vars(_Protocol)[name].__set__ for name in ("_life", "_lost"))
+_set_protocol, _set_names = (vars(_Transport)[name].__set__ for name in ("_protocol", "_names"))
+
+
+def canonical_address(address: Any) -> Any:
+    """Twisted's address object, canonical; of another kind than IP as it is."""
+    host = getattr(address, "host", None)
+    # An AF_UNIX socket's has no host, and most have a dotted one already.
+    return unmap(address) if isinstance(host, str) and ":" in host else address
 
 
 class _Expecting(Protocol):

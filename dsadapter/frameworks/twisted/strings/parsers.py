@@ -89,18 +89,31 @@ class DualStackClientParser:
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
 class CanonicalServerParser(_ServerParser):
-    """``canonical:`` before another server endpoint string; not built yet."""
+    """``canonical:`` before another server endpoint string, as in ``canonical:tcp6:8080``."""
 
     prefix = "canonical"
 
     def parseStreamServer(  # type: ignore[override]
         self, reactor: Any, /, *args: Any, **kwargs: Any
     ) -> IStreamServerEndpoint:
-        """:raises NotImplementedError: always."""
-        raise NotImplementedError(
-            "'canonical:' is not part of this version of dsadapter; "
-            "listen with 'dualstack:PORT' instead of wrapping another endpoint"
-        )
+        """A :class:`~dsadapter.frameworks.twisted.CanonicalServerEndpoint` around what the rest of
+        the string means.
+
+        :raises ValueError: if that is no server endpoint string; what its own parser raises
+            otherwise.
+        """
+        from twisted.internet.endpoints import serverFromString
+
+        from dsadapter.frameworks.twisted.server.canonical_endpoint import CanonicalServerEndpoint
+
+        words = _words(args, kwargs)
+        described = words.inner()
+        if not words.positional or not words.positional[0].isidentifier():
+            raise ValueError(
+                f"canonical:{described} needs another server endpoint string; write it as in "
+                f"'canonical:tcp6:8080'"
+            )
+        return CanonicalServerEndpoint(serverFromString(reactor, described))
 
 
 def _adapter() -> Any:

@@ -30,12 +30,19 @@ class Words(NamedTuple):
 
     def __str__(self) -> str:
         """The string to type, with a backslash where Twisted wants one."""
+        return ":".join([PREFIX, *self._parts()])
+
+    def inner(self) -> str:
+        """The endpoint string that these are the parts of, its own prefix among them."""
+        return ":".join(self._parts())
+
+    def _parts(self) -> list[str]:
         parts = [*map(quoteStringArgument, self.positional)]
         parts += [
             f"{quoteStringArgument(name)}={quoteStringArgument(value)}"
             for name, value in self.options.items()
         ]
-        return ":".join([PREFIX, *parts])
+        return parts
 
     def shown(self) -> str:
         """The string as an error shows it: on one line, and not longer than an error may be."""

@@ -5,10 +5,12 @@ transport and error types.
 """
 
 from dsadapter.connector.lookups import Answer, Lookups
+from dsadapter.connector.os_errors import attempt_errors, error_of
 from dsadapter.connector.race import Race
 from dsadapter.connector.shared import Connector
 from dsadapter.connector.story import FailedAttempt, Unconnected
 from dsadapter.connector.waiting import Cancellable, Waiting
+from dsadapter.happy_eyeballs.outcomes import Outcomes
 
 __all__ = [
     "Answer",
@@ -16,7 +18,10 @@ __all__ = [
     "Connector",
     "FailedAttempt",
     "Lookups",
+    "Outcomes",
     "Race",
     "Unconnected",
     "Waiting",
+    "attempt_errors",
+    "error_of",
 ]

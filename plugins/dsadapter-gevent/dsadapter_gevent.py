@@ -43,7 +43,7 @@ Handle = Callable[["Socket", Address], object]
 
 _READ_AT_ONCE = 1 << 18
 _ACCEPT_AGAIN = 1.0
-_FAMILIES = {("ipv4",): socket.AF_INET, ("ipv6",): socket.AF_INET6}
+_FAMILIES: dict[tuple[str, ...], int] = {("ipv4",): socket.AF_INET, ("ipv6",): socket.AF_INET6}
 # A connection that a firewall rejects, or whose client has gone (accept(2)).
 _ONE_CONNECTION = {errno.EPERM, errno.ECONNABORTED, errno.EPROTO, errno.EINTR}
 
@@ -67,11 +67,11 @@ class _CanonicalNames:
         return f"<{type(self).__name__}{''.join(names)}>"
 
 
-class SSLSocket(_CanonicalNames, gevent.ssl.SSLSocket):  # type: ignore[misc]
+class SSLSocket(_CanonicalNames, gevent.ssl.SSLSocket):
     """What ``SSLContext.sslsocket_class`` is to be for a :class:`Socket` that is wrapped."""
 
 
-class Socket(_CanonicalNames, gevent.socket.socket):  # type: ignore[misc]
+class Socket(_CanonicalNames, gevent.socket.socket):
     """A gevent socket of a connection, with canonical names.
 
     :param sock: connected; it is taken over.
@@ -105,7 +105,7 @@ class Server:
     def __init__(self, policy: ListenPolicy) -> None:
         self.life = Listener(name, policy)
         self._sockets = self.life.open()
-        self._greenlets: list[gevent.Greenlet] = []
+        self._greenlets: list[gevent.Greenlet[..., Any]] = []
         self._over = gevent.event.Event()
 
     def addresses(self) -> Sequence[Address]:
@@ -205,7 +205,7 @@ class _Watch:
 
 
 class _Asking:
-    def __init__(self, greenlet: gevent.Greenlet) -> None:
+    def __init__(self, greenlet: gevent.Greenlet[..., Any]) -> None:
         self._greenlet = greenlet
 
     def cancel(self) -> None:
@@ -318,15 +318,16 @@ def create_connection(
 def _connect(target: tuple[str, int], policy: ConnectPolicy) -> Socket:
     waiting = _Waiting()
     connector = Connector(name, waiting, active_hooks(), waiting.look_up, Lookups(), _remembered)
-    ended: gevent.event.AsyncResult = gevent.event.AsyncResult()
+    ended: gevent.event.AsyncResult[Any] = gevent.event.AsyncResult()
     race = connector.race(target, policy, lambda *made: ended.set(made), ended.set)
     race.run()
     try:
-        end = ended.get()
+        end: Any = ended.get()
     except BaseException:
         race.cancel()
-        if ended.ready() and not isinstance(ended.value, Unconnected):
-            ended.value[0].close()
+        made: Any = ended.value
+        if ended.ready() and not isinstance(made, Unconnected):
+            made[0].close()
         raise
     if isinstance(end, Unconnected):
         raise error_of(end)

@@ -1,4 +1,4 @@
-"""``dsadapter-gevent``, built, installed, judged by the suite for adapters and run as its page says."""
+"""``dsadapter-gevent``, built, installed, judged by the suite and run as its page says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from support.builds import CHECKOUT, Distributions, environment_with
 from support.environments import Environment, clean_environment
 from support.processes import PATIENCE, running_command
-from support.programs import free_port, until, until_listening
+from support.programs import free_port, until_listening
 
 SUITE = Path(__file__).parent / "scripts" / "gevent_conformance.py"
 
@@ -50,7 +50,6 @@ def test_the_program_of_the_page(environment: Environment) -> None:
             with socket.create_connection((host, port), timeout=PATIENCE) as client:
                 got = b"".join(iter(lambda client=client: client.recv(100), b""))
                 assert got == f"hello {host}\n".encode()
-        until(lambda: server.process.poll() is None, server)
 
 
 def test_the_registry_has_it(environment: Environment) -> None:

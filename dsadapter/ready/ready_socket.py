@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _socket
 import atexit
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -198,10 +199,11 @@ def open_ready_sockets(policy: ListenPolicy, framework: str) -> list[ReadySocket
     :param framework: what plugins are told as the name of the framework.
     """
     listener = Listener(framework, policy)
+    blocking = _are_to_block(policy)
     sockets = watched(listener, listener.open(), ReadySocket)
     try:
         for sock in sockets:
-            sock.setblocking(True)
+            sock.setblocking(blocking)
         listener.opened()
     except BaseException:
         for sock in sockets:
@@ -220,10 +222,27 @@ def open_ready_datagram_socket(policy: DatagramPolicy, framework: str, kind: typ
 
 
 def _opened(listener: Listener, opening: Callable[[Hooks], Listening], kind: type[S]) -> S:
+    blocking = _are_to_block(listener.policy)
     [opened] = listener.open(opening)
     sock = taking_the_place_of(opened, kind)
-    sock.setblocking(True)
+    sock.setblocking(blocking)
     return _alive(sock, listener)
+
+
+def _are_to_block(policy: ListenPolicy | DatagramPolicy) -> bool:
+    """Whether a policy's sockets are to be blocking ones.
+
+    The mode is the open file's: another process that has it, too, and serves by an event loop would
+    hang in its next accept.
+    """
+    return all(_is_blocking(inherited.descriptor) for inherited in policy.inherited)
+
+
+def _is_blocking(fd: int) -> bool:
+    # What is wrong with a descriptor is told when it is taken over.
+    with suppress(OSError):
+        return os.get_blocking(fd)
+    return True
 
 
 def watched(listener: Listener, sockets: Iterable[CanonicalSocket], kind: type[S]) -> list[S]:

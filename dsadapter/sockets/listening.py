@@ -93,7 +93,8 @@ def inherited_sockets(
 
     :param fd: the number of a descriptor, or of two: an IPv4 and a v6-only socket of one port.
     :param systemd: the index, from 0, or the name of what systemd has passed, or several of these.
-    :returns: blocking, close-on-exec sockets: one, or the two of a pair, IPv4 first.
+    :returns: close-on-exec sockets: one, or the two of a pair, IPv4 first. They are blocking,
+        unless what was passed is not: whoever else has it may be serving by an event loop.
     :raises ValueError: unless one of ``fd`` and ``systemd`` is given.
     :raises PluginError: as :func:`listening_socket`.
     :raises OSError: as :func:`~dsadapter.sockets.adopting.inherited_streams`.

@@ -29,7 +29,7 @@ from zope.interface.verify import verifyObject
 from dsadapter import hookimpl
 from dsadapter.errors import NotDualStackError, PluginError, RefusedError
 from dsadapter.interfaces import IListener
-from dsadapter.sockets.listening import listening_socket
+from dsadapter.sockets.listening import inherited_sockets, listening_socket
 from dsadapter.testing import RecordingPlugin, registered
 
 PATIENCE = 30
@@ -154,7 +154,7 @@ class TestFallback:
         program = (
             "import logging, sys\n"
             "logging.basicConfig(format='%(message)s', stream=sys.stdout)\n"
-            "from dsadapter.sockets.listening import listening_socket\n"
+            "from dsadapter.sockets.listening import inherited_sockets, listening_socket\n"
             "try:\n"
             f"    with listening_socket('::', 0, fallback={fallback!r}) as sock:\n"
             "        print(sock.getsockname()[0])\n"
@@ -196,7 +196,7 @@ class TestPlugins:
         program = (
             "import warnings\n"
             "from dsadapter import hookimpl\n"
-            "from dsadapter.sockets.listening import listening_socket\n"
+            "from dsadapter.sockets.listening import inherited_sockets, listening_socket\n"
             "from dsadapter.testing import registered\n"
             "class Telling:\n"
             "    @hookimpl\n"
@@ -273,7 +273,7 @@ class TestPlugins:
 
     def test_nothing_opens_while_a_required_plugin_is_missing(self) -> None:
         program = (
-            "from dsadapter.sockets.listening import listening_socket\n"
+            "from dsadapter.sockets.listening import inherited_sockets, listening_socket\n"
             "try:\n"
             "    listening_socket('::', 0)\n"
             f"except {PluginError.__module__}.{PluginError.__name__} as error:\n"
@@ -339,6 +339,15 @@ def test_a_worker_process_leaves_those_that_serve_already_non_blocking(method: s
         assert not os.get_blocking(sock.fileno())
     reports.close()
     report.close()
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_an_inherited_socket_stays_as_others_have_it(blocking: bool) -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as others:
+        others.setblocking(blocking)
+        [sock] = inherited_sockets(fd=os.dup(others.fileno()))
+        with sock:
+            assert sock.getblocking() == os.get_blocking(others.fileno()) == blocking
 
 
 class Echo(socketserver.BaseRequestHandler):

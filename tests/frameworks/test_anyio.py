@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import inspect
 import socket
 import ssl
@@ -173,6 +175,31 @@ def test_cancelling_leaves_nothing_open(run: Run) -> None:
                 assert scope.cancelled_caught
                 await anyio.lowlevel.checkpoint()
                 assert len(open_descriptors()) <= most
+
+    run(main)
+
+
+def test_who_cancels_the_tasks_of_a_connect_ends_it(run: Run) -> None:
+    async def main() -> None:
+        try:
+            own = asyncio.current_task()
+        except RuntimeError:
+            pytest.skip("nobody cancels tasks under Trio")
+
+        async def cancel_the_others() -> None:
+            # AnyIO warns of a task that never began.
+            await asyncio.sleep(0)
+            for task in asyncio.all_tasks() - {own, asyncio.current_task()}:
+                task.cancel()
+
+        with silent("127.0.0.9") as port:
+            before = open_descriptors()
+            canceller = asyncio.get_running_loop().create_task(cancel_the_others())
+            with pytest.raises(OSError, match="tasks were cancelled") as caught:
+                await dual_stack.connect_tcp("127.0.0.9", port)
+            assert caught.value.errno == errno.ECANCELED
+            await canceller
+            assert open_descriptors() == before
 
     run(main)
 

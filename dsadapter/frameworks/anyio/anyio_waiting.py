@@ -14,6 +14,7 @@ from dsadapter.connector import Answer, Cancellable
 from dsadapter.connector.timers import Timers
 from dsadapter.connector.waiting import Ready
 from dsadapter.happy_eyeballs.outcomes import Outcomes
+from dsadapter.messages import said_by
 from dsadapter.policy import Family
 from dsadapter.sockets.families import number_of
 
@@ -83,7 +84,7 @@ class RaceWaiting:
                     bare, _, zone = str(address[0]).partition("%")
                     answer.found(bare, zone or 0)
             except Exception as error:
-                failure = str(error) or type(error).__name__
+                failure = said_by(error) or type(error).__name__
             answer.done(failure)
 
 

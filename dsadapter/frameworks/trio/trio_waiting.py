@@ -12,6 +12,7 @@ from dsadapter.connector import Answer, Cancellable, Lookups
 from dsadapter.connector.timers import Timers
 from dsadapter.connector.waiting import Ready
 from dsadapter.happy_eyeballs.outcomes import Outcomes
+from dsadapter.messages import said_by
 from dsadapter.policy import Family
 from dsadapter.sockets.families import number_of
 
@@ -117,5 +118,5 @@ async def _ask(
             for *_, address in found:
                 answer.found(str(address[0]), int(address[3]) if len(address) == 4 else 0)
         except Exception as error:
-            failure = str(error) or type(error).__name__
+            failure = said_by(error) or type(error).__name__
         answer.done(failure)

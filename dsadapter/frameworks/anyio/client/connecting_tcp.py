@@ -26,7 +26,13 @@ from dsadapter.frameworks.anyio.socket_stream import (
 )
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.messages import spelled
-from dsadapter.policy import DEFAULT_ATTEMPT_DELAY, ConnectPolicy, MappedAddresses, canonical_target
+from dsadapter.policy import (
+    DEFAULT_ATTEMPT_DELAY,
+    ConnectPolicy,
+    MappedAddresses,
+    canonical_target,
+    socket_name,
+)
 from dsadapter.sockets.canonical import CanonicalSocket
 
 SPELLING = {"bind_address": "local_host", "attempt_delay": "happy_eyeballs_delay"}
@@ -192,7 +198,12 @@ async def connect(target: tuple[str, int], policy: ConnectPolicy) -> SocketStrea
                     end[0].close()
             ends.append(None)
             raise
-    [end] = ends
+    end = ends[-1]
+    if end is None:
+        # The group takes that for its own doing: others may cancel every task of an asyncio loop.
+        raise OSError(
+            errno.ECANCELED, f"{socket_name(*target)}: the connect's tasks were cancelled"
+        )
     if isinstance(end, Unconnected):
         raise _error(end)
     sock, address = end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from math import inf
 from typing import Literal
 
 from dsadapter.addressing.sockaddr import SocketAddress
@@ -31,11 +32,11 @@ class Arrival:
 
     __slots__ = ("_ended", "_parser", "deadline", "header", "proxy", "state")
 
-    def __init__(self, proxy: SocketAddress, deadline: float, ended: Ended) -> None:
+    def __init__(self, proxy: SocketAddress, ended: Ended) -> None:
         self.proxy = proxy
         """The canonical address of the proxy."""
-        self.deadline = deadline
-        """When it is overdue, by the framework's clock."""
+        self.deadline = inf
+        """When it is overdue, by the framework's clock, once it waits."""
         self.state: State = "waiting"
         self.header: ProxyHeader | None = None
         """Once it has passed."""

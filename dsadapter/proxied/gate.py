@@ -116,7 +116,7 @@ class ProxyGate:
 
     def arrival(self, peer: SocketAddress) -> Arrival:
         """What is to come of the header of a connection that is admitted."""
-        return Arrival(peer, self._waiting.now() + self._patience, self._ended)
+        return Arrival(peer, self._ended)
 
     def when_late(self, arrival: Arrival, close: Callable[[], object]) -> Cancellable:
         """End one whose header doesn't come in time, of which only bytes are known.
@@ -151,6 +151,7 @@ class ProxyGate:
             if arrival.receive(sock) != "waiting" and self._forget(arrival) is not None:
                 self._finish(arrival, sock)
 
+        arrival.deadline = self._waiting.now() + self._patience
         try:
             self._arrivals[arrival] = sock, self._waiting.when_readable(sock, ready)
         except BaseException:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, start_http_server
 
@@ -27,6 +29,7 @@ class PrometheusPlugin:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._registry = registry
         self._asked = False
+        self._kept: dict[tuple[object, int], _Series] = {}
         self._listeners = Gauge(
             "dsadapter_listeners_open",
             "Listeners that are open.",
@@ -73,6 +76,8 @@ class PrometheusPlugin:
     def dsadapter_listener_closed(self, listener: IListener) -> None:
         """Count it off."""
         self._listeners.labels(listener.framework, listener.mode).dec()
+        for items in (2, 4):
+            self._kept.pop((id(listener), items), None)
 
     @hookimpl
     def dsadapter_connection_made(self, connection: Connection) -> None:
@@ -81,23 +86,41 @@ class PrometheusPlugin:
         :raises ValueError: as for a listener, if nothing listens.
         :raises OSError: likewise.
         """
-        labels = _labels(connection)
-        self._made.labels(*labels).inc()
-        self._open.labels(*labels).inc()
+        series = self._series_of(connection, keep=True)
+        series.made.inc()
+        series.open.inc()
         if connection.translated:
-            self._translated.labels(*labels[:3]).inc()
+            series.translated().inc()
         if not self._asked:
             self._export()
 
     @hookimpl
     def dsadapter_connection_lost(self, connection: Connection) -> None:
         """Count it off."""
-        self._open.labels(*_labels(connection)).dec()
+        self._series_of(connection, keep=False).open.dec()
 
     @hookimpl
     def dsadapter_operation_refused(self, refusal: Refusal) -> None:
         """Count it."""
         self._refused.labels(refusal.framework, refusal.operation, refusal.plugin or "").inc()
+
+    def _series_of(self, connection: Connection, *, keep: bool) -> _Series:
+        listener = connection.listener
+        # What is looked up for each connection is looked up by numbers.
+        key = connection.framework if listener is None else id(listener), len(connection.peer)
+        kept = self._kept.get(key)
+        if kept is not None and kept.listener is listener:
+            return kept
+        labels = _labels(connection)
+        series = _Series(
+            listener,
+            self._made.labels(*labels),
+            self._open.labels(*labels),
+            cache(lambda: self._translated.labels(*labels[:3])),
+        )
+        if keep:
+            self._kept[key] = series
+        return series
 
     def _export(self) -> None:
         # Once: what fails now fails the next time, too.
@@ -106,6 +129,17 @@ class PrometheusPlugin:
         if where and not asked:
             host, port = _address(where)
             start_http_server(port, host, self._registry)
+
+
+class _Series(NamedTuple):
+    """What the connections of one listener and family are counted with: to look that up takes
+    longer than to count."""
+
+    listener: IListener | None
+    made: Counter
+    open: Gauge
+    translated: Callable[[], Counter]
+    """Made by the first such connection, so that it is not exported before."""
 
 
 def _labels(connection: Connection) -> tuple[str, str, str, str]:

@@ -19,7 +19,7 @@ from dsadapter.frameworks.asyncio.client.stream_client import (
 from dsadapter.frameworks.asyncio.datagram.datagram_creation import (
     create_datagram_endpoint as exchange_on_ours,
 )
-from dsadapter.frameworks.asyncio.server.handed_socket import AcceptingSocket
+from dsadapter.frameworks.asyncio.loop_sockets import AcceptingSocket
 from dsadapter.frameworks.asyncio.server.stream_server import DualStackServer
 from dsadapter.frameworks.asyncio.transports import canonical_factory, shows_its_names
 from dsadapter.hooks.manager import active_hooks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import inspect
 import re
 import socket
@@ -439,3 +440,34 @@ def test_the_registry_has_it() -> None:
         server.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("end", ["abort", "close"])
+@pytest.mark.parametrize("given", [False, True])
+def test_a_client_that_ends_at_once_closes_its_own_descriptor_alone(
+    run: Run, end: str, given: bool
+) -> None:
+    class Ending(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            getattr(transport, end)()
+            # Takes the number that has become free.
+            self.other = socket.socket()
+
+    async def main() -> None:
+        async with await dual_stack.start_server(lambda _r, w: w.close(), None, 0) as server:
+            number = number_of(server)
+            for _ in range(20):
+                if given:
+                    sock = socket.create_connection(("127.0.0.1", number))
+                    made = dual_stack.create_connection(Ending, sock=sock)
+                else:
+                    made = dual_stack.create_connection(Ending, "127.0.0.1", number)
+                transport, client = await made
+                del transport
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                gc.collect()
+                assert client.other.getsockname()
+                client.other.close()
+
+    run(main)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 import ssl as ssl_module
+from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,12 +17,13 @@ from dsadapter.connector.os_errors import attempt_errors, error_of
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
+from dsadapter.frameworks.asyncio.loop_sockets import HandedSocket
 from dsadapter.frameworks.asyncio.loop_waiting import SPELLING, check_family, connector_of
 from dsadapter.frameworks.asyncio.signatures import like
 from dsadapter.frameworks.asyncio.transports import canonical_factory, shows_its_names
 from dsadapter.messages import spelled
 from dsadapter.policy import DEFAULT_ATTEMPT_DELAY, ConnectPolicy, MappedAddresses, canonical_target
-from dsadapter.ready.ready_socket import ReadySocket, watched_connection
+from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watched_connection
 from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
@@ -64,10 +66,12 @@ async def create_connection(
         ``PermissionError`` if a plugin refuses the only address.
     """
     loop = asyncio.get_running_loop()
+    kind = ReadySocket if isinstance(loop, BaseSelectorEventLoop) else HandedSocket
+    connected: ReadySocket
     if sock is not None:
         if host is not None or port is not None:
             raise ValueError("host and port go with no sock: the socket is connected")
-        connected: CanonicalSocket = taken_over(sock, CanonicalSocket, "connected")
+        connected = taking_the_place_of(taken_over(sock, CanonicalSocket, "connected"), kind)
         take_ipv4_form(connected)
     else:
         if host is None or port is None:
@@ -89,7 +93,7 @@ async def create_connection(
         if ssl and server_hostname is None:
             server_hostname = _server_name(target[0])
         check_family(target[0], family)
-        connected = await race(target, policy, family=family, all_errors=all_errors)
+        connected = await race(target, policy, family=family, all_errors=all_errors, kind=kind)
     protocols: list[P] = []
     transports: list[Any] = []
 
@@ -107,6 +111,9 @@ async def create_connection(
     except BaseException:
         connected.close()
         raise
+    if connected.fileno() != -1 and transport.is_closing() and _is_over(transport):
+        # uvloop attaches the socket object only now, too late to let go of the descriptor.
+        connected.detach()
     return (transports or [transport])[0], protocols[0]
 
 
@@ -128,10 +135,12 @@ async def race(
     *,
     family: int = socket.AF_UNSPEC,
     all_errors: bool = False,
+    kind: type[ReadySocket] = ReadySocket,
 ) -> ReadySocket:
     """A connected socket, non-blocking, by a policy that has been made elsewhere.
 
     :param target: as :func:`~dsadapter.policy.canonical_target` gives it.
+    :param kind: what it is.
     :raises OSError: as :func:`create_connection`.
     """
     loop = asyncio.get_running_loop()
@@ -163,7 +172,7 @@ async def race(
     try:
         if len(address) == 2:
             take_ipv4_form(sock)
-        return watched_connection(sock, connector.connected(sock, address), ReadySocket)
+        return watched_connection(sock, connector.connected(sock, address), kind)
     except BaseException:
         sock.close()
         raise
@@ -179,6 +188,12 @@ def _error(end: Unconnected, all_errors: bool) -> BaseException:
     if end.cause is not None and not isinstance(end.cause, Exception):
         return end.cause
     return error_of(end)
+
+
+def _is_over(transport: asyncio.BaseTransport) -> bool:
+    """Whether a transport has closed its descriptor."""
+    sock = transport.get_extra_info("socket")
+    return sock is None or sock.fileno() == -1
 
 
 def _server_name(host: str) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from weakref import ref
 
-from dsadapter.frameworks.asyncio.server.handed_socket import AcceptingSocket, HandedSocket
+from dsadapter.frameworks.asyncio.loop_sockets import AcceptingSocket, HandedSocket
 from dsadapter.frameworks.asyncio.transports import canonical_factory
 
 ACCEPT_AGAIN = 1.0

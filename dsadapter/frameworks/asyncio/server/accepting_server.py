@@ -7,8 +7,8 @@ import ssl as ssl_module
 from asyncio.trsock import TransportSocket
 from typing import Any
 
+from dsadapter.frameworks.asyncio.loop_sockets import AcceptingSocket
 from dsadapter.frameworks.asyncio.server.accepting import Acceptor, ProtocolFactory
-from dsadapter.frameworks.asyncio.server.handed_socket import AcceptingSocket
 from dsadapter.sockets.binding import is_listening
 
 

@@ -15,10 +15,10 @@ from typing import Any, Literal, Self
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
+from dsadapter.frameworks.asyncio.loop_sockets import AcceptingSocket, LoopSocket
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
 from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
 from dsadapter.frameworks.asyncio.server.accepting_server import AcceptingServer
-from dsadapter.frameworks.asyncio.server.handed_socket import AcceptingSocket, LoopSocket
 from dsadapter.frameworks.asyncio.server.proxied_server import ProxiedServer
 from dsadapter.frameworks.asyncio.server.telling import telling_factory
 from dsadapter.frameworks.asyncio.signatures import check_options, like

@@ -1,13 +1,20 @@
-"""The conformance suite, on the standard library's sockets."""
+"""The conformance suite, on the standard library's sockets, and on its servers."""
 
 from __future__ import annotations
 
 from dsadapter.testing.conformance import ConformanceSuite
 
 from .drivers.blocking_driver import BlockingDriver
+from .drivers.socketserver_driver import SocketserverDriver
 
 
 class TestBlocking(ConformanceSuite):
     driver = BlockingDriver
+    framework = "blocking"
+    declines = ("proxy_header",)
+
+
+class TestSocketserver(ConformanceSuite):
+    driver = SocketserverDriver
     framework = "blocking"
     declines = ("proxy_header",)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.listeners import stop
+from support.processes import PATIENCE
 from support.reactors import Reactor
 from twisted.internet.endpoints import serverFromString
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from dsadapter.addressing import AddressSet
+from dsadapter.frameworks.asyncio import start_server
 
 PAGE = Path(__file__).parents[2] / "docs" / "access-rules.md"
 
@@ -92,7 +96,45 @@ def test_the_server_of_the_page_turns_strangers_away(reactor: Reactor) -> None:
         with socket.create_connection((host, number)) as client:
             answers[host] = received_from(client, reactor)
     stop(reactor, port)
-    assert answers == {"127.0.0.1": b"welcome", "127.9.9.9": b"welcome", "::1": b""}
+    assert answers == ANSWERS
+
+
+ANSWERS = {"127.0.0.1": b"welcome", "127.9.9.9": b"welcome", "::1": b""}
+
+
+def answers_of(number: int) -> dict[str, bytes]:
+    found = {}
+    for host in ANSWERS:
+        with socket.create_connection((host, number), timeout=PATIENCE) as client:
+            found[host] = b"".join(iter(lambda client=client: client.recv(1000), b""))
+    return found
+
+
+def test_the_asyncio_server_of_the_page_turns_strangers_away() -> None:
+    [source] = blocks(" asyncio")
+    names: dict[str, Any] = {}
+    exec(source, names)
+
+    async def main() -> dict[str, bytes]:
+        async with await start_server(names["greet"], None, 0) as server:
+            number = server.sockets[0].getsockname()[1]
+            return await asyncio.to_thread(answers_of, number)
+
+    assert asyncio.run(main()) == ANSWERS
+
+
+def test_the_blocking_server_of_the_page_turns_strangers_away() -> None:
+    [source] = blocks(" blocking")
+    names: dict[str, Any] = {}
+    exec(source, names)
+    with names["Server"](("", 0), names["Greeter"]) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        serving.start()
+        try:
+            assert answers_of(server.server_address[1]) == ANSWERS
+        finally:
+            server.shutdown()
+            serving.join()
 
 
 @pytest.mark.parametrize("rule", ["192.0.2.1/24", "::ffff:192.0.2.0/24"])

@@ -47,6 +47,9 @@ def start() -> Deferred[IListeningPort]:
     DualStackDatagramEndpoint(reactor, 53).listen(Answering())
     DualStackServerEndpoint(reactor, 80, fallback="none")  # type: ignore[arg-type]
     DualStackServerEndpoint(reactor, 80, "::")  # type: ignore[call-arg]
+    DualStackServerEndpoint(reactor, 80, proxyFrom=["10.0.0.0/8"], proxyTimeout=3)
+    DualStackServerEndpoint(reactor, 80, proxyFrom=AddressSet(["10.0.0.0/8"]))
+    DualStackServerEndpoint(reactor, 80, proxyFrom=10)  # type: ignore[arg-type]
     return (
         DualStackServerEndpoint(reactor, 80, interface="::", family="ipv6", reusePort=True)
         .listen(Factory())

@@ -217,6 +217,8 @@ class Listener:
         served = f"{what} {self}"
         if self.mode == "dual-stack":
             served += " for IPv4 and IPv6"
+        if self.policy.device is not None:
+            served += f" of {self.policy.device}"
         if self._lack is None:
             if self.policy.family == "ipv6":
                 served += " for IPv6 only"

@@ -6,7 +6,6 @@ Each policy has one constructor, which checks everything and puts addresses into
 
 from __future__ import annotations
 
-import sys
 from dataclasses import KW_ONLY, dataclass, field, replace
 from socket import SOCK_DGRAM, SOCK_STREAM, SOMAXCONN, SocketKind
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
@@ -14,6 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 from dsadapter.addressing.hosts import canonical_host, is_literal
 from dsadapter.addressing.literal import parse_literal
 from dsadapter.messages import Message, quoted
+from dsadapter.parameters import DEFAULT_ATTEMPT_DELAY as DEFAULT_ATTEMPT_DELAY
+from dsadapter.parameters import DEFAULT_PACKET_SIZE as DEFAULT_PACKET_SIZE
+from dsadapter.parameters import DEFAULT_PROXY_TIMEOUT as DEFAULT_PROXY_TIMEOUT
+from dsadapter.parameters import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
+from dsadapter.parameters import WHOLE_NUMBERS as WHOLE_NUMBERS
+from dsadapter.parameters import one_of as one_of
+from dsadapter.parameters import seconds
+from dsadapter.parameters import whole_number as whole_number
+from dsadapter.parameters import yes_or_no as yes_or_no
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,27 +76,6 @@ the resolver, or for each on its own, so that neither waits for the other."""
 
 LOOKUP_WAYS: tuple[LookupWay, ...] = get_args(LookupWay)
 
-DEFAULT_PACKET_SIZE = 8192
-DEFAULT_TIMEOUT = 30.0
-DEFAULT_ATTEMPT_DELAY = 0.25
-DEFAULT_PROXY_TIMEOUT = 5.0
-
-WHOLE_NUMBERS = {
-    "port": (0, 65535),
-    "backlog": (1, 2**31 - 1),
-    "max_packet_size": (1, 2**31 - 1),
-    "first_address_family_count": (1, 64),
-}
-"""The least and the greatest value of each parameter that is a whole number."""
-
-SECONDS = {
-    "timeout": (0.0, sys.float_info.max),
-    # RFC 8305, section 8.
-    "attempt_delay": (0.01, 2.0),
-    "proxy_timeout": (0.01, sys.float_info.max),
-}
-"""The same for parameters in seconds."""
-
 _LOCALHOST = "localhost"
 _ALONE: dict[tuple[Family, str], str] = {
     ("ipv4", "::"): "0.0.0.0",
@@ -118,8 +105,9 @@ class ListenPolicy:
 
     host: str
     """``""`` or any spelling of ``::`` for dual-stack; ``localhost`` for 127.0.0.1 and ::1; an IPv4
-    literal, plain or mapped; a native IPv6 literal, with a zone id where it needs one. It is kept
-    in its one spelling: dotted IPv4, or IPv6 as RFC 5952 has it."""
+    literal, plain or mapped; a native IPv6 literal, with a zone id where it needs one; several
+    literals with commas between. Each is kept in its one spelling: dotted IPv4, or IPv6 as RFC 5952
+    has it."""
     port: int
     """0 to 65535; 0 lets the system choose."""
     _: KW_ONLY
@@ -138,6 +126,8 @@ class ListenPolicy:
     without a header."""
     proxy_timeout: float = DEFAULT_PROXY_TIMEOUT
     """Seconds that a PROXY header may take to come, all of it."""
+    device: str | None = None
+    """Serve one network interface, or one VRF, alone, by its name (``SO_BINDTODEVICE``)."""
     native_ipv4: bool = False
     """Ask the kernel to make connections with IPv4 peers AF_INET ones, for whoever gets their bare
     descriptors."""
@@ -151,22 +141,33 @@ class ListenPolicy:
         whole_number("backlog", self.backlog)
         yes_or_no("reuse_port", self.reuse_port)
         yes_or_no("native_ipv4", self.native_ipv4)
+        _check_device(self.device)
         _check_fallback(self, FALLBACKS, "'::' and 'localhost'")
         if self.proxy_from is not None:
             _set(self, "proxy_from", proxy_set(self.proxy_from))
-        _seconds("proxy_timeout", self.proxy_timeout)
+        seconds("proxy_timeout", self.proxy_timeout)
 
     @property
     def socket_type(self) -> SocketKind:
         """``SOCK_STREAM``."""
         return SOCK_STREAM
 
+    @property
+    def parts(self) -> tuple[Self, ...]:
+        """The policies of the sockets that one port number is for: of ``localhost``, and of several
+        addresses; otherwise the policy itself."""
+        if self.host == _LOCALHOST:
+            return self.only("ipv4"), self.only("ipv6")
+        if "," not in self.host:
+            return (self,)
+        return tuple(replace(self, host=host, inherited=()) for host in self.host.split(","))
+
     def only(self, family: Family) -> Self:
         """The part of a policy for both families that is about one of them."""
         return replace(self, family=family, fallback="auto", inherited=())
 
     def __str__(self) -> str:
-        return socket_name(self.host, self.port)
+        return " and ".join(socket_name(host, self.port) for host in self.host.split(","))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class DatagramPolicy:
     """
 
     host: str
-    """As for :class:`ListenPolicy`, but ``localhost``."""
+    """As for :class:`ListenPolicy`, but one: neither ``localhost`` nor several."""
     port: int
     """0 to 65535; 0 lets the system choose."""
     _: KW_ONLY
@@ -190,6 +191,8 @@ class DatagramPolicy:
     fallback: DatagramFallback = "auto"
     """For a missing address family, or an option that can't be cleared; never for a port that is
     held. For ``dual-stack`` only."""
+    device: str | None = None
+    """As for :class:`ListenPolicy`."""
     inherited: tuple[Inherited, ...] = ()
     """As for :class:`ListenPolicy`; one at most."""
     mode: ListenMode = field(init=False)
@@ -197,17 +200,19 @@ class DatagramPolicy:
     def __post_init__(self) -> None:
         given = self.host
         _settle_host(self)
-        if self.mode == "pair":
+        if self.mode == "pair" or "," in self.host:
             raise ValueError(
                 Message(
-                    "{host} {given} is two addresses, and datagrams have one socket; give "
+                    "{host} {given} is {number} addresses, and datagrams have one socket; give "
                     "'127.0.0.1' or '::1', or '::' for IPv4 and IPv6",
                     given=quoted(given),
+                    number="several" if "," in self.host else "two",
                 )
             )
         whole_number("port", self.port)
         whole_number("max_packet_size", self.max_packet_size)
         yes_or_no("reuse_port", self.reuse_port)
+        _check_device(self.device)
         _check_fallback(self, DATAGRAM_FALLBACKS, "'::'")
 
     @property
@@ -263,8 +268,8 @@ class ConnectPolicy:
         lookup: LookupWay = "joint",
     ) -> None:
         if timeout is not None:
-            _seconds("timeout", timeout)
-        _seconds("attempt_delay", attempt_delay)
+            seconds("timeout", timeout)
+        seconds("attempt_delay", attempt_delay)
         whole_number("first_address_family_count", first_address_family_count)
         yes_or_no("remember_outcomes", remember_outcomes)
         one_of("mapped_addresses", mapped_addresses, MAPPED_ADDRESSES)
@@ -317,54 +322,6 @@ def socket_name(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def whole_number(name: str, value: int, *, low: int | None = None) -> int:
-    """The value itself, if it is a whole number that a parameter may have.
-
-    :param name: a key of :data:`WHOLE_NUMBERS`.
-    :param low: the least value here.
-    :raises ValueError: naming the value and the range.
-    """
-    lowest, highest = WHOLE_NUMBERS[name]
-    if low is not None:
-        lowest = low
-    if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
-        return value
-    text = f"{{{name}}} {{value}} is not a whole number from {lowest} to {highest}"
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        text = f"{{{name}}} {{value}} is text; give a whole number from {lowest} to {highest}"
-    raise ValueError(Message(text, value=quoted(value)))
-
-
-def yes_or_no(name: str, value: bool) -> None:
-    """Check a parameter that is on or off.
-
-    :raises ValueError: for anything but True and False: ``"no"`` is true.
-    """
-    if not isinstance(value, bool):
-        raise ValueError(
-            Message(
-                f"{{{name}}} {{value}} is neither True nor False; give {{{name}}}=True or False",
-                value=quoted(value),
-            )
-        )
-
-
-def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Check a parameter that is one of a few words, the first of which is its default.
-
-    :raises ValueError: naming the value and the choices.
-    """
-    if value in choices:
-        return
-    lower = value.lower() if isinstance(value, str) else None
-    hint = f"did you mean {lower!r}?" if lower in choices else f"{choices[0]!r} is the default"
-    raise ValueError(
-        Message(
-            f"{{{name}}} {{value}} is none of {', '.join(choices)}; {hint}", value=quoted(value)
-        )
-    )
-
-
 def _set(policy: Any, name: str, value: object) -> None:
     # A frozen dataclass settles its own fields this way.
     object.__setattr__(policy, name, value)
@@ -376,7 +333,7 @@ def _settle_host(policy: ListenPolicy | DatagramPolicy) -> None:
     if family is not None:
         _check_family(family)
     mode, host = _mode_and_host(given)
-    if family is not None and mode in ("dual-stack", "pair"):
+    if family is not None and (family, host) in _ALONE:
         mode, host = family, _ALONE[family, host]
     elif family not in (None, mode):
         raise ValueError(
@@ -413,6 +370,8 @@ def _mode_and_host(host: str) -> tuple[ListenMode, str]:
         )
     if not host:
         return "dual-stack", "::"
+    if "," in host:
+        return _several(host)
     if host.lower() == _LOCALHOST:
         return "pair", _LOCALHOST
     try:
@@ -433,12 +392,66 @@ def _mode_and_host(host: str) -> tuple[ListenMode, str]:
     return ("ipv4" if literal.is_ipv4 else "ipv6"), text
 
 
+def _several(given: str) -> tuple[ListenMode, str]:
+    """The mode and the hosts of several addresses."""
+    modes: dict[str, ListenMode] = {}
+    for each in given.split(","):
+        if not each:
+            raise ValueError(Message("{host} {given} has an empty address", given=quoted(given)))
+        mode, host = _mode_and_host(each)
+        if mode == "pair" or host in modes:
+            text = "{host} {given} names {each} twice; give each address once"
+            if mode == "pair":
+                text = "{host} {given}: give '127.0.0.1,::1' in place of {each} beside others"
+            raise ValueError(Message(text, given=quoted(given), each=quoted(each)))
+        modes[host] = mode
+    for wildcard, covered in (("::", ("ipv4", "ipv6")), ("0.0.0.0", ("ipv4",))):
+        beside = [host for host, mode in modes.items() if host != wildcard and mode in covered]
+        if wildcard in modes and beside:
+            raise ValueError(
+                Message(
+                    "{host} {given}: '{wildcard}' covers '{beside}'; leave '{beside}' out",
+                    given=quoted(given),
+                    wildcard=wildcard,
+                    beside=beside[0],
+                )
+            )
+    families = set(modes.values()) - {"dual-stack"}
+    mode = "pair" if len(families) > 1 else families.pop()
+    return mode, ",".join(modes)
+
+
+def _check_device(device: object) -> None:
+    """Check a parameter that names a network interface (``dev_valid_name`` of Linux).
+
+    :raises ValueError: naming the value.
+    """
+    if device is None:
+        return
+    named = isinstance(device, str) and 0 < len(device.encode()) < 16 and device not in (".", "..")
+    if not named or any(c in "/:" or c.isspace() or not c.isprintable() for c in str(device)):
+        raise ValueError(
+            Message(
+                "{device} {value} is not the name of a network interface such as 'eth0'",
+                value=quoted(device),
+            )
+        )
+
+
 def _check_fallback(
     policy: ListenPolicy | DatagramPolicy, choices: tuple[str, ...], both: str
 ) -> None:
     """Check a fallback, which is for the hosts that are both families alone."""
     fallback = policy.fallback
     one_of("fallback", fallback, choices)
+    if "," in policy.host and fallback != "auto":
+        raise ValueError(
+            Message(
+                "{fallback} {value} is for {both}; of several addresses all are served, or none",
+                both=both,
+                value=quoted(fallback),
+            )
+        )
     if policy.mode in ("ipv4", "ipv6") and fallback not in ("auto", "fail"):
         raise ValueError(
             Message(
@@ -484,16 +497,3 @@ def _address_and_port(given: object) -> tuple[str, int]:
             given=quoted(given),
         )
     )
-
-
-def _seconds(name: str, value: float) -> None:
-    low, high = SECONDS[name]
-    valid = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # A comparison with NaN is false.
-    if not (valid and low <= value <= high):
-        bounds = f"from {low:g}" + (f" to {high:g}" if high < sys.float_info.max else "")
-        raise ValueError(
-            Message(
-                f"{{{name}}} {{value}} is not a number of seconds {bounds}", value=quoted(value)
-            )
-        )

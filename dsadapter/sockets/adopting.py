@@ -111,7 +111,7 @@ class Adopted(NamedTuple):
 
     mode: ListenMode
     sockets: tuple[CanonicalSocket, ...]
-    """One, or the two of a pair, IPv4 first."""
+    """One, or several of one port, IPv4 first."""
 
 
 def adopt(
@@ -144,7 +144,8 @@ def adopt(
     for inherited in policy.inherited:
         _give_up(inherited.descriptor)
     sockets.sort(key=lambda sock: sock.family != socket.AF_INET)
-    return Adopted("pair" if len(sockets) > 1 else policy.mode, tuple(sockets))
+    pair = len({sock.family for sock in sockets}) > 1
+    return Adopted("pair" if pair else policy.mode, tuple(sockets))
 
 
 class _State(NamedTuple):
@@ -291,11 +292,13 @@ def _shared_name(states: Sequence[_State]) -> tuple[str, int]:
             return "::", states[0].port
         if hosts == {"127.0.0.1": "ipv4", "::1": "ipv6"}:
             return "localhost", states[0].port
+    if len(ports) == 1 and "::" not in hosts:
+        return ",".join(hosts), states[0].port
     raise OSError(
         errno.EINVAL,
         f"descriptors {_spoken([state.inherited.descriptor for state in states])} are "
-        f"{' and '.join(socket_name(state.host, state.port) for state in states)}, and no pair: "
-        f"that is '0.0.0.0' and a v6-only '::' of one port",
+        f"{' and '.join(socket_name(state.host, state.port) for state in states)}, and not "
+        f"addresses of one port, such as '0.0.0.0' and a v6-only '::'",
     )
 
 

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable
 
 from dsadapter.errors import AddressFamilyError, NotDualStackError
-from dsadapter.messages import Message
+from dsadapter.messages import Message, quoted
 from dsadapter.policy import FAMILIES, FAMILY_NAMES, DatagramPolicy, ListenMode, ListenPolicy
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.capability import capability, says_absent, says_unbindable
 from dsadapter.sockets.conflicts import port_holders
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
 from dsadapter.sockets.options import (
+    BIND_TO_DEVICE,
     EXCLUSIVE_ADDRESS_USE,
     IPV4_DESTINATION,
     IPV4_HOP_LIMIT,
@@ -86,6 +87,7 @@ def _create(policy: ListenPolicy) -> CanonicalSocket:
         raise explained(error, policy, creating=True) from None
     try:
         _settle_family(sock, policy)
+        _keep_to_device(sock, policy.device)
         set_option(sock, REUSE_ADDRESS, 1)
         set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
         if policy.reuse_port:
@@ -140,6 +142,7 @@ def open_datagram_socket(
         raise explained(error, policy, creating=True) from None
     try:
         _settle_family(sock, policy)
+        _keep_to_device(sock, policy.device)
         ask_for_packet_info(sock, policy.mode, policy, details=details)
         _hear_own_groups_alone(sock, policy)
         if policy.reuse_port:
@@ -155,6 +158,34 @@ def open_datagram_socket(
         sock.close()
         raise
     return sock
+
+
+def _keep_to_device(sock: socket.socket, device: str | None) -> None:
+    """Have a socket that is not bound yet serve one interface alone.
+
+    :raises OSError: naming the interface and the remedy.
+    """
+    if device is None:
+        return
+    name = quoted(device)
+    if BIND_TO_DEVICE.number is None:
+        raise OSError(
+            errno.EOPNOTSUPP,
+            Message("this system has no SO_BINDTODEVICE; listen without {device}"),
+        )
+    try:
+        set_option(sock, BIND_TO_DEVICE, device.encode() + b"\0")
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            there = ", ".join(shown for _, shown in socket.if_nameindex())
+            text = "this machine has no interface {name}, which {device} names; it has {there}"
+        else:
+            there = str(error.strerror)
+            text = (
+                "{device} {name} can't be bound to: {there}; grant CAP_NET_RAW, or leave {device} "
+                "out"
+            )
+        raise OSError(error.errno, Message(text, name=name, there=there)) from None
 
 
 def ask_for_packet_info(

@@ -45,7 +45,8 @@ class Listening(NamedTuple):
     mode: ListenMode
     """What they serve, which may be less than was asked for."""
     sockets: tuple[CanonicalSocket, ...]
-    """One, or for ``pair`` two with one port number, IPv4 first."""
+    """One, or several with one port number: those of a pair IPv4 first, others as they were
+    named."""
     lack: AddressFamilyError | None
     """Why they are not what was asked for; None if they are."""
 
@@ -110,12 +111,13 @@ def check_one_socket(policy: ListenPolicy) -> None:
 
     :raises ValueError: for two, naming the value and the form to use.
     """
-    if policy.mode == "pair":
+    if len(policy.parts) > 1:
         raise ValueError(
             Message(
-                "{host} {given} is two addresses, and this is one socket; give '127.0.0.1' or "
+                "{host} {given} is {number} addresses, and this is one socket; give '127.0.0.1' or "
                 "'::1', or '::' for IPv4 and IPv6",
                 given=quoted(policy.host),
+                number="several" if "," in policy.host else "two",
             )
         )
     if policy.fallback == "pair":
@@ -191,7 +193,7 @@ def _as_allowed(
 
 
 def _fallback_modes(policy: ListenPolicy | DatagramPolicy) -> list[ListenMode]:
-    if policy.mode in ("ipv4", "ipv6"):
+    if policy.mode in ("ipv4", "ipv6") or "," in policy.host:
         return []
     return [mode for mode in _FALLBACK_MODES[policy.fallback] if mode != policy.mode]
 
@@ -199,6 +201,8 @@ def _fallback_modes(policy: ListenPolicy | DatagramPolicy) -> list[ListenMode]:
 def _open(
     policy: ListenPolicy, mode: ListenMode, before_bind: BeforeBind | None
 ) -> tuple[CanonicalSocket, ...]:
+    if "," in policy.host:
+        return _open_together(policy.parts, before_bind)
     if mode == "pair":
         return open_pair(policy, before_bind)
     return (open_listening_socket(_part(policy, mode), before_bind),)
@@ -220,17 +224,26 @@ def open_pair(
     :param policy: of mode ``dual-stack`` or ``pair``.
     :raises OSError: as :func:`~dsadapter.sockets.binding.open_listening_socket`.
     """
-    tries = _ATTEMPTS if policy.port == 0 else 1
+    # The family that is missing more often comes first: nothing is opened in vain.
+    ipv6, ipv4 = _open_together((policy.only("ipv6"), policy.only("ipv4")), before_bind)
+    return ipv4, ipv6
+
+
+def _open_together(
+    parts: Sequence[ListenPolicy], before_bind: BeforeBind | None
+) -> tuple[CanonicalSocket, ...]:
+    """A socket for each of some policies, all with one port number."""
+    tries = _ATTEMPTS if parts[0].port == 0 else 1
     while True:
-        # The family that is missing more often comes first: nothing is opened in vain.
-        ipv6 = open_listening_socket(policy.only("ipv6"), before_bind)
-        number = ipv6.getsockname()[1]
+        opened: list[CanonicalSocket] = []
         try:
-            return open_listening_socket(
-                replace(policy.only("ipv4"), port=number), before_bind
-            ), ipv6
+            for part in parts:
+                number = opened[0].getsockname()[1] if opened else part.port
+                opened.append(open_listening_socket(replace(part, port=number), before_bind))
+            return tuple(opened)
         except BaseException as error:
-            ipv6.close()
+            for sock in opened:
+                sock.close()
             tries -= 1
-            if not tries or getattr(error, "errno", None) != errno.EADDRINUSE:
+            if not (tries and opened) or getattr(error, "errno", None) != errno.EADDRINUSE:
                 raise

@@ -53,6 +53,14 @@ REUSE_PORT = SocketOption(
     "before bind",
     "several processes share one port; only when asked for",
 )
+BIND_TO_DEVICE = SocketOption(
+    "SO_BINDTODEVICE",
+    socket.SOL_SOCKET,
+    getattr(socket, "SO_BINDTODEVICE", None),
+    "before bind",
+    "a wildcard listener serves one interface or VRF alone, both families (socket(7)); only when "
+    "asked for",
+)
 BIND_ADDRESS_NO_PORT = SocketOption(
     "IP_BIND_ADDRESS_NO_PORT",
     socket.IPPROTO_IP,

@@ -304,6 +304,7 @@ def test_the_signature_is_that_of_the_running_Python() -> None:
 
     ours = parameters(dual_stack.create_datagram_endpoint)
     assert ours.pop("max_packet_size") == (inspect.Parameter.KEYWORD_ONLY, 8192)
+    assert ours.pop("device") == (inspect.Parameter.KEYWORD_ONLY, None)
     assert ours == parameters(asyncio.SelectorEventLoop.create_datagram_endpoint)
 
 

@@ -398,7 +398,13 @@ def test_what_is_wrong_is_named_as_it_was_typed(make: Any, says: str) -> None:
     asyncio.run(main())
 
 
-SERVING = {"mode": "dual-stack", "fallback": "auto", "proxy_from": None, "proxy_timeout": 5.0}
+SERVING = {
+    "mode": "dual-stack",
+    "fallback": "auto",
+    "device": None,
+    "proxy_from": None,
+    "proxy_timeout": 5.0,
+}
 EXTRAS = {
     "create_server": SERVING,
     "start_server": SERVING,

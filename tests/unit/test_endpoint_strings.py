@@ -101,7 +101,7 @@ def test_the_classic_slips_show_the_exact_string_to_type(description: str, to_ty
         (
             "dualstack:80:host=::1",
             "'host'",
-            "port, interface, family, backlog, fallback, reusePort",
+            "port, interface, family, device, backlog, fallback, reusePort",
         ),
         ("dualstack:80:reuseport=yes", "'reuseport'", "reusePort"),
         ("dualstack:80:127.0.0.1", "'127.0.0.1'", "dualstack:80:interface=127.0.0.1"),

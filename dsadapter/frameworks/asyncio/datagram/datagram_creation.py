@@ -33,7 +33,7 @@ from dsadapter.sockets.listening import Listening
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
-@like("create_datagram_endpoint", max_packet_size=DEFAULT_PACKET_SIZE)
+@like("create_datagram_endpoint", max_packet_size=DEFAULT_PACKET_SIZE, device=None)
 async def create_datagram_endpoint(
     protocol_factory: Callable[[], P],
     local_addr: tuple[str, int] | None = None,
@@ -46,6 +46,7 @@ async def create_datagram_endpoint(
     allow_broadcast: bool | None = None,
     sock: socket.socket | None = None,
     max_packet_size: int = DEFAULT_PACKET_SIZE,
+    device: str | None = None,
 ) -> tuple[DualStackDatagramTransport, P]:
     """As ``loop.create_datagram_endpoint``, for IPv4 and IPv6 through one socket; the application
     passes and sees canonical addresses only, and answers leave from the address that was asked.
@@ -55,6 +56,7 @@ async def create_datagram_endpoint(
     :param remote_addr: the only peer, by an address literal or a name.
     :param family: ``AF_INET`` or ``AF_INET6`` for that family alone.
     :param max_packet_size: how many bytes a datagram may have; a longer one is dropped and counted.
+    :param device: the name of the network interface, or of the VRF, to serve alone.
     :param reuse_port: share the port with other sockets that ask for it, too; each datagram reaches
         one of them.
     :param sock: a UDP socket, bound or connected or neither; it becomes the transport's. Datagrams
@@ -73,6 +75,7 @@ async def create_datagram_endpoint(
             "flags": flags,
             "reuse_port": reuse_port,
             "allow_broadcast": allow_broadcast,
+            "device": device,
         }
         beside = [f"{name}={value!r}" for name, value in options.items() if value]
         if beside:
@@ -84,6 +87,7 @@ async def create_datagram_endpoint(
         number,
         family=family_of(family),
         max_packet_size=max_packet_size,
+        device=device,
         reuse_port=False if reuse_port is None else reuse_port,
     )
     allowed = False if allow_broadcast is None else allow_broadcast

@@ -38,6 +38,7 @@ Mode = Literal["dual-stack", "pair"]
 _EXTRAS = {
     "mode": "dual-stack",
     "fallback": "auto",
+    "device": None,
     "proxy_from": None,
     "proxy_timeout": DEFAULT_PROXY_TIMEOUT,
 }
@@ -59,6 +60,7 @@ async def create_server(
     start_serving: bool = True,
     mode: Mode = "dual-stack",
     fallback: Fallback = "auto",
+    device: str | None = None,
     proxy_from: Iterable[str] | None = None,
     proxy_timeout: float = DEFAULT_PROXY_TIMEOUT,
     **options: Any,
@@ -74,6 +76,7 @@ async def create_server(
     :param mode: ``"pair"`` for a socket of each family in place of one for both.
     :param fallback: what to serve where a family is missing; see
         :class:`~dsadapter.policy.ListenPolicy`.
+    :param device: the name of the network interface, or of the VRF, to serve alone.
     :param proxy_from: addresses and networks of the proxies that pass connections on with a PROXY
         header, which comes before TLS. Connections from elsewhere are closed; the application sees
         nothing of a connection before its header has come, and then the client's address.
@@ -92,6 +95,8 @@ async def create_server(
         raise ValueError("host and port go with no sock: the socket has them")
     if sock is not None and proxy_from is not None:
         raise ValueError("proxy_from goes with no sock; give host and port")
+    if sock is not None and device is not None:
+        raise ValueError("device goes with no sock; give host and port")
     policies: list[ListenPolicy] = []
     if sock is None:
         make = partial(
@@ -100,6 +105,7 @@ async def create_server(
             backlog=backlog,
             reuse_port=False if reuse_port is None else reuse_port,
             fallback=fallback,
+            device=device,
             proxy_from=proxy_set(proxy_from),
             proxy_timeout=proxy_timeout,
         )
@@ -348,7 +354,7 @@ def _policies(
 
 def _serves(wide: ListenPolicy, policy: ListenPolicy) -> bool:
     """Whether one policy's sockets have the addresses of another, and so would hold its port."""
-    if wide.mode == "pair":
+    if wide.host == "localhost":
         return policy.host in ("127.0.0.1", "::1")
     return wide.host in ("::", "0.0.0.0") and wide.mode in ("dual-stack", policy.mode)
 

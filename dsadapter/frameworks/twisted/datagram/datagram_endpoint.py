@@ -27,6 +27,7 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
         IPv4 only; any other IPv6 literal is IPv6 only.
     :param family: ``"ipv4"`` or ``"ipv6"`` for that family of ``::`` or ``localhost`` alone; None
         for both.
+    :param device: the name of the network interface, or of the VRF, to serve alone.
     :param maxPacketSize: how many bytes a datagram may have; a longer one is dropped, counted and
         logged.
     :param fallback: ``"ipv4"`` or ``"ipv6"``, that family alone where this machine can't serve
@@ -41,6 +42,7 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
         *,
         interface: str = "::",
         family: Family | None = None,
+        device: str | None = None,
         maxPacketSize: int = DEFAULT_PACKET_SIZE,
         fallback: DatagramFallback = "auto",
     ) -> None:
@@ -49,6 +51,7 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
                 interface,
                 port,
                 family=family,
+                device=device,
                 max_packet_size=maxPacketSize,
                 fallback=fallback,
             )

@@ -38,8 +38,10 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
     :param port: 0 to 65535; 0 lets the system choose one, the same for both families.
     :param interface: ``"::"`` or ``""`` for both families; ``"localhost"`` for 127.0.0.1 and ::1.
         An IPv4 literal, plain or mapped, is IPv4 only; any other IPv6 literal is IPv6 only.
+        A list of literals, or a text of them with commas, is one port with a socket for each.
     :param family: ``"ipv4"`` or ``"ipv6"`` for that family of ``::`` or ``localhost`` alone; None
         for both.
+    :param device: the name of the network interface, or of the VRF, to serve alone.
     :param backlog: how many connections may wait to be accepted; the system caps it.
     :param fallback: what to serve where a family is missing or ``IPV6_V6ONLY`` can't be cleared:
         ``"pair"``, a socket for each family; ``"ipv4"`` or ``"ipv6"``, that one alone; ``"fail"``,
@@ -62,8 +64,9 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         reactor: Any,
         port: int,
         *,
-        interface: str = "::",
+        interface: str | Sequence[str] = "::",
         family: Family | None = None,
+        device: str | None = None,
         backlog: int = socket.SOMAXCONN,
         fallback: Fallback = "auto",
         reusePort: bool = False,
@@ -73,9 +76,10 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
     ) -> None:
         with spelling(LISTENING):
             policy = ListenPolicy(
-                interface,
+                interface if isinstance(interface, str) else ",".join(interface),
                 port,
                 family=family,
+                device=device,
                 backlog=backlog,
                 fallback=fallback,
                 reuse_port=reusePort,

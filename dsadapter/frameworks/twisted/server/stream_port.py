@@ -44,7 +44,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
     Everything but making the listening socket and accepting is ``tcp.Port``'s. Its transports are
     ``tcp.Server`` itself: the accepted socket's canonical names make every address that it shows.
 
-    Where both families need a socket each, the second one is a reader of its own in the reactor,
+    Where there is more than one socket, each of the others is a reader of its own in the reactor,
     which starts, stops and closes with the port.
     """
 
@@ -52,7 +52,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         super().__init__(policy.port, factory, policy.backlog, policy.host, reactor)
         self._settle(policy)
         self._native = policy.native_ipv4
-        self._second: _SecondSocket | None = None
+        self._others: tuple[_OtherSocket, ...] = ()
         if policy.proxy_from is not None:
             # Not every server is behind a proxy; the endpoint has imported it.
             from dsadapter.proxied import ProxyGate
@@ -69,7 +69,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             sockets = self._life.open(reads_headers=True)
         skt, *others = sockets
         self._preexistingSocket = skt
-        self._second = _SecondSocket(self, *others) if others else None
+        self._others = tuple(_OtherSocket(self, other) for other in others)
         try:
             super().startListening()
         except BaseException:
@@ -77,7 +77,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             if self.connected:
                 # The factory has started, and a socket may be with the reactor.
                 self._endQuietly()
-            self._second = None
+            self._others = ()
             for opened in sockets:
                 opened.close()
             raise
@@ -91,18 +91,18 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         """Accept connections, of every family that is served."""
         self._forgetAcceptingAgain()
         super().startReading()  # type: ignore[no-untyped-call]
-        if self._second is not None:
-            self.reactor.addReader(self._second)
+        for other in self._others:
+            self.reactor.addReader(other)
 
     def stopReading(self) -> None:
         """Leave connections in the backlog."""
         self._forgetAcceptingAgain()
         super().stopReading()  # type: ignore[no-untyped-call]
-        if self._second is not None:
-            self.reactor.removeReader(self._second)
+        for other in self._others:
+            self.reactor.removeReader(other)
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        """The address of the listening socket; of two, the IPv4 one, with the port of both."""
+        """The address of the listening socket; of several, the first, with the port of all."""
         return self._buildAddr(zoned(self.socket.getsockname()))
 
     def connectionLost(self, reason: Failure) -> None:
@@ -120,16 +120,16 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         self._forgetAcceptingAgain()
         if self._gate is not None:
             self._gate.close()
-        second, self._second = self._second, None
+        others, self._others = self._others, ()
         try:
             super().connectionLost(reason)  # type: ignore[no-untyped-call]
         finally:
-            if second is not None:
-                second.close()
+            for other in others:
+                other.close()
             self._life.closed()
 
     def _listens(self) -> bool:
-        sockets = [self.socket] if self._second is None else [self.socket, self._second.socket]
+        sockets = [self.socket, *(other.socket for other in self._others)]
         return all(map(is_listening, sockets))
 
     def _endQuietly(self) -> None:
@@ -296,8 +296,8 @@ class _FailedListener:
 
 
 @implementer(IReadDescriptor)
-class _SecondSocket:
-    """The second listening socket of a port, in the reactor beside the port."""
+class _OtherSocket:
+    """One more listening socket of a port, in the reactor beside the port."""
 
     def __init__(self, port: StreamPort, listening: socket.socket) -> None:
         self._port = port

@@ -26,7 +26,7 @@ from dsadapter.sockets.adopting import inherited_streams
 
 TLS_OPTIONS = ("tls", "privateKey", "certKey", "extraCertChain", "dhParameters")
 _INHERITING = ("fd", "systemd")
-_OPENING = ("port", "interface", "family", "backlog", "fallback", "reusePort")
+_OPENING = ("port", "interface", "family", "device", "backlog", "fallback", "reusePort")
 _SERVING = ("proxyFrom", "proxyTimeout", "nativeIPv4")
 _OPTIONS = (*_OPENING, *_SERVING, *_INHERITING, *TLS_OPTIONS)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from support.builds import Distributions
+from support.early_peers import Peer, early_peer
 from support.environments import Environment, create_environment
 from support.processes import PATIENCE, Server
-from support.programs import Family, curl, until
+from support.programs import FAMILIES, LOOPBACK, Family, curl, until
 from support.told import build_telling_plugin, processes_of
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -64,3 +65,29 @@ def answer_of(client: socket.socket) -> str:
     with contextlib.suppress(ConnectionResetError):
         return b"".join(iter(lambda: client.recv(1000), b"")).decode()
     return ""
+
+
+def visits(server: Server, port: int, half_closed: bool) -> tuple[list[str], list[Peer]]:
+    """Requests by both families, then by peers that have left in some way before they are accepted,
+    then as before: the server has got over those.
+
+    :param half_closed: whether the server answers a peer that has half-closed.
+    :returns: the answers, each of which names its own client alone, and those peers.
+    """
+    peers: list[Peer] = []
+    answers = [asked(family, port) for family in FAMILIES]
+    with contextlib.ExitStack() as stack:
+        with stopped(server):
+            for family in FAMILIES:
+                for deed in LEFT:
+                    early = early_peer(LOOPBACK[family], port, deed, REQUEST)
+                    peers.append(stack.enter_context(early))
+        if half_closed:
+            for peer, deed in zip(peers, LEFT * len(FAMILIES), strict=True):
+                if deed == "half-closes":
+                    answers.append(answer_of(peer.client))
+    answers += [asked(family, port) for family in FAMILIES]
+    for family, answer in zip(FAMILIES * 3, answers, strict=False):
+        assert f"hello {LOOPBACK[family]}" in answer
+        assert f" from {LOOPBACK[family]}" in answer or " from " not in answer
+    return answers, peers

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import pytest
 from support.builds import CHECKOUT
 from support.certificates import Files
-from support.early_peers import early_peer
 from support.environments import Environment, clean_environment
 from support.machines import NO_DUAL_STACK
 from support.namespaces import needs_root
@@ -31,7 +30,7 @@ from support.programs import (
     until,
 )
 from support.seccomp import without
-from support.servers import LEFT, REQUEST, answer_of, asked, stopped
+from support.servers import asked, visits
 from support.told import Told, processes_of
 
 TLS = Path(__file__).parent / "programs" / "ready_tls.py"
@@ -142,31 +141,15 @@ def test_a_server_sees_and_tells_no_mapped_address(
     program: Program, environment: Environment, tmp_path: Path
 ) -> None:
     told = Told(tmp_path / "told")
-    peers = []
     with served(program, environment, tmp_path, told) as (server, port):
         until(lambda: len(told.lines("opened")) >= program.listeners, server)
         assert len(listening_sockets(port)) == program.sockets
-        answers = [asked(family, port) for family in FAMILIES]
-        with contextlib.ExitStack() as stack:
-            with stopped(server):
-                for family in FAMILIES:
-                    for deed in LEFT:
-                        early = early_peer(LOOPBACK[family], port, deed, REQUEST)
-                        peers.append(stack.enter_context(early))
-            for peer, deed in zip(peers, LEFT * 2, strict=True):
-                if deed == "half-closes" and program.answers_half_closed:
-                    answers.append(answer_of(peer.client))
-        # It has got over them.
-        answers += [asked(family, port) for family in FAMILIES]
+        answers, peers = visits(server, port, program.answers_half_closed)
         if program.telling:
             number = len(peers) + 2 * len(FAMILIES) - program.collected
             until(lambda: len(told.lines("lost")) >= number, server)
     log = server.log()
     assert leaks("".join(answers) + log + told.text()) == []
-    assert len(answers) == (6 if program.answers_half_closed else 4)
-    for family, answer in zip(FAMILIES * 3, answers, strict=False):
-        assert f"hello {LOOPBACK[family]}" in answer
-        assert f" from {LOOPBACK[family]}" in answer or " from " not in answer
     if program.access_log:
         for address in LOOPBACK.values():
             assert any("GET /" in line and address in line for line in log.splitlines())

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class Report(Protocol):
-    """Tells the suite what an application sees, from whatever thread.
+    """Tells the suite what an application sees, from whatever thread or forked process.
 
     Each keyword is a place where an address shows. A value is an address as the framework has it (a
     tuple, or an object with ``host`` and ``port``), a text, several texts in a list, None, or a

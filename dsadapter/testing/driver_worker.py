@@ -133,7 +133,11 @@ class Worker:
     def __init__(self, driver: Driver, events: Any) -> None:
         self._driver = driver
         self._events = events
-        self._lock = threading.Lock()
+        self._lock = lock = threading.Lock()
+        # A driver may fork; the child would wait for ever for what another thread has locked.
+        os.register_at_fork(
+            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+        )
 
     def say(self, event: dict[str, Any]) -> None:
         """Write one event."""

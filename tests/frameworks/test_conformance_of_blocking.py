@@ -5,7 +5,7 @@ from __future__ import annotations
 from dsadapter.testing.conformance import ConformanceSuite
 
 from .drivers.blocking_driver import BlockingDriver
-from .drivers.socketserver_driver import SocketserverDriver
+from .drivers.socketserver_driver import ForkingDriver, SocketserverDriver
 
 
 class TestBlocking(ConformanceSuite):
@@ -16,5 +16,11 @@ class TestBlocking(ConformanceSuite):
 
 class TestSocketserver(ConformanceSuite):
     driver = SocketserverDriver
+    framework = "blocking"
+    declines = ("proxy_header",)
+
+
+class TestForkingSocketserver(ConformanceSuite):
+    driver = ForkingDriver
     framework = "blocking"
     declines = ("proxy_header",)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from http.server import BaseHTTPRequestHandler
-from socketserver import TCPServer, ThreadingMixIn
+from socketserver import ForkingMixIn, TCPServer, ThreadingMixIn
 from threading import Thread
 from typing import Any
 
@@ -46,7 +46,13 @@ class Server(DualStackMixin, ThreadingMixIn, TCPServer):
     report: Report
 
 
+class ForkingServer(DualStackMixin, ForkingMixIn, TCPServer):
+    report: Report
+
+
 class SocketserverDriver(BlockingDriver):
+    kind: Any = Server
+
     def __init__(self) -> None:
         super().__init__()
         self.servers: list[Any] = []
@@ -56,7 +62,7 @@ class SocketserverDriver(BlockingDriver):
     ) -> Any:
         if options:
             return super().listen(host, port, report, tls=tls, **options)
-        server = Server((host, port), EchoHandler)
+        server = self.kind((host, port), EchoHandler)
         server.report = report
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -74,3 +80,7 @@ class SocketserverDriver(BlockingDriver):
             server.server_close()
         self.servers = []
         super().close()
+
+
+class ForkingDriver(SocketserverDriver):
+    kind = ForkingServer

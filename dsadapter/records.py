@@ -10,18 +10,32 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.messages import quoted
 from dsadapter.policy import Family
 
 if TYPE_CHECKING:
     from dsadapter.hooks.contracts import IListener
 
-__all__ = ["Attempt", "Connection", "Direction", "Family", "Operation", "Refusal"]
+__all__ = [
+    "Attempt",
+    "Connection",
+    "Direction",
+    "Family",
+    "Leak",
+    "LeakOperation",
+    "Operation",
+    "Refusal",
+]
 
 Direction = Literal["inbound", "outbound"]
 """Who began a connection: the peer, or this program."""
 
 Operation = Literal["listen", "accept", "connect"]
 """What was refused."""
+
+
+LeakOperation = Literal["connect", "bind", "sendto", "sendmsg", "getaddrinfo", "getnameinfo"]
+"""The call that a mapped address was handed to."""
 
 
 class Named(Protocol):
@@ -188,3 +202,28 @@ class Attempt:
 _set_attempt_framework, _set_host, _set_destination, _set_bind_address = (
     vars(Attempt)[each.name].__set__ for each in fields(Attempt)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A mapped address that was handed to what can't take it."""
+
+    address: str
+    """As it was spelled."""
+    operation: LeakOperation
+    mode: str
+    """What it was handed to: ``an IPv4-only socket``, ``an IPv6-only socket``, or a lookup."""
+    file: str
+    """Of the first frame that is neither the standard library's, nor a framework's, nor the
+    adapter's; empty where there is none."""
+    line: int
+    """0 where there is none."""
+    function: str
+    """The function of that frame, or the callback that an event loop called."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}, in {self.function}" if self.file else self.function
+        return (
+            f"{quoted(self.address)} is an IPv4-mapped address, and {self.mode} can't take it "
+            f"({self.operation}); use dsadapter.addressing.unmap() where it comes from; {where}"
+        )

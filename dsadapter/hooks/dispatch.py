@@ -23,7 +23,7 @@ from dsadapter.hooks.specifications import (
 if TYPE_CHECKING:
     from dsadapter.hooks.contracts import IListener
     from dsadapter.policy import DatagramPolicy, ListenPolicy
-    from dsadapter.records import Attempt, Connection, Refusal
+    from dsadapter.records import Attempt, Connection, Leak, Refusal
 
 _Key = tuple[str, str, int]
 
@@ -49,6 +49,7 @@ class Hooks:
     connection_made: Callable[[Connection], None] | None
     connection_lost: Callable[[Connection], None] | None
     operation_refused: Callable[[Refusal], None] | None
+    mapped_address_leaked: Callable[[Leak], None] | None
     connections: ConnectionObservers | None
     """``connection_made`` and ``connection_lost``, so that a connection asks once."""
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dsadapter.hooks.contracts import IFrameworkAdapter, IListener
     from dsadapter.migration import Rule
     from dsadapter.policy import DatagramPolicy, ListenPolicy
-    from dsadapter.records import Attempt, Connection, Refusal
+    from dsadapter.records import Attempt, Connection, Leak, Refusal
 
 hookspec = HookspecMarker("dsadapter")
 
@@ -176,6 +176,19 @@ def dsadapter_operation_refused(refusal: Refusal) -> None:
 
     **An exception** is dealt with as for ``dsadapter_connection_made``; **costs** nothing but for
     what is refused.
+    """
+
+
+@hookspec
+def dsadapter_mapped_address_leaked(leak: Leak) -> None:
+    """The guard (:mod:`dsadapter.guard`) has seen a mapped address handed to a socket, or to a
+    lookup, that can't take it, by whatever code of this process.
+
+    **Called** once per leak, in the thread that leaks, inside of the call; what the plugin itself
+    leaks meanwhile is not seen.
+
+    **An exception** is dealt with as for ``dsadapter_connection_made``; **costs** nothing where the
+    guard isn't installed.
     """
 
 

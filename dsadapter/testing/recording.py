@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dsadapter import hookimpl
 from dsadapter.hooks.contracts import IListener
 from dsadapter.policy import DatagramPolicy, ListenPolicy
-from dsadapter.records import Attempt, Connection, Refusal
+from dsadapter.records import Attempt, Connection, Leak, Refusal
 
 
 class Event(NamedTuple):
@@ -68,3 +68,8 @@ class RecordingPlugin:
     def dsadapter_operation_refused(self, refusal: Refusal) -> None:
         """Keep the record."""
         self.events.append(Event("operation_refused", refusal))
+
+    @hookimpl
+    def dsadapter_mapped_address_leaked(self, leak: Leak) -> None:
+        """Keep the record."""
+        self.events.append(Event("mapped_address_leaked", leak))

@@ -13,7 +13,7 @@ from dsadapter import hookimpl
 
 if TYPE_CHECKING:
     from dsadapter.interfaces import IListener
-    from dsadapter.records import Connection, Refusal
+    from dsadapter.records import Connection, Leak, Refusal
 
 __all__ = ["LISTEN_VARIABLE", "PrometheusPlugin", "plugin"]
 
@@ -59,6 +59,13 @@ class PrometheusPlugin:
             "dsadapter_refusals",
             "What a plugin, or the application, refused.",
             ["framework", "operation", "plugin"],
+            registry=registry,
+        )
+
+        self._leaks = Counter(
+            "dsadapter_leaks",
+            "Mapped addresses that the guard has seen handed to what can't take them.",
+            ["operation", "mode"],
             registry=registry,
         )
 
@@ -121,6 +128,11 @@ class PrometheusPlugin:
         if keep:
             self._kept[key] = series
         return series
+
+    @hookimpl
+    def dsadapter_mapped_address_leaked(self, leak: Leak) -> None:
+        """Count it."""
+        self._leaks.labels(leak.operation, leak.mode).inc()
 
     def _export(self) -> None:
         # Once: what fails now fails the next time, too.

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import dsadapter
+from dsadapter.records import Leak
 
 SAMPLES: dict[Any, Any] = {
     str: "said",
@@ -22,6 +23,7 @@ SAMPLES: dict[Any, Any] = {
     tuple: ("192.0.2.1", 80),
     Any: "any",
     object: "any",
+    Leak: Leak("::ffff:192.0.2.1", "connect", "an IPv4-only socket", "relay.py", 31, "forward"),
 }
 
 

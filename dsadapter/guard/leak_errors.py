@@ -19,4 +19,4 @@ class MappedAddressLeak(Exception):  # noqa: N818
         """What was seen."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.leak,)
+        return type(self), (self.leak,), {**vars(self)}

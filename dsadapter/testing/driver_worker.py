@@ -19,6 +19,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -81,9 +82,22 @@ def load(module: str, file: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
+    _make_parents(spec.name, Path(file).parent)
     sys.modules[spec.name] = loaded
     spec.loader.exec_module(loaded)
     return loaded
+
+
+def _make_parents(module: str, folder: Path) -> None:
+    """Have the packages that a module is in, as pytest makes them up where nobody can import them:
+    its relative imports look there."""
+    package, _, _ = module.rpartition(".")
+    while package:
+        made = sys.modules.setdefault(package, ModuleType(package))
+        if not hasattr(made, "__path__"):
+            made.__path__ = [str(folder)]
+        package, _, _ = package.rpartition(".")
+        folder = folder.parent
 
 
 def shown(value: Any) -> Any:

@@ -9,6 +9,7 @@ import os
 import resource
 import socket
 import ssl
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 from support.certificates import Files
 from support.loop_servers import Echo, Run, names_of, number_of, until
-from support.processes import PATIENCE
+from support.processes import PATIENCE, running
 from support.reactors import open_descriptors
 from support.seccomp import deny_option_in_this_thread
 
@@ -518,3 +519,26 @@ def test_without_a_descriptor_it_waits_and_does_not_spin(
     # uvloop's own closes the server.
     if make is dual_stack.create_server or "uvloop" not in repr(run):
         run(main)
+
+
+@pytest.mark.parametrize("host", [*BOTH, "localhost"])
+def test_the_programs_of_the_page(host: str, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "asyncio.md").read_text(encoding="utf-8")
+    for name in ("echo_server.py", "echo_client.py"):
+        _, _, rest = page.partition(f"```python {name}\n")
+        (tmp_path / name).write_text(rest.partition("```")[0], encoding="utf-8")
+    with running(tmp_path / "echo_server.py") as server:
+        for _ in range(200):
+            done = subprocess.run(
+                [sys.executable, str(tmp_path / "echo_client.py"), host],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            # It listens soon.
+            if "Connection refused" not in done.stderr:
+                break
+        said = done.stdout.split()
+        assert said[:2] == ["b'hello\\n'", "from"], done.stderr
+        assert said[2] in BOTH
+        server.wait_for_log(f"from {said[2]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import threading
@@ -74,7 +75,10 @@ def _run(loop: str, main: Coroutine[Any, Any, None]) -> None:
 def _accept(server: socket.socket) -> None:
     try:
         while True:
-            server.accept()[0].close()
+            accepted, _ = server.accept()
+            with accepted, contextlib.suppress(ConnectionResetError):
+                # One after the other: the client ends it.
+                accepted.recv(1)
     except OSError:
         pass
 

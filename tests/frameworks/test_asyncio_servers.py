@@ -164,14 +164,17 @@ class TestServer:
 
     @pytest.mark.parametrize("end", ["close_clients", "abort_clients"])
     @pytest.mark.parametrize("tls", [False, True])
-    def test_it_closes_its_connections(self, run: Run, end: str, tls: bool, files: Files) -> None:
+    @pytest.mark.parametrize("mode", ["dual-stack", "pair"])
+    def test_it_closes_its_connections(
+        self, run: Run, end: str, tls: bool, mode: Any, files: Files
+    ) -> None:
         theirs, ours = contexts(files)
 
         async def main() -> None:
             before = open_descriptors()
             loop = asyncio.get_running_loop()
             server = await dual_stack.create_server(
-                lambda: Echo([]), None, 0, ssl=theirs if tls else None
+                lambda: Echo([]), None, 0, ssl=theirs if tls else None, mode=mode
             )
             own = isinstance(loop, asyncio.SelectorEventLoop)
             async with server:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
     from dsadapter.frameworks.asyncio.server.stream_server import DualStackServer
     from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenPolicy
-    from dsadapter.ready.ready_socket import ReadySocket
+    from dsadapter.sockets.canonical import CanonicalSocket
 
 moduleProvides(IFrameworkAdapter)
 
@@ -47,7 +47,7 @@ def server(
 @provider(IClientEndpointFactory)
 def client(
     runtime: Any, target: tuple[str, int], policy: ConnectPolicy
-) -> Callable[[], Coroutine[Any, Any, ReadySocket]]:
+) -> Callable[[], Coroutine[Any, Any, CanonicalSocket]]:
     """A coroutine function that connects and returns the socket; ``runtime`` is None: the loop is
     the running one."""
     from dsadapter.frameworks.asyncio.client.stream_client import race

@@ -8,6 +8,7 @@ import socket
 import ssl as ssl_module
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from dsadapter.addressing.hosts import is_literal
@@ -66,26 +67,25 @@ async def create_connection(
         ``PermissionError`` if a plugin refuses the only address.
     """
     loop = asyncio.get_running_loop()
-    kind = ReadySocket if isinstance(loop, BaseSelectorEventLoop) else HandedSocket
-    connected: ReadySocket
+    own = isinstance(loop, BaseSelectorEventLoop)
+    connected: CanonicalSocket
     if sock is not None:
         if host is not None or port is not None:
             raise ValueError("host and port go with no sock: the socket is connected")
-        connected = taking_the_place_of(taken_over(sock, CanonicalSocket, "connected"), kind)
+        connected = taken_over(sock, CanonicalSocket, "connected")
         take_ipv4_form(connected)
+        if not own:
+            connected = taking_the_place_of(connected, HandedSocket)
     else:
         if host is None or port is None:
             raise ValueError("give host and port, or a connected sock")
         try:
-            policy = ConnectPolicy(
-                timeout=None,
-                bind_address=local_addr,
-                attempt_delay=(
-                    DEFAULT_ATTEMPT_DELAY if happy_eyeballs_delay is None else happy_eyeballs_delay
-                ),
-                first_address_family_count=1 if interleave is None else interleave,
-                mapped_addresses=mapped_addresses,
-                remember_outcomes=remember_outcomes,
+            policy = _policy(
+                local_addr,
+                DEFAULT_ATTEMPT_DELAY if happy_eyeballs_delay is None else happy_eyeballs_delay,
+                1 if interleave is None else interleave,
+                mapped_addresses,
+                remember_outcomes,
             )
             target = canonical_target(host, port_number(port, "tcp"))
         except ValueError as error:
@@ -93,7 +93,13 @@ async def create_connection(
         if ssl and server_hostname is None:
             server_hostname = _server_name(target[0])
         check_family(target[0], family)
-        connected = await race(target, policy, family=family, all_errors=all_errors, kind=kind)
+        connected = await race(
+            target,
+            policy,
+            family=family,
+            all_errors=all_errors,
+            kind=CanonicalSocket if own else HandedSocket,
+        )
     protocols: list[P] = []
     transports: list[Any] = []
 
@@ -135,12 +141,12 @@ async def race(
     *,
     family: int = socket.AF_UNSPEC,
     all_errors: bool = False,
-    kind: type[ReadySocket] = ReadySocket,
-) -> ReadySocket:
+    kind: type[CanonicalSocket] = CanonicalSocket,
+) -> CanonicalSocket:
     """A connected socket, non-blocking, by a policy that has been made elsewhere.
 
     :param target: as :func:`~dsadapter.policy.canonical_target` gives it.
-    :param kind: what it is.
+    :param kind: what it is at least.
     :raises OSError: as :func:`create_connection`.
     """
     loop = asyncio.get_running_loop()
@@ -172,7 +178,10 @@ async def race(
     try:
         if len(address) == 2:
             take_ipv4_form(sock)
-        return watched_connection(sock, connector.connected(sock, address), kind)
+        told = connector.connected(sock, address)
+        if told is None and kind is CanonicalSocket:
+            return sock
+        return watched_connection(sock, told, HandedSocket if kind is HandedSocket else ReadySocket)
     except BaseException:
         sock.close()
         raise
@@ -188,6 +197,29 @@ def _error(end: Unconnected, all_errors: bool) -> BaseException:
     if end.cause is not None and not isinstance(end.cause, Exception):
         return end.cause
     return error_of(end)
+
+
+# A client connects in one way, mostly.
+@lru_cache(maxsize=64, typed=True)
+def _cached_policy(
+    bind_address: Any, delay: float, count: int, mapped_addresses: Any, remember_outcomes: Any
+) -> ConnectPolicy:
+    return ConnectPolicy(
+        timeout=None,
+        bind_address=bind_address,
+        attempt_delay=delay,
+        first_address_family_count=count,
+        mapped_addresses=mapped_addresses,
+        remember_outcomes=remember_outcomes,
+    )
+
+
+def _policy(*options: Any) -> ConnectPolicy:
+    try:
+        hash(options)
+    except TypeError:
+        return _cached_policy.__wrapped__(*options)
+    return _cached_policy(*options)
 
 
 def _is_over(transport: asyncio.BaseTransport) -> bool:

@@ -19,14 +19,14 @@ from dsadapter.frameworks.asyncio.loop_sockets import AcceptingSocket, LoopSocke
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
 from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
 from dsadapter.frameworks.asyncio.server.accepting_server import AcceptingServer
+from dsadapter.frameworks.asyncio.server.loop_server import LoopServer
 from dsadapter.frameworks.asyncio.server.proxied_server import ProxiedServer
-from dsadapter.frameworks.asyncio.server.telling import telling_factory
 from dsadapter.frameworks.asyncio.signatures import check_options, like
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenMode, ListenPolicy, proxy_set
 from dsadapter.proxied import ProxyCounters
-from dsadapter.ready.ready_socket import ReadySocket, listener_of, taking_the_place_of, watched
+from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watched
 from dsadapter.sockets.families import family_of
 from dsadapter.sockets.listening import Listening, open_pair
 from dsadapter.sockets.options import read_v6only
@@ -235,15 +235,13 @@ class DualStackServer(asyncio.AbstractServer):
             elif isinstance(sock, AcceptingSocket):
                 part = AcceptingServer(self._loop, sock, factory, backlog, ssl, options)
             else:
-                listener = listener_of(sock) if isinstance(sock, LoopSocket) else None
-                part = await self._loop.create_server(
-                    factory if listener is None else telling_factory(listener, factory),
-                    sock=sock,
-                    backlog=backlog,
-                    ssl=ssl,
-                    start_serving=False,
-                    **options,
-                )
+                taken = {"backlog": backlog, "ssl": ssl, **options}
+                if isinstance(sock, LoopSocket):
+                    part = await LoopServer.made(self._loop, sock, factory, taken)
+                else:
+                    part = await self._loop.create_server(
+                        factory, sock=sock, start_serving=False, **taken
+                    )
             self._parts.append(part)
         for listener in self._listeners:
             listener.opened()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -21,6 +20,7 @@ from dsadapter.policy import (
     ListenPolicy,
     socket_name,
 )
+from dsadapter.sockets.accept_queue import accept_queue
 from dsadapter.sockets.binding import ask_for_packet_info, is_listening
 from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
 from dsadapter.sockets.ifaddrs import zoned
@@ -33,8 +33,6 @@ Which = int | str | Sequence[int | str]
 
 P = TypeVar("P", ListenPolicy, DatagramPolicy)
 
-# struct tcp_info of linux/tcp.h: of a listening socket this is the length of its queue.
-_BACKLOG_OFFSET = 28
 _STANDARD = 2
 """The last of the standard streams: their numbers must not go to whatever opens next."""
 
@@ -261,24 +259,15 @@ def _state(sock: socket.socket, number: int) -> _State:
     mode: ListenMode = "ipv4" if ":" not in host else "ipv6"
     if host == "::" and not read_v6only(sock):
         mode = "dual-stack"
-    return _State(
-        Inherited(number, os.fstat(number).st_ino), mode, host, port, _backlog(sock, number)
-    )
+    return _State(Inherited(number, os.fstat(number).st_ino), mode, host, port, _backlog(sock))
 
 
-def _backlog(sock: socket.socket, number: int) -> int:
+def _backlog(sock: socket.socket) -> int:
     """How many connections may wait, as ``listen`` was told; some servers call it again."""
-    option = getattr(socket, "TCP_INFO", None)
-    if option is None or sock.type != socket.SOCK_STREAM:
-        return socket.SOMAXCONN
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, option, _BACKLOG_OFFSET + 4)
+        return accept_queue(sock).limit if sock.type == socket.SOCK_STREAM else socket.SOMAXCONN
     except OSError:
         return socket.SOMAXCONN
-    if len(info) < _BACKLOG_OFFSET + 4:
-        return socket.SOMAXCONN
-    backlog: int = struct.unpack_from("=I", info, _BACKLOG_OFFSET)[0]
-    return backlog
 
 
 def _shared_name(states: Sequence[_State]) -> tuple[str, int]:

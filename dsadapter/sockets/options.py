@@ -53,6 +53,14 @@ REUSE_PORT = SocketOption(
     "before bind",
     "several processes share one port; only when asked for",
 )
+REUSE_PORT_FILTER = SocketOption(
+    "SO_ATTACH_REUSEPORT_CBPF",
+    socket.SOL_SOCKET,
+    # Linux 4.5; Python has no name for it.
+    51 if sys.platform.startswith("linux") else None,
+    "any time",
+    "a program that chooses among the sockets of a port; only for a handover",
+)
 BIND_TO_DEVICE = SocketOption(
     "SO_BINDTODEVICE",
     socket.SOL_SOCKET,

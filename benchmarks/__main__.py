@@ -8,6 +8,8 @@ import os
 import platform
 from collections.abc import Iterable
 from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
 
 from benchmarks import (
     accept,
@@ -29,6 +31,7 @@ from benchmarks import (
     streams,
     tls,
 )
+from benchmarks.report import TERMS, Report
 
 _PARTS = {
     "accept": accept.tables,
@@ -64,21 +67,32 @@ _PACKAGES = ("Twisted", "dsadapter")
 
 def main() -> None:
     options = _options()
+    # Before anything is measured: it says what is wrong with the page.
+    report = Report(options.report, list(_PARTS)) if options.report else None
     parts = options.parts or _PARTS
     peers = [name for part in parts for name in _PEERS.get(part, ())]
     environment = _environment([*_PACKAGES, *peers])
     if not options.json:
-        print(", ".join(environment), flush=True)
+        print(f"{', '.join(environment)}\n\n{TERMS.replace('*', '')}", flush=True)
     results = []
     for part in parts:
+        start = monotonic()
+        tables = []
         for table in _PARTS[part](options.rounds):
-            results.append(table.data())
+            tables.append(table)
             if not options.json:
                 print(
                     f"\n{table.markdown() if options.markdown else table.text()}",
                     end="",
                     flush=True,
                 )
+        seconds = monotonic() - start
+        results += [table.data() for table in tables]
+        if not options.json:
+            print(f"\n{part} took {seconds:.0f} s", flush=True)
+        if report is not None:
+            packages = [*_PACKAGES, *_PEERS.get(part, ())]
+            report.add(part, _environment(packages), seconds, tables)
     if options.json:
         print(json.dumps({"environment": environment, "tables": results}, indent=2))
 
@@ -91,6 +105,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--rounds", type=_positive, help="how many rounds to keep; else as many as each part needs"
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="PAGE",
+        help="write the blocks of a Markdown page anew, and draw its plots (docs/benchmarks.md)",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object")

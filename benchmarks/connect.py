@@ -166,7 +166,7 @@ def _second(client: _Client, rounds: int) -> Table:
         for family in _FAMILIES.values():
             for direct in (_BY_NAME, _BY_ADDRESS):
                 subject, peer = (each.format(f"{family} {place}") for each in (_AGAIN, direct))
-                table.compare(subject, peer, RATIO, Target(1.2))
+                table.compare(subject, peer, RATIO, Target(1.2 if place == _FAR else 1.3))
     return table
 
 

@@ -31,6 +31,32 @@ elapsed = time.process_time() - start
 loaded = set(sys.modules) - before
 print(elapsed * 1e3, sum(name.split(".")[0] != "dsadapter" for name in loaded - {{"{module}"}}))
 """
+_ENDPOINT = "dualstack:"
+_TCP = "tcp:"
+_CLASS = "DualStackServerEndpoint, imported"
+_PARSED = """
+import time
+from twisted.internet import endpoints, protocol, reactor
+factory = protocol.Factory()
+endpoints.serverFromString(reactor, "haproxy:tcp:0").listen(factory)
+"""
+_USED = (
+    _PARSED
+    + """
+start = time.process_time()
+endpoints.serverFromString(reactor, "{string}").listen(factory)
+print((time.process_time() - start) * 1e3)
+"""
+)
+_USED_CLASS = (
+    _PARSED
+    + """
+from dsadapter.frameworks.twisted import DualStackServerEndpoint
+start = time.process_time()
+DualStackServerEndpoint(reactor, 0).listen(factory)
+print((time.process_time() - start) * 1e3)
+"""
+)
 _LOADED = """
 {statement}
 import sys
@@ -42,6 +68,7 @@ def tables(rounds: int | None) -> Iterator[Table]:
     rounds = rounds or 21
     yield _starts(rounds)
     yield _drop_in(rounds)
+    yield _first(rounds)
 
 
 def _starts(rounds: int) -> Table:
@@ -81,6 +108,27 @@ def _drop_in(rounds: int) -> Table:
     )
     table.compare(_DROP_IN, _NOTHING, BEYOND, Target(5))
     table.count(f"{_DROP_IN}: foreign modules", others)
+    return table
+
+
+def _first(rounds: int) -> Table:
+    samples = Samples()
+    subjects = {
+        _ENDPOINT: lambda: float(_run(_USED.format(string="dualstack:0"))),
+        _CLASS: lambda: float(_run(_USED_CLASS)),
+        _TCP: lambda: float(_run(_USED.format(string="tcp:0"))),
+    }
+    interleave(subjects, rounds, samples)
+    table = Table(
+        "The first endpoint",
+        "CPU time of a fresh interpreter to parse an endpoint string and listen, when Twisted has "
+        "loaded its reactor and the parsers of all plugins; of that what is left when the class "
+        "has been imported, to make an endpoint, find the plugins of this environment, and listen.",
+        samples,
+        "ms",
+    )
+    for name in (_ENDPOINT, _CLASS):
+        table.compare(name, _TCP, BEYOND)
     return table
 
 

@@ -97,10 +97,15 @@ class Report:
 def _summary(known: Mapping[str, Any]) -> str:
     lines = [TERMS, "", "| part | takes | targets met | missed |", "| --- | --- | --- | --- |"]
     for part, measured in known.items():
-        rows = [row for table in measured["tables"] for row in table["rows"] if row["target"]]
-        missed = [row for row in rows if not row["met"]]
+        rows = [
+            (table["title"], row)
+            for table in measured["tables"]
+            for row in table["rows"]
+            if row["target"]
+        ]
+        missed = [(title, row) for title, row in rows if not row["met"]]
         met = f"{len(rows) - len(missed)} of {len(rows)}" if rows else "none set"
-        why = "; ".join(map(_miss, missed))
+        why = "; ".join(f"{title}: {_miss(row)}" for title, row in missed)
         lines.append(f"| {part} | {_duration(measured['seconds'])} | {met} | {why} |")
     return "\n".join(lines)
 

@@ -76,7 +76,7 @@ class Report:
 
         def written(match: re.Match[str]) -> str:
             name = match[1]
-            text = texts.get(name, "Not measured yet.")
+            text = texts.get(name, "Not measured for this page yet.")
             return f"<!-- benchmarks: {name} -->\n\n{text}\n\n<!-- end -->"
 
         page = self._page.read_text(encoding="utf-8")

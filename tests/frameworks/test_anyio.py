@@ -220,7 +220,7 @@ def test_a_connected_socket_hears_of_refusals_and_goes_on(run: Run) -> None:
         with socket.socket(type=socket.SOCK_DGRAM) as peer:
             peer.bind(("127.0.0.1", 0))
             number = peer.getsockname()[1]
-        async with await dual_stack.create_connected_udp_socket("localhost", number) as sock:
+        async with await dual_stack.create_connected_udp_socket("::ffff:127.0.0.1", number) as sock:
             assert sock.extra(SocketAttribute.remote_address) == ("127.0.0.1", number)
             await sock.send(b"to nobody")
             with pytest.raises(anyio.BrokenResourceError):

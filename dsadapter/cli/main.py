@@ -1,20 +1,14 @@
-"""``dsadapter COMMAND``: the one parser, and how every command fails."""
+"""``dsadapter COMMAND``: what it runs, and how every command fails."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from dsadapter import __version__
-from dsadapter.cli import migrate, run, scan
-from dsadapter.cli.errors import CommandError
+from dsadapter.cli.errors import FAILED, CommandError
 
-_COMMANDS = (run, scan, migrate)
-# The command itself failed; 0 is nothing found, 1 something found.
-FAILED = 2
+_RUN = ["run", "--"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,13 +16,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :returns: the exit status: 0, 1 if a command has something to report, 2 if it failed.
     """
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    words = [*(sys.argv[1:] if arguments is None else arguments)]
+    command = words[0] if words else ""
     try:
-        status: int = options.run(options)
+        status = _run(words)
         sys.stdout.flush()
     except CommandError as error:
-        print(f"dsadapter {options.command}: {error}", file=sys.stderr)
+        print(f"dsadapter {command}: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         # The reader, such as head, has seen enough. Python would complain again at exit.
@@ -39,35 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with every command in it."""
-    parser = argparse.ArgumentParser(
-        prog="dsadapter", description="Dual-stack sockets for existing Python programs."
-    )
-    parser.add_argument("--version", action="version", version=f"dsadapter {__version__}")
-    parser.add_argument(
-        "--print-completion",
-        action=_PrintCompletion,
-        choices=("bash", "zsh", "tcsh"),
-        help="print a completion script for a shell, and exit",
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in _COMMANDS:
-        command.add_parser(commands)
-    return parser
+def _run(words: list[str]) -> int:
+    if words[:2] == _RUN:
+        # Nothing to parse, and a parser takes as long as Python itself.
+        from dsadapter.cli.run import start
 
+        return start(words[2:])
+    from dsadapter.cli.parser import build_parser
 
-class _PrintCompletion(argparse.Action):
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[object] | None,
-        option_string: str | None = None,
-    ) -> NoReturn:
-        try:
-            import shtab
-        except ImportError:
-            parser.exit(FAILED, "dsadapter: completion needs shtab: pip install 'dsadapter[cli]'\n")
-        print(shtab.complete(parser, shell=str(values)))
-        parser.exit()
+    options = build_parser().parse_args(words)
+    status: int = options.run(options)
+    return status

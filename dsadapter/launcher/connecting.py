@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import socket
 from contextlib import suppress
 from typing import Any
 
-from dsadapter.addressing.literal import parse_literal
+from dsadapter.addressing.literal import packed_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError, RefusedError
 from dsadapter.hooks.manager import active_hooks
@@ -17,7 +18,8 @@ from dsadapter.sockets.canonical import canonical_name, family_number
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.options import read_v6only, set_v6only
 
-_INET6 = int(socket.AF_INET6)
+_INET6, _STREAM = int(socket.AF_INET6), int(socket.SOCK_STREAM)
+_type: Any = _socket.socket.type.__get__
 
 
 def destination(sock: Any, address: Any) -> Any:
@@ -32,26 +34,27 @@ def destination(sock: Any, address: Any) -> Any:
         return address
     host, port = address[:2]
     try:
-        literal = parse_literal(host)
+        packed = packed_literal(host)
     except ValueError:
-        literal = None
-    stream = sock.type == socket.SOCK_STREAM
-    if literal is not None and literal.is_ipv4:
+        packed = None
+    stream = _type(sock) == _STREAM
+    if packed is not None and len(packed) == 4:
+        text = socket.inet_ntoa(packed)
         if family_number(sock) == _INET6:
             if stream and read_v6only(sock):
                 # One that is bound says no, and so does the kernel then.
                 with suppress(OSError):
                     set_v6only(sock, False)
-            address = (f"::ffff:{literal.address}", port, 0, 0)
-        else:
-            address = (literal.address, port)
+            address = (f"::ffff:{text}", port, 0, 0)
+        elif text != host:
+            address = (text, port)
     if not stream:
         return address
     try:
         hooks = active_hooks()
         if hooks.before_connect is None:
             return address
-        if literal is None and host:
+        if packed is None and host:
             # Plugins allow an address, so it has to be the one that is connected to.
             address = _resolved(sock, host, port)
         shown = zoned(canonical_name(_complete(sock, address)))

@@ -47,6 +47,22 @@ def _take_ipv4_form(sock: Any) -> Any:
     return take_ipv4_form(sock)
 
 
+def _destination(sock: Any, address: Any) -> Any:
+    global _destination
+    from dsadapter.launcher.connecting import destination
+
+    _destination = destination
+    return destination(sock, address)
+
+
+def _exchange_of(sock: Any) -> Any:
+    global _exchange_of
+    from dsadapter.launcher.datagrams import exchange_of
+
+    _exchange_of = exchange_of
+    return exchange_of(sock)
+
+
 def init(original: Any, module: Any) -> Any:
     """A given descriptor has the family that the kernel says."""
 
@@ -120,7 +136,9 @@ def name(original: Any, module: Any) -> Any:
 
     def name(self: Any) -> Any:
         found = original(self)
-        return _canonical(found) if type(found) is tuple and len(found) == 4 else found
+        if type(found) is tuple and len(found) == 4 and found[0].startswith("::ffff:"):
+            return _canonical(found)
+        return found
 
     return name
 
@@ -158,9 +176,7 @@ def connect(original: Any, module: Any) -> Any:
 
     def connect(self: Any, address: Any, /) -> None:
         if _family(self) in _BOTH:
-            from dsadapter.launcher.connecting import destination
-
-            address = destination(self, address)
+            address = _destination(self, address)
         original(self, address)
 
     return connect
@@ -171,10 +187,8 @@ def connect_ex(original: Any, module: Any) -> Any:
 
     def connect_ex(self: Any, address: Any, /) -> int:
         if _family(self) in _BOTH:
-            from dsadapter.launcher.connecting import destination
-
             try:
-                address = destination(self, address)
+                address = _destination(self, address)
             except PermissionError as error:
                 # It says so by a number.
                 return error.errno or 1
@@ -190,9 +204,7 @@ def receive(original: Any, module: Any) -> Any:
 
     def receive(self: Any, *args: Any, **options: Any) -> Any:
         if _family(self) == _INET6 and _type(self) == _DATAGRAM and _fileno(self) >= 0:
-            from dsadapter.launcher.datagrams import exchange_of
-
-            return getattr(exchange_of(self), method)(*args, **options)
+            return getattr(_exchange_of(self), method)(*args, **options)
         return original(self, *args, **options)
 
     return receive
@@ -204,9 +216,7 @@ def send(original: Any, module: Any) -> Any:
 
     def send(self: Any, *args: Any) -> Any:
         if _family(self) == _INET6 and _type(self) == _DATAGRAM and _fileno(self) >= 0:
-            from dsadapter.launcher.datagrams import exchange_of
-
-            return getattr(exchange_of(self), method)(*args)
+            return getattr(_exchange_of(self), method)(*args)
         return original(self, *args)
 
     return send

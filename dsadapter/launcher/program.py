@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+# Every start under the launcher waits for these.
 import os
-import re
-import shlex
-import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-_PYTHON = re.compile(r"(python|pypy)[0-9.]*(\.exe)?$")
+_PYTHONS = ("python", "pypy")
 _WHAT_THEY_DO = {
     "I": "isolates Python from PYTHONPATH",
     "E": "has Python ignore PYTHONPATH",
@@ -19,8 +17,8 @@ _WHAT_THEY_DO = {
 _WITH_VALUE = "WX"
 _LAST = "cm"
 # What "env" and a long path of pip's or uv's make of a script's first line.
-_ENV = re.compile(r"/env$")
-_EXEC = re.compile(r"""^'''exec' (?P<words>.+?) "\$0" "\$@"$""")
+_ENV = "/env"
+_EXEC = ("'''exec' ", ' "$0" "$@"')
 _LONGEST_LINE = 4096
 _MOST_INTERPRETERS = 4
 
@@ -57,7 +55,7 @@ class Program:
                 break
             self.script = line[0]
             line = [*interpreter, *line]
-        if not _PYTHON.search(os.path.basename(line[0])):
+        if os.path.basename(line[0]).removesuffix(".exe").rstrip("0123456789.") not in _PYTHONS:
             return
         self.python = line[0]
         self.kept_out = _keeping_out(_split(line[1:])[0])
@@ -102,9 +100,9 @@ def resolve(words: Sequence[str], path: str | None = None) -> Program:
     if os.sep in name:
         found: str | None = name
     else:
-        found = shutil.which(name, path=path)
+        found = _on(name, os.get_exec_path() if path is None else path.split(os.pathsep))
         if found is None:
-            found = shutil.which(name, path=os.path.dirname(sys.executable))
+            found = _on(name, [os.path.dirname(sys.executable)])
             name = found or name
     if found is None and os.path.exists(name):
         found = name
@@ -117,6 +115,8 @@ def resolve(words: Sequence[str], path: str | None = None) -> Program:
         if os.path.isdir(found) and not os.path.exists(os.path.join(found, "__main__.py")):
             raise UnknownProgramError(f"{found!r} is a folder without __main__.py; name a file")
         if os.path.isfile(found) and not found.endswith((".py", ".pyz", ".pyc")):
+            import shlex
+
             raise UnknownProgramError(
                 f"{found!r} can't be executed; type: chmod +x {shlex.quote(found)}"
             )
@@ -138,6 +138,14 @@ def prefix_of(python: str) -> str:
     return os.path.dirname(os.path.dirname(real))
 
 
+def _on(name: str, folders: Iterable[str]) -> str | None:
+    for folder in folders:
+        file = os.path.join(folder, name)
+        if os.path.isfile(file) and os.access(file, os.X_OK):
+            return file
+    return None
+
+
 def _first_line(path: str) -> list[str] | None:
     """The interpreter and its options that a script's first line names."""
     try:
@@ -148,25 +156,27 @@ def _first_line(path: str) -> list[str] | None:
             second = os.fsdecode(file.readline(_LONGEST_LINE)).strip()
     except OSError:
         return None
-    if first == "/bin/sh" and (longer := _EXEC.match(second)):
-        return _words(longer["words"])
+    if first == "/bin/sh" and second.startswith(_EXEC[0]) and second.endswith(_EXEC[1]):
+        return _words(second.removeprefix(_EXEC[0]).removesuffix(_EXEC[1]))
     # The kernel splits once.
     words = first.split(None, 1)
     if not words:
         return None
-    if _ENV.search(words[0]) and len(words) == 2:
+    if words[0].endswith(_ENV) and len(words) == 2:
         words = _words(words[1])
         while words and (words[0].startswith("-") or "=" in words[0]):
             words.pop(0)
         if not words:
             return None
-        words[0] = shutil.which(words[0]) or words[0]
+        words[0] = _on(words[0], os.get_exec_path()) or words[0]
     elif len(words) == 2:
         words[1] = words[1].strip()
     return words
 
 
 def _words(text: str) -> list[str]:
+    import shlex
+
     try:
         return shlex.split(text)
     except ValueError:

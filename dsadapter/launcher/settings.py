@@ -63,6 +63,16 @@ class Settings:
             return f"--only={_joined(self.only)}"
         return None
 
+    def typed(self) -> list[str]:
+        """As a user types them."""
+        typed = [] if self.only is None else [f"--only={_joined(self.only)}"]
+        if self.excepted:
+            typed.append(f"--except={_joined(self.excepted)}")
+        typed += ["--widen"] * self.widen + ["--merge-pairs"] * self.merge_pairs
+        if self.file is not None:
+            typed.append(f"--explain={self.file}")
+        return typed + ["--explain"] * self.explain
+
     def words(self) -> str:
         """As the environment carries them."""
         words = [name for name in ("widen", "merge_pairs", "explain") if getattr(self, name)]

@@ -1,0 +1,98 @@
+"""The options of ``dsadapter run``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from dsadapter.cli.errors import CommandError
+from dsadapter.launcher.settings import Settings
+
+_EPILOG = """\
+The program is found on PATH, in this environment, or as a file; Python's own options, such as -m,
+run Python. It replaces this command: process id, arguments, exit status and signals are its own.
+
+Firewall rules for IPv6 alone don't cover a port that serves IPv4, too.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "run",
+        help="start a program so that its IPv6 listeners serve IPv4, too, as IPv4",
+        usage="dsadapter run [OPTIONS] -- PROGRAM [ARGUMENT ...]",
+        description="Start a Python program, unchanged, so that each listener on :: serves IPv4 "
+        "and IPv6, and IPv4 peers are shown as IPv4.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--only", type=_ports, metavar="PORT,...", help="widen listeners on these ports alone"
+    )
+    parser.add_argument(
+        "--except",
+        dest="excepted",
+        type=_ports,
+        default=[],
+        metavar="PORT,...",
+        help="leave listeners on these ports as the program makes them",
+    )
+    parser.add_argument(
+        "--widen", action="store_true", help="make listeners on 0.0.0.0 dual-stack, too"
+    )
+    parser.add_argument(
+        "--merge-pairs",
+        action="store_true",
+        help="make a pair of listeners with one accept loop one socket",
+    )
+    parser.add_argument(
+        "--explain",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="list each listener and what was done with it, when a process ends; in a file, as "
+        "JSON, at every change (--explain=FILE)",
+    )
+    parser.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start the program with the options."""
+    from dsadapter.cli.run import start
+
+    words: list[str] = options.program
+    return start(
+        words[1:] if words[:1] == ["--"] else words,
+        Settings(
+            only=options.only,
+            excepted=options.excepted,
+            widen=options.widen,
+            merge_pairs=options.merge_pairs,
+            explain=options.explain == "",
+            file=_emptied(options.explain) if options.explain else None,
+        ),
+    )
+
+
+def _ports(text: str) -> list[int]:
+    try:
+        ports = [int(part) for part in text.split(",")]
+    except ValueError:
+        ports = [0]
+    if not all(0 < port < 65536 for port in ports):
+        raise argparse.ArgumentTypeError(f"{text!r} is not PORT,PORT,... of 1 to 65535")
+    return ports
+
+
+def _emptied(name: str) -> str:
+    """The absolute path of a file, which is empty from now on."""
+    path = os.path.abspath(name)
+    try:
+        with open(path, "w", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise CommandError(f"{name} can't be written: {error.strerror}") from None
+    return path

@@ -23,6 +23,7 @@ from benchmarks import (
     imports,
     loop_connect,
     loop_datagrams,
+    launched,
     loops,
     middleware,
     proxy_headers,
@@ -45,6 +46,7 @@ _PARTS = {
     "imports": imports.tables,
     "loop-connect": loop_connect.tables,
     "loop-datagrams": loop_datagrams.tables,
+    "launched": launched.tables,
     "loops": loops.tables,
     "middleware": middleware.tables,
     "proxy-headers": proxy_headers.tables,
@@ -59,6 +61,7 @@ _PEERS = {
     "coroutines": coroutines.PACKAGES,
     "loop-connect": loop_connect.PACKAGES,
     "loop-datagrams": loop_datagrams.PACKAGES,
+    "launched": launched.PACKAGES,
     "loops": loops.PACKAGES,
     "ready-sockets": ready.PACKAGES,
 }

@@ -1,8 +1,8 @@
 """One server of the benchmarks of ready sockets: ``python -I ready_server.py SERVER SOCKET``.
 
 It answers requests, prints its port, then answers ``cpu`` on its standard input with the CPU
-seconds since the process began, and ends with its standard input. SERVER is ``uvicorn`` or
-``http.server``; SOCKET what it listens on:
+seconds since the process began, and ends with its standard input. SERVER is ``uvicorn``,
+``uvicorn-uvloop`` or ``http.server``; SOCKET what it listens on:
 
 ``ipv4``
     its own IPv4 socket
@@ -12,6 +12,8 @@ seconds since the process began, and ends with its standard input. SERVER is ``u
     a ready socket
 ``observed``
     the same, with a plugin that is told of every connection and does nothing
+``covered``
+    an IPv6 socket of a process that is covered as by ``dsadapter run``
 ``mixin``
     what ``DualStackMixin`` opens
 """
@@ -24,6 +26,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -37,6 +40,15 @@ def opened(kind: str) -> socket.socket:
     if kind == "ipv6":
         family = socket.AF_INET6
         return socket.create_server(("::", 0), family=family, backlog=BACKLOG, dualstack_ipv6=True)
+    if kind == "covered":
+        from dsadapter.launcher import install
+
+        install()
+        sock = socket.socket(socket.AF_INET6)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(("::", 0))
+        sock.listen(BACKLOG)
+        return sock
     if kind == "observed":
         from dsadapter import hookimpl
         from dsadapter.plugin import get_plugin_manager
@@ -82,7 +94,7 @@ def http_server(kind: str) -> None:
     server.serve_forever()
 
 
-def uvicorn(kind: str) -> None:
+def uvicorn(kind: str, loop: str = "asyncio") -> None:
     from uvicorn import Config, Server
 
     async def application(
@@ -92,7 +104,7 @@ def uvicorn(kind: str) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": BODY})
 
-    options: dict[str, Any] = {"loop": "asyncio", "lifespan": "off", "backlog": BACKLOG}
+    options: dict[str, Any] = {"loop": loop, "lifespan": "off", "backlog": BACKLOG}
     config = Config(application, log_level="critical", access_log=False, **options)
     sock = opened(kind)
     answering(sock)
@@ -110,4 +122,9 @@ def answering(sock: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    {"http.server": http_server, "uvicorn": uvicorn}[sys.argv[1]](sys.argv[2])
+    servers = {
+        "http.server": http_server,
+        "uvicorn": uvicorn,
+        "uvicorn-uvloop": partial(uvicorn, loop="uvloop"),
+    }
+    servers[sys.argv[1]](sys.argv[2])

@@ -36,8 +36,20 @@ def say_if_uncovered(event: str, arguments: tuple[Any, ...]) -> None:
     shown = shlex.join([os.path.basename(line[0]), *line[1:3]])
     if program.kept_out:
         say(f"a child is not covered: {shown}: {program.reason}; start it without that option")
-    elif (problem := _problem(_environment(environment))) is not None:
+        return
+    if environment is None:
+        _come_first()
+    if (problem := _problem(_environment(environment))) is not None:
         say(f"a child is not covered: {shown}: {problem}")
+
+
+def _come_first() -> None:
+    """Agents put a folder of theirs first, and not all of them run the next ``sitecustomize``, as
+    ours does."""
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if FOLDER in folders[1:]:
+        others = [folder for folder in folders if folder != FOLDER]
+        os.environ["PYTHONPATH"] = os.pathsep.join([FOLDER, *others])
 
 
 def _problem(environment: Mapping[str, str]) -> str | None:

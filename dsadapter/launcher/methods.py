@@ -136,8 +136,12 @@ def name(original: Any, module: Any) -> Any:
 
     def name(self: Any) -> Any:
         found = original(self)
-        if type(found) is tuple and len(found) == 4 and found[0].startswith("::ffff:"):
-            return _canonical(found)
+        try:
+            if found[0][:7] == "::ffff:":
+                return _canonical(found)
+        except (TypeError, IndexError):
+            # Of a family whose names are other things, or empty.
+            pass
         return found
 
     return name

@@ -26,21 +26,27 @@ class Watcher:
     def __init__(self, wanted: "set[str]", ran: "Callable[[Any], None]") -> None:
         self.wanted = wanted
         self._ran = ran
+        self._asking: set[str] = set()
 
     def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
         """What the other finders find, with a loader that says when it has run."""
         spec: Any
-        if name not in self.wanted:
+        # Another one like this may ask all finders, too.
+        if name not in self.wanted or name in self._asking:
             return None
-        for finder in sys.meta_path:
-            if finder is self or not hasattr(finder, "find_spec"):
-                continue
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _Loader(spec.loader, self._ran)
-                return spec
-        return None
+        self._asking.add(name)
+        try:
+            for finder in sys.meta_path:
+                if finder is self or not hasattr(finder, "find_spec"):
+                    continue
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    if hasattr(spec.loader, "exec_module"):
+                        spec.loader = _Loader(spec.loader, self._ran)
+                    return spec
+            return None
+        finally:
+            self._asking.discard(name)
 
 
 class _Loader:

@@ -43,11 +43,6 @@ def add_parser(commands: Any) -> None:
         "--widen", action="store_true", help="make listeners on 0.0.0.0 dual-stack, too"
     )
     parser.add_argument(
-        "--merge-pairs",
-        action="store_true",
-        help="make a pair of listeners with one accept loop one socket",
-    )
-    parser.add_argument(
         "--explain",
         nargs="?",
         const="",
@@ -70,7 +65,6 @@ def run(options: argparse.Namespace) -> int:
             only=options.only,
             excepted=options.excepted,
             widen=options.widen,
-            merge_pairs=options.merge_pairs,
             explain=options.explain == "",
             file=_emptied(options.explain) if options.explain else None,
         ),

@@ -31,12 +31,11 @@ class Settings:
     :param only: the ports whose listeners are widened; None for every one.
     :param excepted: ports whose listeners stay as the program makes them.
     :param widen: whether a listener on 0.0.0.0 is widened, too.
-    :param merge_pairs: whether a pair of listeners that share an accept loop becomes one socket.
     :param explain: whether listeners are listed when a process ends.
     :param file: where they are listed at every change; None for nowhere.
     """
 
-    __slots__ = ("excepted", "explain", "file", "merge_pairs", "only", "widen")
+    __slots__ = ("excepted", "explain", "file", "only", "widen")
 
     def __init__(
         self,
@@ -44,14 +43,12 @@ class Settings:
         only: Iterable[int] | None = None,
         excepted: Iterable[int] = (),
         widen: bool = False,
-        merge_pairs: bool = False,
         explain: bool = False,
         file: str | None = None,
     ) -> None:
         self.only = None if only is None else frozenset(only)
         self.excepted = frozenset(excepted)
         self.widen = widen
-        self.merge_pairs = merge_pairs
         self.explain = explain
         self.file = file
 
@@ -68,14 +65,14 @@ class Settings:
         typed = [] if self.only is None else [f"--only={_joined(self.only)}"]
         if self.excepted:
             typed.append(f"--except={_joined(self.excepted)}")
-        typed += ["--widen"] * self.widen + ["--merge-pairs"] * self.merge_pairs
+        typed += ["--widen"] * self.widen
         if self.file is not None:
             typed.append(f"--explain={self.file}")
         return typed + ["--explain"] * self.explain
 
     def words(self) -> str:
         """As the environment carries them."""
-        words = [name for name in ("widen", "merge_pairs", "explain") if getattr(self, name)]
+        words = [name for name in ("widen", "explain") if getattr(self, name)]
         if self.only is not None:
             words.append(f"only={_joined(self.only)}")
         if self.excepted:
@@ -91,7 +88,6 @@ class Settings:
             only=_ports(pairs["only"]) if "only" in pairs else None,
             excepted=_ports(pairs.get("except", "")),
             widen="widen" in words,
-            merge_pairs="merge_pairs" in words,
             explain="explain" in words,
             file=environment.get(EXPLAIN) or None,
         )

@@ -53,6 +53,8 @@ def host_of(value: object, empty: Host) -> Host:
         address = ip_address(value.strip("[]").partition("%")[0])
     except ValueError:
         return Host.OTHER
+    if address.is_unspecified and "%" in value:
+        return Host.OTHER
     if address.is_unspecified:
         return Host.ANY4 if isinstance(address, IPv4Address) else Host.ANY6
     if address in (IPv4Address("127.0.0.1"), IPv6Address("::1")):

@@ -142,12 +142,20 @@ class Module:
         for handler in self.all(ast.ExceptHandler):
             if handler.name:
                 table[self.scope(handler)][handler.name].append(None)
-        for name_list in [
-            *(declared.names for declared in self.all(ast.Global)),
-            *(declared.names for declared in self.all(ast.Nonlocal)),
-        ]:
-            for shared in name_list:
-                table[self.tree][shared].append(None)
+        captures: list[ast.MatchAs | ast.MatchStar] = [*self.all(ast.MatchAs)]
+        for pattern in [*captures, *self.all(ast.MatchStar)]:
+            if pattern.name:
+                table[self.scope(pattern)][pattern.name].append(None)
+        for mapping in self.all(ast.MatchMapping):
+            if mapping.rest:
+                table[self.scope(mapping)][mapping.rest].append(None)
+        shares: list[ast.Global | ast.Nonlocal] = [*self.all(ast.Global)]
+        for declared in [*shares, *self.all(ast.Nonlocal)]:
+            # Any scope around may see what is assigned here.
+            for around in self.ancestors(declared):
+                if isinstance(around, _SCOPES):
+                    for shared in declared.names:
+                        table[around][shared].append(None)
         for importing in self.all(ast.Import):
             for alias in importing.names:
                 bound = alias.asname or alias.name.partition(".")[0]
@@ -156,6 +164,10 @@ class Module:
             for alias in imported.names:
                 origin = f"{'.' * imported.level}{imported.module or ''}.{alias.name}"
                 table[self.scope(imported)][alias.asname or alias.name].append(origin)
+                if alias.name == "*":
+                    # What it brings is not known: it may bind any name anew.
+                    for bindings in table[self.tree].values():
+                        bindings.append(None)
         return table
 
     def bound(self, name: ast.Name) -> list[Binding]:
@@ -180,6 +192,18 @@ class Module:
             # try: import a / except ImportError: import b binds twice; the first is meant.
             return origins[0] if origins and len(origins) == len(bound) else node.id
         return ""
+
+    def unambiguous(self, node: ast.expr) -> bool:
+        """Whether a dotted name can stand for one import alone, with no attribute assigned."""
+        while isinstance(node, ast.Attribute):
+            name = node.attr
+            if any(
+                other.attr == name and not isinstance(other.ctx, ast.Load)
+                for other in self.all(ast.Attribute)
+            ):
+                return False
+            node = node.value
+        return not isinstance(node, ast.Name) or len({*self.bound(node)}) < 2
 
     def resolve(self, node: ast.expr) -> ast.expr:
         """What a name stands for, if it is bound once, to an expression; else the node itself."""

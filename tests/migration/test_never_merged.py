@@ -200,3 +200,61 @@ def test_a_strip_goes_with_the_listener_that_makes_it_useless():
 def test_a_strip_stays_where_others_may_need_it(served, more):
     """And the listener with it: half of a change is none."""
     assert certain(PROTOCOL.format(served=served, more=more)) == []
+
+
+#: FOUR and SIX are the listeners, on port P and address A.
+UNSETTLED = {
+    "an import that binds the factory anew": "FOUR\nfrom b import factory\nSIX",
+    "an import of unknown names between them": "FOUR\nfrom b import *\nSIX",
+    "an import of unknown names that may bind the reactor": "from b import *\nFOUR\nSIX",
+    "two imports of one name": "from fake import reactor\nFOUR\nSIX",
+    "a method that is replaced": "reactor.listenTCP = fake\nFOUR\nSIX",
+    "a wildcard with a scope": "A = '::%eth0'\nFOUR\nSIX",
+    "an item that is assigned between them": "FOUR[0]\nP[0] = 81\nSIX[0]",
+    "an item that a call takes away": "FOUR[0]\nP.pop(0)\nSIX[0]",
+    "an address that a pattern binds": "A = '::'\nmatch x:\n    case [A, *_]: pass\nFOUR\nSIX",
+    "an address that an inner function binds": (
+        "def f():\n    A = '::'\n    def g():\n        nonlocal A\n        A = h()\n"
+        "    g()\n    FOUR\n    SIX"
+    ),
+    "int, which the program has for itself": "def int(p): return next(p)\nFOURint\nSIXint",
+    "the second one after the program ended": "FOUR\nquit()\nSIX",
+    "a failure that is suppressed under another name": (
+        "from contextlib import suppress as quiet\nwith quiet(Exception):\n    FOUR\n    SIX"
+    ),
+    "a failure that an exception group takes": "try:\n    FOUR\n    SIX\nexcept* OSError: pass",
+    "a failure behind which the next is tried": (
+        "for _ in x:\n    try:\n        FOUR\n        SIX\n    except OSError:\n        continue"
+    ),
+    "a failure that a return takes": (
+        "def f():\n    try:\n        FOUR\n        SIX\n    finally:\n        return"
+    ),
+}
+
+
+def _listening(source: str) -> str:
+    head = REACTOR + ("" if "A = " in source else "A = '::'\n")
+    for name, more in (("FOUR", ""), ("SIX", ", interface=A")):
+        for mark, port in (("[0]", "P[0]"), ("int", "int(P)"), ("", "P")):
+            source = source.replace(name + mark, f"reactor.listenTCP({port}, factory{more})")
+    return head + source
+
+
+def test_what_nothing_unsettles_is_certain():
+    assert certain(_listening("FOUR\nSIX")) == ["P1"]
+    assert certain(_listening("FOUR[0]\nSIX[0]")) == ["P1"]
+    assert certain(_listening("FOURint\nSIXint")) == ["P1"]
+
+
+@pytest.mark.parametrize("shape", UNSETTLED)
+def test_what_may_stand_for_something_else_stays_apart(shape):
+    assert certain(_listening(UNSETTLED[shape])) == []
+
+
+def test_a_list_of_addresses_that_others_may_import_stays():
+    source = (
+        REACTOR
+        + "__all__ = ['hosts']\nhosts = ('', '::')\n"
+        + "for a in hosts:\n    reactor.listenTCP(80, factory, interface=a)\n"
+    )
+    assert certain(source) == []

@@ -195,6 +195,37 @@ def test_an_import_comes_behind_the_last_one_before_its_use():
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        ("if TYPE_CHECKING:\n    from twisted.application import strports\n", ""),
+        ("", "from twisted.application import strports\n"),
+    ],
+    ids=["for type checkers alone", "behind its use"],
+)
+def test_an_import_that_the_use_can_not_rely_on_is_not_enough(before, behind):
+    head = before + "from twisted.internet import reactor\n"
+    pair = "reactor.listenTCP(80, factory)\nreactor.listenTCP(80, factory, interface='::')\n"
+    assert migrated((head + pair + behind).encode()).decode() == (
+        head
+        + "from twisted.application import strports\n"
+        + 'strports.service("dualstack:80", factory).startService()\n'
+        + behind
+    )
+
+
+@pytest.mark.parametrize("head", ["if up: ", "def start(): "])
+def test_a_pair_on_the_line_of_its_block(head):
+    source = (
+        "from twisted.internet import reactor\nfrom twisted.application import strports\n"
+        + head
+        + "{}\n"
+    )
+    pair = "reactor.listenTCP(80, f); reactor.listenTCP(80, f, interface='::')"
+    one = 'strports.service("dualstack:80", f).startService()'
+    assert migrated(source.format(pair).encode()).decode() == source.format(one)
+
+
 def test_an_import_that_nothing_uses_any_more_goes():
     source = (
         "from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, connect\n"

@@ -20,6 +20,16 @@ def listeners_of(module: Module) -> list[Listener]:
     if found is None:
         calls = module.all(ast.Call)
         found = [listener for call in calls for listener in _recognize(module, call)]
+        for listener in found:
+            listener.proven = (
+                listener.proven
+                and module.unambiguous(listener.call.func)
+                and not any(
+                    module.bindings(scope).get(name)
+                    for name in listener.names & {"int", "str"}
+                    for scope in (module.tree, module.function(listener.call))
+                )
+            )
         found.sort(key=lambda listener: (listener.call.lineno, listener.call.col_offset))
         module.notes[_CACHE] = found
     return found

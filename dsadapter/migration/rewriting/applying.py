@@ -81,7 +81,7 @@ class _Transformer(cst.CSTTransformer):
         }
 
     def on_leave(self, original_node: Any, updated_node: Any) -> Any:
-        updated = super().on_leave(original_node, updated_node)
+        updated: Any = super().on_leave(original_node, updated_node)
         if isinstance(original_node, cst.BaseExpression):
             edit = self._expressions.get(self._span(original_node))
             if edit is not None and edit in self.pending:
@@ -92,6 +92,9 @@ class _Transformer(cst.CSTTransformer):
             return self._class(original_node, updated)
         if isinstance(original_node, cst.IndentedBlock | cst.Module):
             return self._block(original_node, updated)
+        if isinstance(original_node, cst.SimpleStatementSuite):
+            small = self._small(original_node, updated)
+            return updated if small is None else updated.with_changes(body=small or [cst.Pass()])
         return updated
 
     def _expression(self, original: cst.BaseExpression, code: str) -> cst.BaseExpression:
@@ -173,6 +176,13 @@ class _Transformer(cst.CSTTransformer):
                 return []
             line = self._parsed(edit.code)
             return [line.with_changes(leading_lines=before.leading_lines)]
+        small = self._small(before, after)
+        if small is None:
+            return [after]
+        return [after.with_changes(body=small)] if small else []
+
+    def _small(self, before: Any, after: Any) -> list[Any] | None:
+        """The statements of one line with changes made; None if there are none."""
         small: list[Any] = []
         changed = False
         for old, new in zip(before.body, after.body, strict=True):
@@ -184,11 +194,10 @@ class _Transformer(cst.CSTTransformer):
             if edit.code:
                 small += self._parsed(edit.code).body
         if not changed:
-            return [after]
-        if not small:
-            return []
-        small[-1] = small[-1].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
-        return [after.with_changes(body=small)]
+            return None
+        if small:
+            small[-1] = small[-1].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
+        return small
 
     def _parsed(self, code: str) -> cst.SimpleStatementLine:
         statement = cst.parse_statement(code, config=self._config)

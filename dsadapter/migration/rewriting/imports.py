@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import libcst as cst
+from libcst.helpers import get_full_name_for_node
 
 from dsadapter.migration.findings import AddImport
 
@@ -23,7 +24,7 @@ def with_import(module: cst.Module, wanted: AddImport, head: int) -> cst.Module:
     if wanted.name:
         code = f"from {wanted.module} import {wanted.name}"
     new = cst.parse_statement(code, config=module.config_for_parsing)
-    if any(module.code_for_node(s).strip() == code for s in module.body):
+    if any(_imports(small, wanted) for s in module.body[:head] for small in _parts_of_line(s)):
         return module
     place = 0
     for number, statement in enumerate(module.body[:head]):
@@ -42,6 +43,30 @@ def with_import(module: cst.Module, wanted: AddImport, head: int) -> cst.Module:
         new = new.with_changes(leading_lines=lines)
     body.insert(place, new)
     return module.with_changes(body=body)
+
+
+def _parts_of_line(statement: Any) -> list[Any]:
+    return list(statement.body) if isinstance(statement, cst.SimpleStatementLine) else []
+
+
+def _imports(small: Any, wanted: AddImport) -> bool:
+    """Whether a statement binds what is wanted, under its own name."""
+    if (
+        wanted.name
+        and isinstance(small, cst.ImportFrom)
+        and not isinstance(small.names, cst.ImportStar)
+    ):
+        origin = get_full_name_for_node(small.module) if small.module else ""
+        return (
+            not small.relative
+            and origin == wanted.module
+            and any(a.evaluated_name == _bound(a) == wanted.name for a in small.names)
+        )
+    return (
+        not wanted.name
+        and isinstance(small, cst.Import)
+        and any(a.evaluated_name == _bound(a) == wanted.module for a in small.names)
+    )
 
 
 def _is_docstring(statement: cst.SimpleStatementLine) -> bool:

@@ -34,7 +34,7 @@ def importing(module: Module, origin: str, name: str) -> list[Edit] | None:
     bound = [binding for scope in _tables(module) for binding in scope.get(name, ())]
     if any(binding != f"{origin}.{name}" for binding in bound):
         return None
-    return [] if module.bindings(module.tree).get(name) else [AddImport(origin, name)]
+    return [AddImport(origin, name)]
 
 
 def _tables(module: Module) -> Iterable[dict[str, list[ast.expr | str | None]]]:

@@ -30,17 +30,34 @@ def is_forgiven(module: Module, node: ast.AST) -> bool:
     """Whether something around a node may swallow what it raises, and go on."""
     inner = node
     for around in module.ancestors(node):
-        if isinstance(around, ast.Try) and inner in around.body:
-            if any(_passes(handler.body) for handler in around.handlers):
+        if isinstance(around, ast.Try | ast.TryStar):
+            if inner in around.body and any(_goes_on(handler.body) for handler in around.handlers):
                 return True
-        elif isinstance(around, ast.With) and any(
-            "suppress" in ast.unparse(item.context_expr) for item in around.items
+            if inner not in around.finalbody and any(map(_leaves, around.finalbody)):
+                return True
+        elif isinstance(around, ast.With | ast.AsyncWith) and any(
+            _suppresses(module, item.context_expr) for item in around.items
         ):
             return True
         if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             return False
         inner = around
     return False
+
+
+def _goes_on(body: list[ast.stmt]) -> bool:
+    """Whether the program may run on behind a handler, here or in what called."""
+    return _passes(body) or any(map(_leaves, body))
+
+
+def _leaves(statement: ast.stmt) -> bool:
+    return any(isinstance(n, ast.Return | ast.Continue | ast.Break) for n in ast.walk(statement))
+
+
+def _suppresses(module: Module, node: ast.expr) -> bool:
+    function = node.func if isinstance(node, ast.Call) else node
+    text = f"{ast.unparse(node)} {module.qualified(function)}"
+    return "suppress" in text or "raises" in text
 
 
 def _forgives(module: Module, handler: ast.ExceptHandler) -> bool:

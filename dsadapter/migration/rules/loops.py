@@ -173,6 +173,8 @@ def _unrolled(
             or not isinstance(assignment, ast.Assign)
             or module.scope(assignment) is not module.scope(loop)
             or len(module.loads(iterable.id, module.scope(loop))) != 1
+            # __all__ may say that others use it.
+            or any(constant.value == iterable.id for constant in module.all(ast.Constant))
         ):
             return ()
         edits.append(ReplaceStatement(module.span(assignment)))

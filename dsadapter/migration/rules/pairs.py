@@ -16,6 +16,7 @@ from dsadapter.migration.rules.rule import Rule
 _DERIVED = ("getHost", "getsockname", "server_address", "sockets", "server_port")
 _NOTES = "paired"
 _WORDS = ("listen", "bind", "serve", "server")
+_ENDS = {"run", "run_forever", "exit", "_exit", "quit", "abort"}
 _HARMLESS = (ast.Assign, ast.AnnAssign, ast.Expr, ast.Pass, ast.Import, ast.ImportFrom)
 
 
@@ -128,17 +129,30 @@ def _undisturbed(module: Module, first: Listener, second: Listener) -> bool:
             for node in nodes
         ):
             return False
-        if any(isinstance(node, ast.Await | ast.Yield | ast.YieldFrom) for node in nodes):
-            return False
         if any(
-            isinstance(node, ast.Attribute) and node.attr in ("run", "run_forever", "exit")
+            isinstance(node, ast.alias)
+            and (node.asname or node.name.partition(".")[0]) in names | {"*"}
             for node in nodes
         ):
             return False
-        if not any(isinstance(node, ast.Call | ast.Attribute) for node in nodes):
+        if any(isinstance(node, ast.Await | ast.Yield | ast.YieldFrom) for node in nodes):
+            return False
+        if any(
+            (isinstance(node, ast.Attribute) and node.attr in _ENDS)
+            or (isinstance(node, ast.Name) and node.id in _ENDS)
+            for node in nodes
+        ):
+            return False
+        if not any(
+            isinstance(node, ast.Call | ast.Attribute)
+            or (isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load))
+            for node in nodes
+        ):
             continue
-        # A call, or an assignment to an attribute, may change what these stand for.
-        if "." in first.port or "." in first.factory or _rebound(module, first, names):
+        # A call, or an assignment to an attribute or an item, may change what these stand for.
+        if any(mark in first.port + first.factory for mark in ".[") or _rebound(
+            module, first, names
+        ):
             return False
     return True
 

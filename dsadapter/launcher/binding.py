@@ -34,10 +34,10 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
             make_room(sock, port)
     original(sock, address)
     if kind == socket.SOCK_STREAM:
+        # The program may give up its right to read files before it listens: nothing is to be
+        # imported after that, and what is wrong with a plugin is said then.
         from dsadapter.launcher.listening import remember_bound
 
         remember_bound(sock.fileno())
-        # The program may give up its right to read files before it listens, and say then what is
-        # wrong with a plugin.
         with suppress(PluginError):
             active_hooks()

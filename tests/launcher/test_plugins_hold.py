@@ -145,7 +145,10 @@ def test_the_egress_example_holds(tmp_path: Path, way: str, host: str) -> None:
         "    print(type(reason).__name__)\n"
     )
     done = finished(launch(sys.executable, "-c", source), env=env | {"no_proxy": "*"})
-    assert done.stdout == "PermissionError\n", done.stderr
+    # asyncio has one error for all addresses of a name, where it has several.
+    several = way == "asyncio" and host == "localhost"
+    wanted = {"PermissionError\n"} | ({"OSError\n"} if several else set())
+    assert done.stdout in wanted, done.stderr
 
 
 def test_plugins_are_read_at_the_first_listener_alone(tmp_path: Path) -> None:

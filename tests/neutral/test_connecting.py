@@ -402,7 +402,8 @@ def test_what_a_resolver_tells_ends_the_connect_and_not_the_resolver(
 
     client.run(body)
     [end] = ends
-    assert isinstance(end.cause, OverflowError)
+    # CPython 3.14 has another error for it.
+    assert isinstance(end.cause, (OverflowError, ValueError))
 
 
 def test_who_takes_the_socket_fails(client: Client, port: int) -> None:

@@ -76,7 +76,7 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
     ) -> None:
         with spelling(LISTENING):
             policy = ListenPolicy(
-                interface if isinstance(interface, str) else ",".join(interface),
+                _one_text(interface),
                 port,
                 family=family,
                 device=device,
@@ -159,3 +159,10 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
 
         return AdoptedPort
+
+
+def _one_text(interface: Any) -> Any:
+    """Several addresses as a policy has them; what is no list of them is the policy's to refuse."""
+    if isinstance(interface, (list, tuple)) and all(isinstance(each, str) for each in interface):
+        return ",".join(interface)
+    return interface

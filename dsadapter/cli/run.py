@@ -86,8 +86,8 @@ def _start_line(settings: Settings, name: str, python: str | None) -> str:
     if settings.widen:
         which += ", or on 0.0.0.0,"
     return (
-        f"{name} shows IPv4 peers as IPv4, and {which} serves IPv4 and IPv6; firewall rules for "
-        f"one family don't cover that"
+        f"{which} that {name} opens in Python serves IPv4 and IPv6, and shows IPv4 peers as IPv4; "
+        f"firewall rules for one family don't cover that"
     )
 
 

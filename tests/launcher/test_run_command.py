@@ -203,7 +203,9 @@ def test_ports_that_are_none(option: str) -> None:
 def test_the_start_line_is_on_standard_error_and_names_what_is_covered() -> None:
     done = finished(launch(sys.executable, "-c", "pass", options=("--only=80", "--except=81")))
     assert done.stdout == ""
-    assert "each listener on :: with port 80 but 81 serves IPv4 and IPv6" in done.stderr
+    which = f"each listener on :: with port 80 but 81 that {sys.executable} opens in Python"
+    assert which in done.stderr
+    assert "serves IPv4 and IPv6, and shows IPv4 peers as IPv4; " in done.stderr
     assert "firewall rules for one family don't cover that" in done.stderr
 
 

@@ -32,7 +32,9 @@ class Console:
         """Write one line."""
         styled = [part if isinstance(part, tuple) else (part, "") for part in parts]
         if self._rich is None:
-            print("".join(_printable(text) for text, _ in styled), file=self._stream)
+            line = "".join(_printable(text) for text, _ in styled)
+            encoding = self._stream.encoding or "utf-8"
+            print(line.encode(encoding, "backslashreplace").decode(encoding), file=self._stream)
             return
         from rich.text import Text
 
@@ -41,7 +43,7 @@ class Console:
     def diff(self, text: str) -> None:
         """Write a unified diff."""
         styles = {"+": "green", "-": "red", "@": "cyan"}
-        for line in text.splitlines():
+        for line in text.removesuffix("\n").split("\n") if text else ():
             self.line((line, styles.get(line[:1], "")))
 
 
@@ -73,5 +75,5 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 def _printable(text: str) -> str:
     """Text of files and their names, without what would steer a terminal."""
     return "".join(
-        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text
+        c if c.isprintable() or c in "\t\f" else c.encode("unicode_escape").decode() for c in text
     )

@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run(words)
         sys.stdout.flush()
     except CommandError as error:
-        print(f"dsadapter {command}: {error}", file=sys.stderr)
+        from dsadapter.cli.console import Console
+
+        Console(sys.stderr).line(f"dsadapter {command}: {error}")
         return FAILED
     except BrokenPipeError:
         # The reader, such as head, has seen enough. Python would complain again at exit.

@@ -13,7 +13,8 @@ _EPILOG = """\
 A finding is certain ('dsadapter migrate' rewrites it), likely, or only possible (--all shows
 those). '# dsadapter: ignore[P3]' on its line silences it.
 
-exit status: 0 nothing found, 1 something found, 2 the scan failed or could not read a file
+exit status: 0 nothing found, 1 something found, 2 the scan failed, or
+found nothing and could not read all
 """
 
 

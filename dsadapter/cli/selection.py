@@ -51,6 +51,8 @@ def scanned(scanner: Scanner, options: argparse.Namespace) -> Report:
             raise CommandError(
                 f"there is no file or folder {str(error)!r}; name one that exists"
             ) from None
+        except OSError as error:
+            raise CommandError(f"can't look at {error.filename!r}: {error.strerror}") from None
 
 
 def _path(text: str) -> Path:

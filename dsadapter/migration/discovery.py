@@ -31,10 +31,12 @@ class Discovered:
     """What a walk found.
 
     :param skipped: how many files of tests and copies of other projects were passed over.
+    :param unread: folders that could not be listed, and why.
     """
 
     files: list[Path] = field(default_factory=list)
     skipped: int = 0
+    unread: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def discover(paths: list[Path], *, everything: bool = False) -> Discovered:
@@ -60,7 +62,10 @@ def discover(paths: list[Path], *, everything: bool = False) -> Discovered:
 
 
 def _walk(root: Path, found: Discovered, *, everything: bool) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
+    def failed(error: OSError) -> None:
+        found.unread.append((Path(error.filename or root), error.strerror or str(error)))
+
+    for folder, folders, files in os.walk(root, onerror=failed):
         folders[:] = sorted(
             name
             for name in folders
@@ -83,6 +88,12 @@ def _walk(root: Path, found: Discovered, *, everything: bool) -> Iterator[Path]:
 def is_candidate(name: str) -> bool:
     """Whether a file's name is one that is looked at."""
     return os.path.splitext(name)[1] in PYTHON | CONFIGURATION or name in NAMES
+
+
+def is_script(data: bytes) -> bool:
+    """Whether a file's first line names Python as its interpreter."""
+    first, _, _ = data.partition(b"\n")
+    return first.startswith(b"#!") and b"python" in first
 
 
 def _is_test(name: str) -> bool:

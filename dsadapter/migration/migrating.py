@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsadapter.migration.discovery import PYTHON
+from dsadapter.migration.discovery import PYTHON, is_script
 from dsadapter.migration.findings import Certainty, Edit, Finding
 from dsadapter.migration.rewriting.adapters import missing
-from dsadapter.migration.scanning import Report, Scanner
+from dsadapter.migration.scanning import Report, RuleError, Scanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,11 @@ class Rewrite:
     def diff(self) -> str:
         """A unified diff, for people; bytes that are no UTF-8 are shown escaped."""
         before, after = (
-            data.decode("utf-8", "backslashreplace").splitlines(keepends=True)
+            # A form feed ends no line, nor does U+2028.
+            re.findall(r"[^\n]*\n|[^\n]+", data.decode("utf-8", "backslashreplace"))
             for data in (self.before, self.after)
         )
-        path = self.path.as_posix().removeprefix("/")
+        path = self.path.as_posix().removeprefix("/").replace("\n", "\\n")
         lines = difflib.unified_diff(before, after, f"a/{path}", f"b/{path}")
         return "".join(
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
@@ -64,9 +66,14 @@ def _rewrite(scanner: Scanner, path: Path, findings: list[Finding]) -> Rewrite |
     from dsadapter.migration.rewriting.applying import CannotRewriteError, rewritten
 
     certain = tuple(f for f in findings if f.certainty is Certainty.CERTAIN and not f.ignored)
-    if not certain or path.suffix not in PYTHON:
+    if not certain:
         return None
-    before = path.read_bytes()
+    try:
+        before = path.read_bytes()
+    except OSError as error:
+        return Rewrite(path, certain, b"", b"", problem=error.strerror or str(error))
+    if path.suffix not in PYTHON and not is_script(before):
+        return None
     edits: dict[Edit, None] = dict.fromkeys(edit for f in certain for edit in f.edits)
     lacking = missing({f.adapter for f in certain}, edits)
     try:
@@ -76,8 +83,12 @@ def _rewrite(scanner: Scanner, path: Path, findings: list[Finding]) -> Rewrite |
         after = rewritten(before, edits)
         if _certain(scanner, after):
             raise CannotRewriteError("the result would be rewritten again")
-    except CannotRewriteError as error:
+    except (CannotRewriteError, SyntaxError, ValueError, RuleError) as error:
         return Rewrite(path, certain, before, before, lacking, str(error))
+    except (RecursionError, MemoryError):
+        # LibCST goes as deep as the code does, and deeper than ast.
+        problem = "its code is nested too deeply for LibCST; rewrite it by hand"
+        return Rewrite(path, certain, before, before, lacking, problem)
     return Rewrite(path, certain, before, after, lacking)
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from dsadapter.migration.configuration import scan_configuration
-from dsadapter.migration.discovery import PYTHON, discover
+from dsadapter.migration.discovery import PYTHON, discover, is_script
 from dsadapter.migration.findings import Certainty, Finding
 from dsadapter.migration.module import Module
 from dsadapter.migration.patterns import PATTERNS, Pattern
@@ -118,6 +118,7 @@ class Scanner:
         """
         discovered = discover(list(paths), everything=everything)
         report = Report(skipped=discovered.skipped, patterns=self.patterns)
+        report.failures += [Failure(path, 0, reason) for path, reason in discovered.unread]
         for number, path in enumerate(discovered.files):
             progress(number, len(discovered.files))
             self._file(path, report)
@@ -126,17 +127,17 @@ class Scanner:
 
     def _file(self, path: Path, report: Report) -> None:
         report.files += 1
-        if not path.is_file():
-            # Reading a pipe, or a device, would wait for somebody to write.
-            report.failures.append(Failure(path, 0, "it is no regular file"))
-            return
         try:
+            if not path.is_file():
+                # Reading a pipe, or a device, would wait for somebody to write.
+                report.failures.append(Failure(path, 0, "it is no regular file"))
+                return
             data = path.read_bytes()
         except OSError as error:
             report.failures.append(Failure(path, 0, error.strerror or str(error)))
             return
         try:
-            if path.suffix in PYTHON or _is_script(data):
+            if path.suffix in PYTHON or is_script(data):
                 findings = self.python(data)
                 report.parsed += findings is not None
             else:
@@ -156,8 +157,3 @@ class RuleError(Exception):
 
 def _one_of(texts: tuple[bytes, ...]) -> re.Pattern[bytes]:
     return re.compile(b"|".join(re.escape(text) for text in sorted(set(texts))) or b"(?!)")
-
-
-def _is_script(data: bytes) -> bool:
-    first, _, _ = data.partition(b"\n")
-    return first.startswith(b"#!") and b"python" in first

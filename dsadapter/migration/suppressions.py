@@ -37,10 +37,10 @@ def suppressions_of(data: bytes) -> list[Suppression]:
 
 
 def in_comment(comment: str, line: int, column: int) -> Iterator[Suppression]:
-    """What one comment suppresses."""
-    _, marked, rest = comment.partition(MARK)
-    rest = rest.strip()
-    if marked and rest.startswith("ignore"):
+    """What one comment suppresses; it may say so several times."""
+    for rest in map(str.strip, comment.split(MARK)[1:]):
+        if not rest.startswith("ignore"):
+            continue
         names, closed, _ = rest.removeprefix("ignore").strip().removeprefix("[").partition("]")
         patterns = tuple(name.strip() for name in names.split(",")) if closed else ()
         span = Span(line, column, line, column + len(comment))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -400,3 +401,83 @@ class TestManners:
             timeout=120,
         )
         assert done.stdout.splitlines()[-1] == "set()"
+
+
+class TestHostileFiles:
+    def test_a_name_that_is_not_utf8_is_a_uri(self, tmp_path):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.py")).write_text(PAIR)
+        done = dsadapter("scan", "--format", "sarif", ".", cwd=tmp_path)
+        (run,) = json.loads(done.stdout)["runs"]
+        place = run["results"][0]["locations"][0]["physicalLocation"]
+        assert place["artifactLocation"]["uri"] == "%FF.py"
+
+    def test_a_name_adds_no_line_to_a_diff(self, tmp_path):
+        write(tmp_path / "a\n+++ b\x1b[31m.py", PAIR)
+        done = dsadapter("migrate", ".", cwd=tmp_path)
+        assert done.returncode == 1
+        assert "\x1b" not in done.stdout
+        assert sum(line.startswith("+++") for line in done.stdout.split("\n")) == 1
+
+    def test_code_too_deep_to_rewrite_is_left_and_said(self, tmp_path):
+        text = PAIR + "x = a" + ".b()" * 400 + "\n"
+        deep = write(tmp_path / "deep.py", text)
+        write(tmp_path / "flat.py", PAIR)
+        done = dsadapter("migrate", "--write", tmp_path)
+        assert done.returncode == 2
+        assert "deep.py is left: its code is nested too deeply" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert deep.read_text() == text
+        assert "dualstack" in (tmp_path / "flat.py").read_text()
+
+    def test_an_output_that_takes_only_ascii(self, tmp_path):
+        write(tmp_path / "a.py", "# \u00e9\n" + PAIR)
+        done = dsadapter("migrate", tmp_path, PYTHONIOENCODING="ascii")
+        assert (done.returncode, "\\xe9" in done.stdout) == (1, True)
+        assert "Traceback" not in done.stderr
+
+    def test_a_diff_beside_a_form_feed_can_be_applied(self, tmp_path):
+        text = PAIR.replace("factory = make()\n", "factory = make()\n\f\n")
+        file = write(tmp_path / "a.py", text)
+        diff = dsadapter("migrate", "a.py", cwd=tmp_path).stdout
+        dsadapter("migrate", "--write", "a.py", cwd=tmp_path)
+        assert "No newline" not in diff
+        changes = [line for line in diff.split("\n") if line[:1] in "+-" and line[:3] != "+++"]
+        assert " \f" in diff.split("\n")
+        assert len([line for line in changes if line.startswith("+")]) == 2
+        assert "\f" in file.read_bytes().decode()
+
+    def test_a_script_that_is_named_is_rewritten(self, tmp_path):
+        script = write(tmp_path / "server", "#!/usr/bin/env python3\n" + PAIR)
+        assert dsadapter("migrate", "--write", script).returncode == 1
+        assert "dualstack:80" in script.read_text()
+
+    def test_several_ignore_comments_on_a_line(self, tmp_path):
+        comment = "  # dsadapter: ignore[P3] # dsadapter: ignore[P16]\n"
+        write(tmp_path / "a.py", SINGLE.replace("'::')\n", "'::')" + comment))
+        done = dsadapter("scan", "--format", "json", tmp_path)
+        assert [f["pattern"] for f in json.loads(done.stdout)["findings"]] == ["P0"]
+
+    @pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs another user"
+    )
+    def test_a_folder_that_can_not_be_read_is_not_called_clean(self):
+        folder = Path("/tmp", f"dsadapter-unread-{os.getpid()}")
+        (folder / "closed").mkdir(parents=True)
+        write(folder / "closed" / "a.py", PAIR)
+        try:
+            (folder / "closed").chmod(0)
+            command = ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable]
+            for path, reason in ((folder, "closed:0"), (folder / "closed" / "a.py", "can't look")):
+                done = subprocess.run(
+                    [*command, "-m", "dsadapter", "scan", str(path)],
+                    env=clean_environment(),
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=120,
+                )
+                assert done.returncode == 2
+                assert reason in done.stdout + done.stderr
+                assert "Traceback" not in done.stderr
+        finally:
+            shutil.rmtree(folder)

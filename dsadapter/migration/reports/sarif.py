@@ -111,4 +111,5 @@ def _uri(path: Path) -> str:
         path = Path(os.path.relpath(path))
     except ValueError:
         return path.absolute().as_uri()  # on another drive of Windows
-    return quote(PurePath(path).as_posix(), safe="/")
+    # Names of files are bytes, and need not be UTF-8.
+    return quote(os.fsencode(PurePath(path).as_posix()), safe="/")

@@ -193,6 +193,10 @@ class Module:
             return origins[0] if origins and len(origins) == len(bound) else node.id
         return ""
 
+    def mentioned(self, name: str) -> bool:
+        """Whether a text of the program is a name: in ``__all__``, for ``getattr``."""
+        return any(constant.value == name for constant in self.all(ast.Constant))
+
     def unambiguous(self, node: ast.expr) -> bool:
         """Whether a dotted name can stand for one import alone, with no attribute assigned."""
         while isinstance(node, ast.Attribute):

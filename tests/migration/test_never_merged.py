@@ -258,3 +258,26 @@ def test_a_list_of_addresses_that_others_may_import_stays():
         + "for a in hosts:\n    reactor.listenTCP(80, factory, interface=a)\n"
     )
     assert certain(source) == []
+
+
+STDLIB = """
+import socket, socketserver, threading
+class Six(socketserver.TCPServer):
+    address_family = {more}socket.AF_INET6
+four = socketserver.TCPServer(("", 80), Handler)
+six = Six(("::", 80), Handler)
+threading.Thread(target=four.serve_forever).start()
+"""
+
+
+def test_what_others_may_import_or_read_stays():
+    assert certain(STDLIB.format(more="")) == ["P1"]
+    assert certain(STDLIB.format(more="") + "__all__ = ['four']") == []
+    assert certain(STDLIB.format(more="family = ")) == []
+    pair = (
+        ENDPOINTS
+        + "a = TCP4ServerEndpoint(reactor, 80)\na.listen(site)\n"
+        + "b = TCP6ServerEndpoint(reactor, 80)\nb.listen(site)\n"
+    )
+    assert certain(pair) == ["P1"]
+    assert certain(pair + "__all__ = ['b']\n") == []

@@ -45,8 +45,10 @@ def _overrides(definition: ast.ClassDef) -> list[ast.stmt] | None:
     replaced: list[ast.stmt] = []
     for statement in definition.body:
         if isinstance(statement, ast.Assign):
-            target = statement.targets[0]
+            target, *others = statement.targets
             if isinstance(target, ast.Name) and target.id == "address_family":
+                if others:
+                    return None
                 replaced.append(statement)
         elif isinstance(statement, ast.FunctionDef) and statement.name == "server_bind":
             if not _only_clears(statement):
@@ -81,7 +83,7 @@ def _thread(module: Module, four: Listener) -> list[ast.stmt] | None:
     ):
         return None
     uses = module.loads(name.id, module.scope(name))
-    if len(uses) != 1:
+    if len(uses) != 1 or module.mentioned(name.id):
         return None
     statement = module.statement(uses[0])
     if not isinstance(statement, ast.Expr) or module.block(statement) is not module.block(

@@ -174,7 +174,7 @@ def _unrolled(
             or module.scope(assignment) is not module.scope(loop)
             or len(module.loads(iterable.id, module.scope(loop))) != 1
             # __all__ may say that others use it.
-            or any(constant.value == iterable.id for constant in module.all(ast.Constant))
+            or module.mentioned(iterable.id)
         ):
             return ()
         edits.append(ReplaceStatement(module.span(assignment)))

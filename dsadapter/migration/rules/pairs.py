@@ -92,7 +92,7 @@ def _certainty(
         (first.shared and second.shared, "each serves an object of its own"),
         (first.rest == second.rest, "their other arguments differ"),
         (first.tail == second.tail, "what is done with the results differs"),
-        (_quiet(first) and _quiet(second), "their results are used"),
+        (_quiet(module, first) and _quiet(module, second), "their results are used"),
         (_undisturbed(module, first, second), "something happens between them"),
         (_alone(module, first, second), "a third listener has this port"),
         (not is_forgiven(module, first.statement), "a failure of theirs is forgiven"),
@@ -102,15 +102,24 @@ def _certainty(
     return Certainty.CERTAIN, ""
 
 
-def _quiet(listener: Listener) -> bool:
+def _quiet(module: Module, listener: Listener) -> bool:
     """Whether nothing of the listener is looked at afterwards."""
     if listener.framework == "stdlib":
         return True  # the plan checks it
-    if listener.result != "dropped":
+    if listener.result != "dropped" or _named_elsewhere(module, listener):
         return False
     if listener.form in ("service", "strports"):
         return listener.tail.startswith(".setServiceParent(") and listener.tail.count("(") == 1
     return listener.form != "reactor" or not listener.tail
+
+
+def _named_elsewhere(module: Module, listener: Listener) -> bool:
+    return any(
+        isinstance(target, ast.Name) and module.mentioned(target.id)
+        for statement in listener.statements
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+    )
 
 
 def _undisturbed(module: Module, first: Listener, second: Listener) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from dsadapter.errors import PluginError
@@ -12,6 +13,7 @@ from dsadapter.hooks.manager import active_hooks
 from dsadapter.launcher.methods import listeners
 from dsadapter.sockets.canonical import family_number
 
+_LATER = ("connecting", "datagrams", "listening")
 _INET6 = int(socket.AF_INET6)
 
 
@@ -36,6 +38,8 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
     if kind == socket.SOCK_STREAM:
         # The program may give up its right to read files before it listens: nothing is to be
         # imported after that, and what is wrong with a plugin is said then.
+        for module in _LATER:
+            import_module(f"dsadapter.launcher.{module}")
         from dsadapter.launcher.listening import remember_bound
 
         remember_bound(sock.fileno())

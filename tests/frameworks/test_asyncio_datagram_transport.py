@@ -200,7 +200,8 @@ class TestFullBuffers:
         async def main() -> None:
             protocol = Recorder()
             async with endpoint(make, protocol, ("127.0.0.1", 0)) as transport:
-                transport.set_write_buffer_limits(high=100, low=10)
+                # CPython 3.13 keeps counting eight bytes of what has gone.
+                transport.set_write_buffer_limits(high=100, low=40)
                 faults.always("sendto", errno.EAGAIN)
                 transport.sendto(bytes(60), ("127.0.0.1", 9))
                 assert transport.get_write_buffer_size() in (60, 68)

@@ -53,9 +53,12 @@ def discover(paths: list[Path], *, everything: bool = False) -> Discovered:
                 if file not in seen:
                     seen.add(file)
                     found.files.append(file)
-        elif not path.exists():
-            raise FileNotFoundError(str(path))
         elif path not in seen:
+            try:
+                # exists() calls a file missing that is in a folder which can't be read.
+                path.stat()
+            except FileNotFoundError as error:
+                raise FileNotFoundError(str(path)) from error
             seen.add(path)
             found.files.append(path)
     return found

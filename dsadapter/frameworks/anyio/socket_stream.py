@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
 from dsadapter.ready.canonical_view import CanonicalView
@@ -117,8 +116,3 @@ class ObservedStream(DelegatingStream):
         life = getattr(self, "_life", None)
         if life is not None:
             life.end(self)
-
-
-async def closed_by_force(stream: SocketStream) -> None:
-    """Close without waiting for anything."""
-    await anyio.aclose_forcefully(stream)

@@ -21,7 +21,6 @@ from dsadapter.frameworks.anyio.anyio_waiting import RaceWaiting, shared_outcome
 from dsadapter.frameworks.anyio.socket_stream import (
     FRAMEWORK,
     ObservedStream,
-    closed_by_force,
     stream_of,
 )
 from dsadapter.hooks.manager import active_hooks
@@ -154,7 +153,7 @@ async def connect_tcp(
             standard_compatible=tls_standard_compatible,
         )
     except BaseException:
-        await closed_by_force(stream)
+        await anyio.aclose_forcefully(stream)
         raise
 
 

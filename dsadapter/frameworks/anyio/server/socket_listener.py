@@ -15,7 +15,6 @@ from dsadapter.errors import PluginError
 from dsadapter.frameworks.anyio.socket_stream import (
     FRAMEWORK,
     ObservedStream,
-    closed_by_force,
     plain_stream,
 )
 from dsadapter.listener import Listener
@@ -131,7 +130,7 @@ class DualStackSocketListener(SocketListener):
         try:
             lost = self._listener.accepted(peer, local)
         except BaseException:
-            await closed_by_force(stream)
+            await anyio.aclose_forcefully(stream)
             raise
         return stream if lost is None else ObservedStream(stream, lost)
 

@@ -53,7 +53,7 @@ family alone, or nothing. ``auto`` serves as much as it can."""
 FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 
 DatagramFallback = Literal["auto", "ipv4", "ipv6", "fail"]
-"""The same for datagrams, which have one socket."""
+"""The same for datagrams, which no pair takes the place of a dual-stack socket for."""
 
 DATAGRAM_FALLBACKS: tuple[DatagramFallback, ...] = get_args(DatagramFallback)
 
@@ -93,8 +93,37 @@ class Inherited(NamedTuple):
     """What the descriptor is to be still when it is taken over (``st_ino`` of ``fstat``)."""
 
 
+class _ForSockets:
+    """What the policies have in common that sockets are bound by."""
+
+    __slots__ = ()
+
+    host: Any
+    port: Any
+
+    @property
+    def parts(self) -> tuple[Self, ...]:
+        """The policies of the sockets that one port number is for: of ``localhost``, and of several
+        addresses; otherwise the policy itself."""
+        if self.host == _LOCALHOST:
+            return self.only("ipv4"), self.only("ipv6")
+        if "," not in self.host:
+            return (self,)
+        policy: Any = self
+        return tuple(replace(policy, host=host, inherited=()) for host in self.host.split(","))
+
+    def only(self, family: Family) -> Self:
+        """The part of a policy for both families that is about one of them."""
+        policy: Any = self
+        part: Self = replace(policy, family=family, fallback="auto", inherited=())
+        return part
+
+    def __str__(self) -> str:
+        return " and ".join(socket_name(host, self.port) for host in self.host.split(","))
+
+
 @dataclass(frozen=True, slots=True)
-class ListenPolicy:
+class ListenPolicy(_ForSockets):
     """How to listen for stream connections.
 
     Only the unspecified IPv6 address is dual-stack. ``localhost`` is a pair, because ``::1`` never
@@ -152,33 +181,16 @@ class ListenPolicy:
         """``SOCK_STREAM``."""
         return SOCK_STREAM
 
-    @property
-    def parts(self) -> tuple[Self, ...]:
-        """The policies of the sockets that one port number is for: of ``localhost``, and of several
-        addresses; otherwise the policy itself."""
-        if self.host == _LOCALHOST:
-            return self.only("ipv4"), self.only("ipv6")
-        if "," not in self.host:
-            return (self,)
-        return tuple(replace(self, host=host, inherited=()) for host in self.host.split(","))
-
-    def only(self, family: Family) -> Self:
-        """The part of a policy for both families that is about one of them."""
-        return replace(self, family=family, fallback="auto", inherited=())
-
-    def __str__(self) -> str:
-        return " and ".join(socket_name(host, self.port) for host in self.host.split(","))
-
 
 @dataclass(frozen=True, slots=True)
-class DatagramPolicy:
+class DatagramPolicy(_ForSockets):
     """How to receive datagrams; hosts mean what they mean to :class:`ListenPolicy`.
 
     :raises ValueError: naming the offending value and the form to use.
     """
 
     host: str
-    """As for :class:`ListenPolicy`, but one: neither ``localhost`` nor several."""
+    """As for :class:`ListenPolicy`."""
     port: int
     """0 to 65535; 0 lets the system choose."""
     _: KW_ONLY
@@ -190,42 +202,25 @@ class DatagramPolicy:
     """As for :class:`ListenPolicy`; each datagram reaches one of those that share the port."""
     fallback: DatagramFallback = "auto"
     """For a missing address family, or an option that can't be cleared; never for a port that is
-    held. For ``dual-stack`` only."""
+    held. For ``dual-stack`` and ``pair`` only."""
     device: str | None = None
     """As for :class:`ListenPolicy`."""
     inherited: tuple[Inherited, ...] = ()
-    """As for :class:`ListenPolicy`; one at most."""
+    """As for :class:`ListenPolicy`."""
     mode: ListenMode = field(init=False)
 
     def __post_init__(self) -> None:
-        given = self.host
         _settle_host(self)
-        if self.mode == "pair" or "," in self.host:
-            raise ValueError(
-                Message(
-                    "{host} {given} is {number} addresses, and datagrams have one socket; give "
-                    "'127.0.0.1' or '::1', or '::' for IPv4 and IPv6",
-                    given=quoted(given),
-                    number="several" if "," in self.host else "two",
-                )
-            )
         whole_number("port", self.port)
         whole_number("max_packet_size", self.max_packet_size)
         yes_or_no("reuse_port", self.reuse_port)
         _check_device(self.device)
-        _check_fallback(self, DATAGRAM_FALLBACKS, "'::'")
+        _check_fallback(self, DATAGRAM_FALLBACKS, "'::' and 'localhost'")
 
     @property
     def socket_type(self) -> SocketKind:
         """``SOCK_DGRAM``."""
         return SOCK_DGRAM
-
-    def only(self, family: Family) -> Self:
-        """The part of a policy for both families that is about one of them."""
-        return replace(self, family=family, fallback="auto", inherited=())
-
-    def __str__(self) -> str:
-        return socket_name(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams.complaints import Complaints
 from dsadapter.datagrams.failures import DestinationError, explained, meaning_of
+from dsadapter.datagrams.served import ServedSocket, sender_for
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
 from dsadapter.messages import quoted
@@ -22,12 +22,12 @@ from dsadapter.packetinfo.sending import (
     parse_destination,
     wire_address,
 )
-from dsadapter.policy import DatagramPolicy, whole_number
+from dsadapter.policy import DatagramPolicy, ListenMode, whole_number
 from dsadapter.sockets.ifaddrs import zoned
-from dsadapter.sockets.listening import Listening, open_datagram_sockets
+from dsadapter.sockets.listening import Listening, check_one_socket, open_datagram_sockets
 
 Opening = Callable[[Hooks, bool], Listening]
-"""Opens the one socket, with the details of each datagram or without."""
+"""Opens the sockets, with the details of each datagram or without."""
 Deliver = Callable[[Iterator[Datagram]], object]
 """Takes every datagram from an iterator and gives it to the application. What it leaves there by
 raising an error is delivered first by the next turn."""
@@ -40,17 +40,21 @@ _PAUSE = 0.1
 
 
 class DatagramPort:
-    """Exchanges datagrams with peers of both families through one socket.
+    """Exchanges datagrams with peers of both families through one socket, or one for each of
+    several addresses.
 
-    Call :meth:`open`, begin to wait, call ``life.opened()``; then :meth:`read` whenever the socket
-    is readable.
+    Call :meth:`open`, begin to wait, call ``life.opened()``; then :meth:`read` whenever a socket is
+    readable.
 
     :param policy: what to bind.
     :param life: the port's, with the same policy.
     """
 
-    sock: socket.socket
-    """Non-blocking; from :meth:`open` to :meth:`close`."""
+    served: tuple[ServedSocket, ...]
+    """Since :meth:`open`; with one port number, those of a pair IPv4 first, others
+    as they were named."""
+    full: socket.socket
+    """What had no room when :meth:`send` raised ``BlockingIOError`` last."""
 
     def __init__(self, policy: DatagramPolicy, life: Listener) -> None:
         self.policy = policy
@@ -63,7 +67,7 @@ class DatagramPort:
         """The one that the port is connected to, as the application spelled it."""
         self._complaints = Complaints(policy.max_packet_size)
         # The same port opened again knows the addresses of before.
-        self._owner = object()
+        self._owners = [object() for _ in range(max(len(policy.parts), len(policy.inherited)))]
         self._arrived: Iterator[Datagram] = _NOTHING
 
     def open(
@@ -73,6 +77,7 @@ class DatagramPort:
         *,
         details: bool = False,
         opening: Opening | None = None,
+        several: bool = False,
     ) -> socket.socket:
         """Bind, with the plugins of now; what comes waits in the kernel. A closed port can be
         opened again.
@@ -80,14 +85,18 @@ class DatagramPort:
         :param deliver: gets what has been received.
         :param refused: called when the peer of a connected port has refused a datagram.
         :param details: whether hop limit and traffic class of each datagram are wanted, too.
-        :param opening: opens the socket; None for what the policy asks for.
-        :returns: the socket.
+        :param opening: opens the sockets; None for what the policy asks for.
+        :param several: whether the caller waits for each of :attr:`served`.
+        :returns: the first socket.
+        :raises ValueError: for a policy of several addresses, unless ``several`` is given.
         :raises PluginError: as :meth:`dsadapter.listener.Listener.open`.
         :raises NotDualStackError: where this platform gives no packet information.
         :raises OSError: as :func:`~dsadapter.sockets.listening.open_datagram_sockets`.
         """
+        if not several:
+            check_one_socket(self.policy)
         require_packet_info("one port a family of the framework's own")
-        [self.sock] = self.life.open(
+        sockets = self.life.open(
             lambda hooks: (
                 open_datagram_sockets(self.policy, hooks.before_bind, details=details)
                 if opening is None
@@ -96,41 +105,47 @@ class DatagramPort:
         )
         self.is_open = True
         self.peer = None
-        self._failures = 0
-        self._name = str(self.sock.getsockname()[1])
+        self._name = str(sockets[0].getsockname()[1])
         self._deliver = deliver
         self._refused = refused
-        self._receiver = Receiver(
-            self.sock,
-            self.life.mode,
-            self.policy.max_packet_size,
-            self.counters,
-            self._dropped,
-            self._owner,
+        self.served = tuple(
+            ServedSocket(sock, self.life.mode, owner, self._receiver)
+            for sock, owner in zip(sockets, self._owners, strict=False)
         )
         return self.sock
 
+    @property
+    def sock(self) -> socket.socket:
+        """The first socket; non-blocking, from :meth:`open` to :meth:`close`."""
+        return self.served[0].sock
+
+    def _receiver(self, sock: socket.socket, mode: ListenMode, owner: object) -> Receiver:
+        size = self.policy.max_packet_size
+        return Receiver(sock, mode, size, self.counters, self._dropped, owner)
+
     def close(self) -> None:
-        """Close the socket, deliver nothing more, and tell observers, once."""
+        """Close the sockets, deliver nothing more, and tell observers, once."""
         self.end()
-        self.sock.close()
+        for each in self.served:
+            each.sock.close()
         self.life.closed()
 
     def end(self) -> None:
-        """Deliver nothing more: what was received and not yet delivered is gone. The socket stays
-        open, for a framework that takes it out of its loop first."""
+        """Deliver nothing more: what was received and not yet delivered is gone. The sockets stay
+        open, for a framework that takes them out of its loop first."""
         self.is_open = False
         for _ in self._arrived:
             pass
 
     def local_address(self) -> SocketAddress:
-        """The canonical address of the socket, a link-local one with its zone."""
+        """The canonical address of the first socket, a link-local one with its zone."""
         return zoned(self.sock.getsockname())
 
-    def read(self, limit: int) -> float | None:
+    def read(self, limit: int, served: ServedSocket | None = None) -> float | None:
         """Deliver some of the datagrams that wait, those of an interrupted turn first.
 
         :param limit: how many bytes to receive; one datagram more may exceed it.
+        :param served: which of the sockets is readable; None for the first.
         :returns: None to go on waiting. After an error the seconds, 0 in most cases, to leave the
             socket alone for and then to watch it anew: libuv stops watching at an error.
         :raises OSError: if the socket is of no more use.
@@ -138,17 +153,20 @@ class DatagramPort:
         if self._arrived is not _NOTHING:
             self._deliver(self._arrived)
             self._arrived = _NOTHING
+        if served is None:
+            served = self.served[0]
+        receiver = served.receiver
         read = 0
         # The application may close the port in between.
         while read < limit and self.is_open:
             try:
-                received, size, drained = self._receiver.receive(limit - read)
+                received, size, drained = receiver.receive(limit - read)
                 if drained and not read + size:
-                    self._receiver.find_why_nothing_came()
+                    receiver.find_why_nothing_came()
             except OSError as error:
-                return self._failed(error)
-            if self._failures:
-                self._failures = 0
+                return self._failed(error, served)
+            if served.failures:
+                served.failures = 0
             read += size
             if received:
                 self._arrived = iter(received)
@@ -158,25 +176,26 @@ class DatagramPort:
                 break
         return None
 
-    def _failed(self, error: OSError) -> float:
+    def _failed(self, error: OSError, served: ServedSocket) -> float:
         meaning = meaning_of(error, connected=self.peer is not None)
         if meaning == "end":
             raise error
         # Left alone they would never let the framework rest.
-        self._receiver.discard_errors()
+        served.receiver.discard_errors()
         if meaning == "refused":
             if self.peer is not None:
                 self._refused()
         elif meaning == "passing":
             self._complaints.complain(self._name, "failed", str(error.strerror))
-            self._failures += 1
-            if self._failures >= _PATIENCE:
+            served.failures += 1
+            if served.failures >= _PATIENCE:
                 return _PAUSE
         return 0.0
 
     def discard_errors(self) -> None:
-        """Take note of what ICMP has said, so that the socket is not ready for that any more."""
-        self._receiver.discard_errors()
+        """Take note of what ICMP has said, so that no socket is ready for that any more."""
+        for each in self.served:
+            each.receiver.discard_errors()
 
     def send(
         self,
@@ -189,7 +208,9 @@ class DatagramPort:
 
         :param address: ``(host, port)``, the host an address literal of either family; None where
             the port is connected. An address that came with a datagram of this port is answered
-            from where that datagram arrived; for any other one the system chooses.
+            from where that datagram arrived, by the same socket; for any other one the system
+            chooses, and of several sockets the first that is bound to ``source``, or that serves
+            its family, sends.
         :param source: the local address to send from, whatever ``address`` remembers.
         :param interface: the name or the index of the interface to send by, likewise.
         :returns: how many bytes were sent; None if they were not because an earlier datagram was
@@ -199,31 +220,34 @@ class DatagramPort:
         :raises PacketTooLongError: if it is too long for UDP, or for the path.
         :raises OSError: as ``sendmsg``.
         """
-        if self.peer is not None:
-            wire, messages = self._connected_route(self.peer, address, source, interface)
-        else:
-            route = None
-            if source is None and interface is None:
-                route = way_back(address, self._owner)
-            wire, messages = route or self._route(address, source, interface)
-            if wire is None:
-                raise DestinationError(
-                    address and address[0],
-                    "the sender has no address yet; send the answer to a group or to broadcast",
-                )
+        route = None
+        if source is None and interface is None and self.peer is None:
+            for served in self.served:
+                route = way_back(address, served.owner)
+                if route is not None:
+                    break
+        if route is None:
+            served, route = self._way(address, source, interface)
+        sock = served.sock
+        wire, messages = route
+        if wire is None and self.peer is None:
+            raise DestinationError(
+                address and address[0],
+                "the sender has no address yet; send the answer to a group or to broadcast",
+            )
         try:
             if messages:
                 try:
-                    return self.sock.sendmsg((data,), messages, 0, wire)
+                    return sock.sendmsg((data,), messages, 0, wire)
                 except OSError as error:
                     answers = source is None and interface is None
                     if not (answers and refuses_local_route(error, messages)):
                         raise
-                with free_bind(self.sock):
-                    return self.sock.sendmsg((data,), messages, 0, wire)
+                with free_bind(sock):
+                    return sock.sendmsg((data,), messages, 0, wire)
             if wire is None:
-                return self.sock.send(data)
-            return self.sock.sendto(data, wire)
+                return sock.send(data)
+            return sock.sendto(data, wire)
         except OSError as error:
             if meaning_of(error, connected=self.peer is not None) == "refused":
                 # Not connected, this says nothing about the datagram at hand.
@@ -232,6 +256,8 @@ class DatagramPort:
                 return None
             to = address or self.peer
             assert to is not None
+            if isinstance(error, BlockingIOError):
+                self.full = sock
             raise explained(
                 error,
                 to,
@@ -240,13 +266,26 @@ class DatagramPort:
                 broadcast_allowed=self.broadcast_allowed(),
             ) from error
 
+    def _way(
+        self, address: tuple[str, int] | None, source: str | None, interface: str | int | None
+    ) -> tuple[ServedSocket, Route]:
+        """By which socket, and how, what answers no datagram."""
+        if self.peer is not None:
+            return self.served[0], self._connected_route(self.peer, address, source, interface)
+        served = sender_for(self.served, address, source)
+        return served, self._route(served.mode, address, source, interface)
+
     def connect(self, host: str, port: int) -> None:
         """Exchange datagrams with one peer only, of either family.
 
         :raises DestinationError: for what is no address literal of a family that is served, and
-            where the port is connected already.
+            where the port is connected already or has several sockets.
         :raises OSError: as ``connect``; the port is then not connected.
         """
+        if len(self.served) > 1:
+            raise DestinationError(
+                host, f"a port of several addresses ({self.life}) has no one peer; bind one address"
+            )
         if self.peer is not None:
             raise DestinationError(
                 host, f"the port is connected to {self.peer!r} already; open another one"
@@ -255,7 +294,7 @@ class DatagramPort:
             if host == BROADCAST_NAME:
                 raise ValueError(f"{host!r} is nobody to be connected to")
             whole_number("port", port)
-            wire = wire_address(self.life.mode, parse_destination(host), port)
+            wire = wire_address(self.served[0].mode, parse_destination(host), port)
         except ValueError as error:
             raise DestinationError(host, str(error)) from error
         try:
@@ -283,14 +322,19 @@ class DatagramPort:
 
     def allow_broadcast(self, allowed: bool) -> None:
         """Whether datagrams may go to broadcast addresses; at first they may not."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, allowed)
+        for each in self.served:
+            each.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, allowed)
 
     def broadcast_allowed(self) -> bool:
         """Whether datagrams may go to broadcast addresses."""
         return bool(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
 
     def _route(
-        self, address: tuple[str, int] | None, source: str | None, interface: str | int | None
+        self,
+        mode: ListenMode,
+        address: tuple[str, int] | None,
+        source: str | None,
+        interface: str | int | None,
     ) -> Route:
         if address is None:
             raise DestinationError(None, "a port that is not connected needs an address to send to")
@@ -301,7 +345,7 @@ class DatagramPort:
                 None, f"{quoted(address)} is not an address; give (host, port)"
             ) from None
         try:
-            return choose_route(self.life.mode, host, port, source, interface)
+            return choose_route(mode, host, port, source, interface)
         except ValueError as error:
             raise DestinationError(host, str(error)) from error
 
@@ -311,15 +355,15 @@ class DatagramPort:
         address: tuple[str, int] | None,
         source: str | None,
         interface: str | int | None,
-    ) -> tuple[None, list[Any]]:
+    ) -> Route:
         if address is not None and address != peer and not _same(address, peer):
             raise DestinationError(
                 address[0],
                 f"the port is connected to {peer!r} and can't send to {quoted(address)}",
             )
         if source is None and interface is None:
-            return None, []
-        return None, self._route(peer, source, interface).messages
+            return Route(None, [])
+        return Route(None, self._route(self.served[0].mode, peer, source, interface).messages)
 
     def _dropped(self, reason: str, about: str) -> None:
         self._complaints.complain(self._name, reason, about)

@@ -34,6 +34,7 @@ class PulledDatagrams:
     """Datagrams for who asks for them; no datagram is lost to a coroutine that is cancelled.
 
     :param framework: its name, as plugins are told it.
+    :raises ValueError: for a policy of several addresses.
     :raises PluginError: as :meth:`~dsadapter.datagrams.DatagramPort.open`.
     :raises OSError: as :meth:`~dsadapter.datagrams.DatagramPort.open`.
     """

@@ -15,6 +15,7 @@ from dsadapter.messages import quoted
 from dsadapter.policy import (
     DEFAULT_PACKET_SIZE,
     DatagramPolicy,
+    Family,
     Inherited,
     ListenMode,
     ListenPolicy,
@@ -56,11 +57,10 @@ def inherited_streams(
     """
     states = [_streams(number) for number in _numbers(fd, systemd)]
     host, port = _shared_name(states)
-    mode = states[0].mode
     return ListenPolicy(
         host,
         port,
-        family="ipv6" if len(states) == 1 and host == "::" and mode == "ipv6" else None,
+        family=_family(states),
         backlog=max(1, min(state.backlog for state in states)),
         inherited=tuple(state.inherited for state in states),
     )
@@ -68,39 +68,33 @@ def inherited_streams(
 
 def inherited_datagrams(
     *,
-    fd: int | None = None,
+    fd: int | Sequence[int] | None = None,
     systemd: Which | None = None,
     max_packet_size: int = DEFAULT_PACKET_SIZE,
     connected: bool = False,
 ) -> DatagramPolicy:
-    """The policy of a datagram socket that this process has inherited.
+    """The policy of datagram sockets that this process has inherited.
 
     Datagrams that came before it is taken over have no interface in their packet information, or,
     on other systems than Linux, no packet information at all: those of them that are IPv4 on a
     dual-stack socket are dropped and counted.
 
-    :param fd: the number of its descriptor.
-    :param systemd: as for :func:`inherited_streams`, but one socket.
+    :param fd: as for :func:`inherited_streams`.
+    :param systemd: likewise.
     :param max_packet_size: how many bytes of payload a datagram may have.
     :param connected: whether it may be connected to a peer.
     :raises OSError: naming the descriptor and the remedy, for what is no bound UDP socket, and if
         systemd has passed no such socket to this process.
     :raises ValueError: unless one of ``fd`` and ``systemd`` is given.
     """
-    numbers = _numbers(fd, systemd)
-    if len(numbers) > 1:
-        raise OSError(
-            errno.EINVAL,
-            f"descriptors {_spoken(numbers)} are {len(numbers)} sockets, and datagrams have one; "
-            f"pass one that is bound to '::'",
-        )
-    state = _datagrams(numbers[0], connected)
+    states = [_datagrams(number, connected) for number in _numbers(fd, systemd)]
+    host, port = _shared_name(states)
     return DatagramPolicy(
-        state.host,
-        state.port,
-        family="ipv6" if state.host == "::" and state.mode == "ipv6" else None,
+        host,
+        port,
+        family=_family(states),
         max_packet_size=max_packet_size,
-        inherited=(state.inherited,),
+        inherited=tuple(state.inherited for state in states),
     )
 
 
@@ -132,7 +126,10 @@ def adopt(
             sockets.append(sock)
             sock.setblocking(False)
             if isinstance(policy, DatagramPolicy):
-                ask_for_packet_info(sock, policy.mode, policy, details=details)
+                mode = policy.mode
+                if len(policy.inherited) > 1:
+                    mode = "ipv4" if sock.family == socket.AF_INET else "ipv6"
+                ask_for_packet_info(sock, mode, policy, details=details)
             if before_bind is not None:
                 before_bind(sock, policy)
     except BaseException:
@@ -289,6 +286,12 @@ def _shared_name(states: Sequence[_State]) -> tuple[str, int]:
         f"{' and '.join(socket_name(state.host, state.port) for state in states)}, and not "
         f"addresses of one port, such as '0.0.0.0' and a v6-only '::'",
     )
+
+
+def _family(states: Sequence[_State]) -> Family | None:
+    """That of a v6-only wildcard alone; everything else is told by its name."""
+    [first, *others] = states
+    return "ipv6" if not others and (first.host, first.mode) == ("::", "ipv6") else None
 
 
 def _taken(inherited: Inherited) -> CanonicalSocket:

@@ -106,11 +106,15 @@ def inherited_sockets(
     return open_ready_sockets(policy, FRAMEWORK)
 
 
-def check_one_socket(policy: ListenPolicy) -> None:
+def check_one_socket(policy: ListenPolicy | DatagramPolicy) -> None:
     """Check that one socket can do what a policy asks for.
 
     :raises ValueError: for two, naming the value and the form to use.
     """
+    if len(policy.inherited) > 1:
+        raise ValueError(
+            f"{len(policy.inherited)} inherited sockets are more than one; take over one alone"
+        )
     if len(policy.parts) > 1:
         raise ValueError(
             Message(
@@ -145,29 +149,33 @@ def open_listening_sockets(
     """
     if policy.inherited:
         return Listening(*adopt(policy, before_bind), None)
-    return _as_allowed(policy, lambda mode: _open(policy, mode, before_bind), pair)
+    one = _stream_opener(before_bind)
+    return _as_allowed(policy, lambda mode: _open(policy, mode, one), pair)
 
 
 def open_datagram_sockets(
     policy: DatagramPolicy, before_bind: BeforeDatagramBind | None = None, *, details: bool = False
 ) -> Listening:
-    """Open the one socket that a policy asks for, or what its fallback allows where a family is
-    missing; or take over the one that it has inherited.
+    """Open what a policy asks for, or what its fallback allows where a family is missing, which is
+    never a pair; or take over what it has inherited.
 
     :param before_bind: as for :func:`~dsadapter.sockets.binding.open_datagram_socket`, called for
-        each socket that is tried.
+        each socket.
     :param details: ask for the hop limit and the traffic class of each datagram, too.
     :raises AddressFamilyError: if a family is missing and the fallback does not allow for that.
     :raises OSError: as :func:`~dsadapter.sockets.binding.open_datagram_socket`.
     """
-
     if policy.inherited:
         return Listening(*adopt(policy, before_bind, details=details), None)
 
-    def opened(mode: ListenMode) -> tuple[CanonicalSocket]:
-        return (open_datagram_socket(_part(policy, mode), before_bind, details=details),)
+    def one(part: DatagramPolicy) -> CanonicalSocket:
+        return open_datagram_socket(part, before_bind, details=details)
 
-    return _as_allowed(policy, opened, False)
+    return _as_allowed(policy, lambda mode: _open(policy, mode, one), False)
+
+
+def _stream_opener(before_bind: BeforeBind | None) -> Callable[[ListenPolicy], CanonicalSocket]:
+    return lambda part: open_listening_socket(part, before_bind)
 
 
 def _as_allowed(
@@ -199,13 +207,13 @@ def _fallback_modes(policy: ListenPolicy | DatagramPolicy) -> list[ListenMode]:
 
 
 def _open(
-    policy: ListenPolicy, mode: ListenMode, before_bind: BeforeBind | None
+    policy: P, mode: ListenMode, one: Callable[[P], CanonicalSocket]
 ) -> tuple[CanonicalSocket, ...]:
     if "," in policy.host:
-        return _open_together(policy.parts, before_bind)
+        return _open_together(policy.parts, one)
     if mode == "pair":
-        return open_pair(policy, before_bind)
-    return (open_listening_socket(_part(policy, mode), before_bind),)
+        return _open_pair(policy, one)
+    return (one(_part(policy, mode)),)
 
 
 def _part(policy: P, mode: ListenMode) -> P:
@@ -224,13 +232,19 @@ def open_pair(
     :param policy: of mode ``dual-stack`` or ``pair``.
     :raises OSError: as :func:`~dsadapter.sockets.binding.open_listening_socket`.
     """
+    return _open_pair(policy, _stream_opener(before_bind))
+
+
+def _open_pair(
+    policy: P, one: Callable[[P], CanonicalSocket]
+) -> tuple[CanonicalSocket, CanonicalSocket]:
     # The family that is missing more often comes first: nothing is opened in vain.
-    ipv6, ipv4 = _open_together((policy.only("ipv6"), policy.only("ipv4")), before_bind)
+    ipv6, ipv4 = _open_together((policy.only("ipv6"), policy.only("ipv4")), one)
     return ipv4, ipv6
 
 
 def _open_together(
-    parts: Sequence[ListenPolicy], before_bind: BeforeBind | None
+    parts: Sequence[P], one: Callable[[P], CanonicalSocket]
 ) -> tuple[CanonicalSocket, ...]:
     """A socket for each of some policies, all with one port number."""
     tries = _ATTEMPTS if parts[0].port == 0 else 1
@@ -239,7 +253,7 @@ def _open_together(
         try:
             for part in parts:
                 number = opened[0].getsockname()[1] if opened else part.port
-                opened.append(open_listening_socket(replace(part, port=number), before_bind))
+                opened.append(one(replace(part, port=number)))
             return tuple(opened)
         except BaseException as error:
             for sock in opened:

@@ -239,6 +239,70 @@ def test_an_address_that_is_none_does_not_keep_what_waits_behind_it(run: Run) ->
     faults.run(lambda: run(main))
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.7,::1,127.0.0.9"])
+def test_several_addresses_are_answered_from_where_they_were_asked(run: Run, host: str) -> None:
+    hosts = BOTH if host == "localhost" else host.split(",")
+
+    async def main() -> None:
+        before = open_descriptors()
+        echo = Echo()
+        async with endpoint(echo, (host, 0)) as transport:
+            sockets = transport.get_extra_info("sockets")
+            assert [sock.getsockname()[0] for sock in sockets] == hosts
+            assert {sock.getsockname()[1] for sock in sockets} == {number_of(transport)}
+            assert transport.get_extra_info("socket") is sockets[0]
+            for asked in hosts:
+                with peer("::1" if ":" in asked else "127.0.0.1") as client:
+                    client.connect((asked, number_of(transport)))
+                    client.send(b"x")
+                    got = len(echo.got)
+                    await until(lambda got=got: len(echo.got) > got)
+                    assert client.recv(10) == b"x"
+            assert transport.counters.received == len(hosts)
+        await asyncio.sleep(0)
+        assert open_descriptors() == before
+
+    run(main)
+
+
+@needs_root
+def test_each_of_several_sockets_waits_for_its_own_room(run: Run) -> None:
+    faults = Faults("sendto")
+
+    async def main() -> None:
+        received = Recorder()
+        async with (
+            endpoint(received, ("localhost", 0)) as there,
+            endpoint(Recorder(), ("localhost", 0)) as transport,
+        ):
+            for host in ("::1", "127.0.0.1"):
+                faults.fail("sendto", errno.EAGAIN, times=2)
+                for data in (b"first", b"second"):
+                    transport.sendto(host.encode() + data, (host, number_of(there)))
+            await until(lambda: len(received.got) == 4)
+            assert transport.get_write_buffer_size() == 0
+
+    faults.run(lambda: run(main))
+
+
+def test_one_of_several_sockets_that_ends_ends_the_transport(run: Run) -> None:
+    async def main() -> None:
+        before = open_descriptors()
+        told: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        recorder = Recorder()
+        transport, _ = await dual_stack.create_datagram_endpoint(lambda: recorder, ("localhost", 0))
+        descriptor = transport.get_extra_info("sockets")[1].fileno()
+        with socket.fromfd(descriptor, socket.AF_INET6, socket.SOCK_DGRAM) as same:
+            with contextlib.suppress(OSError):
+                same.shutdown(socket.SHUT_RDWR)
+            await until(lambda: recorder.lost)
+        assert "of no more use" in told[0]["message"]
+        assert open_descriptors() == before
+
+    run(main)
+
+
 def test_closing_is_told_once_and_leaves_nothing(run: Run) -> None:
     async def main() -> None:
         for _ in range(2):
@@ -276,7 +340,10 @@ def test_plugins_are_told(run: Run) -> None:
     ("options", "says"),
     [
         ({"local_addr": ("a.example", 0)}, "'a.example'"),
-        ({"local_addr": ("localhost", 0)}, "two addresses"),
+        (
+            {"local_addr": ("localhost", 0), "remote_addr": ("::1", 9)},
+            "port of several addresses .* has no one peer; bind one address",
+        ),
         ({"local_addr": ("", 99999)}, "port 99999"),
         ({"reuse_port": "yes"}, "reuse_port 'yes' is neither True nor False"),
         ({"family": 99}, "family 99"),

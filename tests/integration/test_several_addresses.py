@@ -120,11 +120,6 @@ def test_one_socket_takes_one_address() -> None:
         listening_socket("127.0.0.1,::1", 0)
 
 
-def test_datagrams_take_one_address(reactor: Reactor) -> None:
-    with pytest.raises(ValueError, match="several addresses, and datagrams have one socket"):
-        DualStackDatagramEndpoint(reactor, 0, interface="127.0.0.1,::1")
-
-
 def test_asyncio_has_one_port_number_for_them() -> None:
     async def main() -> set[int]:
         server = await dual_stack.create_server(asyncio.Protocol, ",".join(ADDRESSES), 0)

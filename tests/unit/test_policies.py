@@ -39,7 +39,7 @@ KINDS = {
             "proxy_from: rule 'proxy': 'proxy' is not an",
         ),
         ("listen", {"proxy_timeout": 0}, "proxy_timeout 0 is not a number of seconds from 0.01"),
-        ("datagrams", {"host": "localhost"}, "two addresses"),
+        ("datagrams", {"host": "::1,::"}, "'::' covers '::1'"),
         ("datagrams", {"max_packet_size": 0}, "max_packet_size 0"),
         ("connect", {"timeout": -1}, "timeout -1 is not a number of seconds from 0"),
         ("connect", {"timeout": float("nan")}, "timeout nan"),

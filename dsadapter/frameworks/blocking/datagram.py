@@ -21,6 +21,7 @@ from dsadapter.policy import DatagramPolicy
 from dsadapter.ready.ready_socket import open_ready_datagram_socket
 from dsadapter.sockets.binding import ask_for_packet_info
 from dsadapter.sockets.canonical import canonical_name, family_number
+from dsadapter.sockets.listening import check_one_socket
 
 _LONGEST = 65535
 _MSG_PEEK = int(socket.MSG_PEEK)
@@ -223,6 +224,7 @@ class _Datagrams:
 def bind(policy: DatagramPolicy) -> TranslatingSocket:
     """A socket for the datagrams of a policy, which plugins watch.
 
+    :raises ValueError: for a policy of several addresses.
     :raises PluginError: if a required plugin is missing, or a plugin refuses.
     :raises OSError: as :func:`~dsadapter.sockets.binding.open_datagram_socket`.
     """
@@ -234,4 +236,5 @@ def open_bound(
 ) -> TranslatingDatagramSocket:
     """As :func:`bind`, of another class."""
     require_packet_info("one socket a family")
+    check_one_socket(policy)
     return open_ready_datagram_socket(policy, "blocking", kind)

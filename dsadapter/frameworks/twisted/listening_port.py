@@ -46,6 +46,13 @@ class PolicyEndpoint(Generic[P]):
         return f"<{type(self).__name__} {self._policy} ({self._policy.mode})>"
 
 
+def one_text(interface: Any) -> Any:
+    """Several addresses as a policy has them; what is no list of them is the policy's to refuse."""
+    if isinstance(interface, (list, tuple)) and all(isinstance(each, str) for each in interface):
+        return ",".join(interface)
+    return interface
+
+
 @implementer(IListener)
 class ListeningPort(Generic[P]):
     """A port's side of ``IListener``: what its life says."""

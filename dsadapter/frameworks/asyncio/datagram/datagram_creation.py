@@ -52,7 +52,8 @@ async def create_datagram_endpoint(
     passes and sees canonical addresses only, and answers leave from the address that was asked.
 
     :param local_addr: ``(host, port)`` with a host as :class:`~dsadapter.policy.DatagramPolicy` has
-        it: ``""`` or ``"::"`` for both families; None for any port of both.
+        it: ``""`` or ``"::"`` for both families, ``"localhost"`` or several literals with commas
+        between for a socket each; None for any port of both.
     :param remote_addr: the only peer, by an address literal or a name.
     :param family: ``AF_INET`` or ``AF_INET6`` for that family alone.
     :param max_packet_size: how many bytes a datagram may have; a longer one is dropped and counted.
@@ -108,7 +109,7 @@ async def exchange(
     """Bind by a policy that has been made elsewhere.
 
     :param peers: addresses of the only peer, the best first; none for all peers.
-    :param opening: opens the socket; None for what the policy asks for.
+    :param opening: opens the sockets; None for what the policy asks for.
     :param peer: the one that such a socket is connected to already.
     :raises OSError: as :func:`create_datagram_endpoint`.
     """
@@ -118,7 +119,9 @@ async def exchange(
     transport = DualStackDatagramTransport(loop, port, protocol)
     informed = hasattr(protocol, "packet_received")
     try:
-        port.open(transport.deliver, transport.refused, details=informed, opening=opening)
+        port.open(
+            transport.deliver, transport.refused, details=informed, opening=opening, several=True
+        )
     except PluginError as error:
         raise PermissionError(errno.EPERM, str(error)) from error
     try:

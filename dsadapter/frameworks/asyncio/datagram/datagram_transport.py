@@ -9,10 +9,12 @@ import sys
 from asyncio.trsock import TransportSocket
 from collections import deque
 from collections.abc import Iterator
+from socket import socket
 from typing import Any, NamedTuple
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams import Counters, DatagramPort
+from dsadapter.datagrams.served import ServedSocket
 from dsadapter.messages import quoted
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.receiving import Datagram
@@ -56,18 +58,25 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
         self._paused = False
         self._closing = False
-        self._resuming: asyncio.TimerHandle | None = None
+        self._resuming: dict[ServedSocket, asyncio.TimerHandle] = {}
+        self._full: socket | None = None
         self._names: dict[str, Any] = {}
 
     def start(self) -> None:
         """Tell the protocol, then receive."""
+        sockets = tuple(TransportSocket(each.sock) for each in self._port.served)
         sock = self._port.sock
-        self._names = {"socket": TransportSocket(sock), "sockname": sock.getsockname()}
+        self._names = {
+            "socket": sockets[0],
+            "sockets": sockets,
+            "sockname": sock.getsockname(),
+        }
         if self._port.peer is not None:
             self._names["peername"] = sock.getpeername()
         self._protocol.connection_made(self)
         if self._port.is_open:
-            self._watch()
+            for served in self._port.served:
+                self._watch(served)
 
     @property
     def counters(self) -> Counters:
@@ -75,7 +84,8 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         return self._port.counters
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``"peername"``, ``"sockname"`` and ``"socket"``, all canonical."""
+        """``"peername"``, ``"sockname"`` and ``"socket"``, all canonical; and ``"sockets"``, all of
+        them where there are several, of which the first is ``"socket"``."""
         return self._names.get(name, default)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -130,7 +140,7 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         datagram = _Waiting(bytes(data), self._destination(addr), source, interface)
         if self._buffer or not self._sent(datagram):
             if not self._buffer:
-                self._loop.add_writer(self._port.sock.fileno(), self._write)
+                self._wait_for_room()
             self._buffer.append(datagram)
             self._buffered += len(datagram.data)
             self._pause_if_full()
@@ -217,13 +227,15 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         while self._buffer:
             try:
                 if not self._sent(self._buffer[0]):
+                    if self._full is not self._port.full:
+                        self._wait_for_room()
                     break
             except ValueError as error:
                 # Nobody has looked at its address before.
                 self._report("a datagram that had to wait can't be sent", error)
             self._buffered -= len(self._buffer.popleft().data)
         if not self._buffer:
-            self._loop.remove_writer(self._port.sock.fileno())
+            self._wait_no_more()
             if self._closing:
                 self._loop.call_soon(self._lost, None)
                 return
@@ -236,33 +248,45 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
             self._paused = True
             self._tell(self._protocol.pause_writing)
 
-    def _watch(self) -> None:
-        self._resuming = None
-        self._loop.add_reader(self._port.sock.fileno(), self._read)
+    def _wait_for_room(self) -> None:
+        """Write again when the socket has room that had none."""
+        self._wait_no_more()
+        self._full = self._port.full
+        self._loop.add_writer(self._full.fileno(), self._write)
+
+    def _wait_no_more(self) -> None:
+        full, self._full = self._full, None
+        if full is not None:
+            self._loop.remove_writer(full.fileno())
+
+    def _watch(self, served: ServedSocket) -> None:
+        self._resuming.pop(served, None)
+        self._loop.add_reader(served.sock.fileno(), self._read, served)
 
     def _unwatch(self) -> None:
-        if self._resuming is not None:
-            self._resuming.cancel()
-            self._resuming = None
-        elif self._port.is_open:
-            self._loop.remove_reader(self._port.sock.fileno())
+        for served in self._port.served:
+            resuming = self._resuming.pop(served, None)
+            if resuming is not None:
+                resuming.cancel()
+            elif self._port.is_open:
+                self._loop.remove_reader(served.sock.fileno())
 
-    def _read(self) -> None:
+    def _read(self, served: ServedSocket) -> None:
         try:
-            rest = self._port.read(_READ_AT_ONCE)
+            rest = self._port.read(_READ_AT_ONCE, served)
         except OSError as error:
             self._report("a datagram socket is of no more use", error)
             self._abort(error)
             return
         if rest is not None and not self._closing:
-            self._loop.remove_reader(self._port.sock.fileno())
-            self._resuming = self._loop.call_later(rest, self._watch)
+            self._loop.remove_reader(served.sock.fileno())
+            self._resuming[served] = self._loop.call_later(rest, self._watch, served)
 
     def _abort(self, error: BaseException | None) -> None:
         if not self._port.is_open:
             return
         if self._buffer:
-            self._loop.remove_writer(self._port.sock.fileno())
+            self._wait_no_more()
             self._buffer.clear()
             self._buffered = 0
         if not self._closing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from twisted.internet.defer import Deferred, execute
@@ -10,7 +11,7 @@ from twisted.internet.protocol import AbstractDatagramProtocol
 
 from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.datagram.datagram_port import DatagramPort
-from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
+from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint, one_text
 from dsadapter.frameworks.twisted.reactors import way_of
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
 from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramFallback, DatagramPolicy, Family
@@ -18,13 +19,15 @@ from dsadapter.sockets.adopting import Which, inherited_datagrams
 
 
 class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
-    """Exchange datagrams with IPv4 and IPv6 peers through one socket; the application sees
-    canonical addresses only, and answers leave from the address that was asked.
+    """Exchange datagrams with IPv4 and IPv6 peers through one socket, or one for each of several
+    addresses; the application sees canonical addresses only, and answers leave from the address
+    that was asked.
 
     :param reactor: the reactor to listen with.
     :param port: 0 to 65535; 0 lets the system choose one, the same for both families.
-    :param interface: ``"::"`` or ``""`` for both families. An IPv4 literal, plain or mapped, is
-        IPv4 only; any other IPv6 literal is IPv6 only.
+    :param interface: ``"::"`` or ``""`` for both families. ``localhost`` is 127.0.0.1 and ::1 with
+        one port number. An IPv4 literal, plain or mapped, is IPv4 only; any other IPv6 literal is
+        IPv6 only. Several literals, in a list or with commas between, have one port number.
     :param family: ``"ipv4"`` or ``"ipv6"`` for that family of ``::`` or ``localhost`` alone; None
         for both.
     :param device: the name of the network interface, or of the VRF, to serve alone.
@@ -40,7 +43,7 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
         reactor: Any,
         port: int,
         *,
-        interface: str = "::",
+        interface: str | Sequence[str] = "::",
         family: Family | None = None,
         device: str | None = None,
         maxPacketSize: int = DEFAULT_PACKET_SIZE,
@@ -48,7 +51,7 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
     ) -> None:
         with spelling(LISTENING):
             policy = DatagramPolicy(
-                interface,
+                one_text(interface),
                 port,
                 family=family,
                 device=device,
@@ -62,18 +65,18 @@ class DualStackDatagramEndpoint(PolicyEndpoint[DatagramPolicy]):
         cls,
         reactor: Any,
         *,
-        fd: int | None = None,
+        fd: int | Sequence[int] | None = None,
         systemd: Which | None = None,
         maxPacketSize: int = DEFAULT_PACKET_SIZE,
     ) -> Self:
-        """The endpoint of a socket that somebody else has made; see
+        """The endpoint of sockets that somebody else has made; see
         :meth:`dsadapter.frameworks.twisted.DualStackServerEndpoint.inherited`.
 
         For datagrams that came before it listens see
         :func:`dsadapter.sockets.adopting.inherited_datagrams`.
 
-        :param fd: the number of a descriptor.
-        :param systemd: the index, from 0, or the name of what systemd has passed.
+        :param fd: the number of a descriptor, or of two: an IPv4 and a v6-only socket of one port.
+        :param systemd: the index, from 0, or the name of what systemd has passed, or several.
         :raises OSError: naming the descriptor and the remedy, for what is no bound UDP socket.
         :raises ValueError: unless one of ``fd`` and ``systemd`` is given.
         """

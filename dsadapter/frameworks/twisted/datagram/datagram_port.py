@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from twisted.internet import udp
@@ -21,8 +22,10 @@ from zope.interface import implementer
 
 from dsadapter import datagrams
 from dsadapter.datagrams import DestinationError, PacketTooLongError
+from dsadapter.datagrams.served import ServedSocket
 from dsadapter.frameworks.twisted.datagram.multicast_transport import DualStackMulticast
 from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
+from dsadapter.frameworks.twisted.other_socket import OtherSocket
 from dsadapter.frameworks.twisted.private import forget_reader
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
 from dsadapter.hooks.contracts import IDatagramListener, IPacketInfoReceiver
@@ -34,16 +37,23 @@ logger = logging.getLogger("dsadapter.datagrams")
 
 @implementer(IMulticastTransport, IDatagramListener)
 class DatagramPort(ListeningPort[DatagramPolicy], DualStackMulticast, udp.Port):
-    """A UDP port for one :class:`~dsadapter.policy.DatagramPolicy`, multicast included."""
+    """A UDP port for one :class:`~dsadapter.policy.DatagramPolicy`, multicast included.
+
+    Where there is more than one socket, each of the others is a reader of its own in the reactor,
+    which starts, stops and closes with the port.
+    """
 
     def __init__(
         self, policy: DatagramPolicy, protocol: AbstractDatagramProtocol, reactor: Any
     ) -> None:
-        super().__init__(policy.port, protocol, policy.host, policy.max_packet_size, reactor)  # type: ignore[no-untyped-call]
+        # Twisted knows one address a port.
+        host = policy.parts[0].host
+        super().__init__(policy.port, protocol, host, policy.max_packet_size, reactor)  # type: ignore[no-untyped-call]
         self._settle(policy)
         self._datagrams = datagrams.DatagramPort(policy, self._life)
         self._is_reading = False
-        self._pause: IDelayedCall | None = None
+        self._others: tuple[OtherSocket, ...] = ()
+        self._pauses: dict[ServedSocket, IDelayedCall] = {}
 
     @property
     def counters(self) -> Counters:
@@ -66,8 +76,13 @@ class DatagramPort(ListeningPort[DatagramPolicy], DualStackMulticast, udp.Port):
                 type(self.protocol).__qualname__,
             )
         with cannot_listen(self.policy):
-            skt = self._datagrams.open(deliver, self.protocol.connectionRefused, details=informed)
+            skt = self._datagrams.open(
+                deliver, self.protocol.connectionRefused, details=informed, several=True
+            )
         self._number = skt.fileno()
+        self._others = tuple(
+            OtherSocket(self, each.sock, partial(self.doRead, each)) for each in self._served[1:]
+        )
         self._preexistingSocket = skt  # type: ignore[assignment]
         try:
             super().startListening()  # type: ignore[no-untyped-call]
@@ -78,41 +93,63 @@ class DatagramPort(ListeningPort[DatagramPolicy], DualStackMulticast, udp.Port):
             raise
         self._life.opened()
 
-    def doRead(self) -> None:
+    @property
+    def _served(self) -> tuple[ServedSocket, ...]:
+        return self._datagrams.served
+
+    def doRead(self, served: ServedSocket | None = None) -> None:
         """Give the protocol what waits, up to ``maxThroughput`` bytes.
 
+        :param served: which of the port's sockets is ready; None for the first.
         :raises OSError: if the socket is of no more use; the reactor then closes the port.
         """
         try:
-            pause = self._datagrams.read(self.maxThroughput)
+            pause = self._datagrams.read(self.maxThroughput, served)
         except OSError:
             self.stopReading()
             raise
         if pause is not None and self._is_reading:
-            super().stopReading()  # type: ignore[no-untyped-call]
+            served = served or self._served[0]
+            self._unwatch(served)
             if pause:
-                self._pause = self.reactor.callLater(pause, self._read_again)
+                self._pauses[served] = self.reactor.callLater(pause, self._read_again, served)
             else:
-                super().startReading()  # type: ignore[no-untyped-call]
+                self._watch(served)
 
-    def _read_again(self) -> None:
-        self._pause = None
+    def _read_again(self, served: ServedSocket) -> None:
+        del self._pauses[served]
         if self._is_reading:
-            super().startReading()  # type: ignore[no-untyped-call]
+            self._watch(served)
 
     def startReading(self) -> None:
         """Have the protocol given what comes."""
         self._is_reading = True
-        super().startReading()  # type: ignore[no-untyped-call]
+        for served in self._served:
+            self._watch(served)
 
     def stopReading(self) -> None:
         """Leave what comes in the kernel."""
         self._is_reading = False
+        for served in self._served:
+            self._unwatch(served)
+
+    def _watch(self, served: ServedSocket) -> None:
+        self.reactor.addReader(self._reader(served)[0])
+
+    def _unwatch(self, served: ServedSocket) -> None:
+        reader, number = self._reader(served)
         try:
-            super().stopReading()  # type: ignore[no-untyped-call]
+            self.reactor.removeReader(reader)
         except (KeyError, OSError):
             # Epoll does not know the descriptor: it was taken away, and its number is another's.
-            forget_reader(self.reactor, self._number)
+            forget_reader(self.reactor, number)
+
+    def _reader(self, served: ServedSocket) -> tuple[Any, int]:
+        """What the reactor reads of a socket, and the number of its descriptor."""
+        for other in self._others:
+            if other.socket is served.sock:
+                return other, other.number
+        return self, self._number
 
     def _deliver_plainly(self, arrived: Iterator[Datagram]) -> None:
         for data, address, _info in arrived:
@@ -167,7 +204,8 @@ class DatagramPort(ListeningPort[DatagramPolicy], DualStackMulticast, udp.Port):
             raise InvalidAddressError(host, str(error)) from error
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        """The canonical local address, a link-local one with its zone."""
+        """The canonical local address, a link-local one with its zone; of several sockets, the
+        first's, with the port of all."""
         host, port, *more = self._datagrams.local_address()
         return IPv6Address("UDP", host, port) if more else IPv4Address("UDP", host, port)
 
@@ -176,12 +214,14 @@ class DatagramPort(ListeningPort[DatagramPolicy], DualStackMulticast, udp.Port):
 
         The reactors of poll and epoll take the latter for a lost connection.
         """
+        if not self.connected:
+            # A reactor that ends tells each of its readers.
+            return
         if reason is not None and reason.check(ConnectionDone) and self._goes_on():
             return
         self._datagrams.end()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        while self._pauses:
+            self._pauses.popitem()[1].cancel()
         try:
             super().connectionLost(reason)  # type: ignore[no-untyped-call]
         except Exception:
@@ -196,7 +236,8 @@ class DatagramPort(ListeningPort[DatagramPolicy], DualStackMulticast, udp.Port):
     def _goes_on(self) -> bool:
         self.startReading()
         try:
-            self.doRead()
+            for served in self._served:
+                self.doRead(served)
         except OSError:
             log.err()
             return False

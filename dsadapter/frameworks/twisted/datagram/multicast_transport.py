@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, execute, succeed
@@ -11,24 +11,23 @@ from twisted.python.failure import Failure
 
 from dsadapter.addressing.hosts import canonical_host
 from dsadapter.addressing.literal import parse_literal
-from dsadapter.policy import ListenMode
+from dsadapter.datagrams.served import ServedSocket, of_family
 from dsadapter.sockets import multicast
 
 
 class DualStackMulticast:
     """``IMulticastTransport``, with interfaces also by name and groups also by source.
 
-    Each setting acts on all families that the port serves.
+    Each setting acts on all families that the port serves. Of several sockets the first of a
+    group's family joins it; a socket that is bound to one address hears no group on Linux.
     """
 
     reactor: Any
-    socket: socket.socket
 
     if TYPE_CHECKING:
 
         @property
-        def mode(self) -> ListenMode:
-            """Which address families the port serves."""
+        def _served(self) -> Sequence[ServedSocket]: ...
 
     def joinGroup(
         self, addr: str, interface: str | int = "", source: str | None = None
@@ -58,8 +57,9 @@ class DualStackMulticast:
     ) -> Deferred[None]:
         def change(address: str) -> None:
             try:
+                served = of_family(self._served, address)
                 multicast.change_membership(
-                    self.socket, self.mode, address, interface, source, join=join
+                    served.sock, served.mode, address, interface, source, join=join
                 )
             except OSError as error:
                 raise MulticastJoinError(group, interface, error.errno, error.strerror) from error
@@ -78,7 +78,11 @@ class DualStackMulticast:
         """
 
         def change() -> int:
-            multicast.set_outgoing_interface(self.socket, self.mode, addr)
+            served = self._served
+            # An address is of one family.
+            found = addr if len(served) == 1 else multicast.resolve_interface(addr)
+            for each in served:
+                multicast.set_outgoing_interface(each.sock, each.mode, found)
             return 1
 
         return execute(change)
@@ -86,26 +90,28 @@ class DualStackMulticast:
     def getOutgoingInterface(self) -> str | int:
         """The interface that datagrams to groups leave by: its index; on an IPv4 port its address.
         Unspecified if the system chooses."""
-        return multicast.outgoing_interface(self.socket, self.mode)
+        return multicast.outgoing_interface(self._served[0].sock, self._served[0].mode)
 
     def setLoopbackMode(self, mode: int) -> None:
         """Whether this machine hears what the port sends to groups: True or False, or 1 or 0.
 
         :raises ValueError: for anything else.
         """
-        multicast.set_loopback(self.socket, self.mode, mode)
+        for each in self._served:
+            multicast.set_loopback(each.sock, each.mode, mode)
 
     def getLoopbackMode(self) -> bool:
         """Whether this machine hears what the port sends to groups."""
-        return multicast.loopback(self.socket, self.mode)
+        return multicast.loopback(self._served[0].sock, self._served[0].mode)
 
     def setTTL(self, ttl: int) -> None:
         """How many hops a datagram to a group travels, 0 to 255."""
-        multicast.set_hops(self.socket, self.mode, ttl)
+        for each in self._served:
+            multicast.set_hops(each.sock, each.mode, ttl)
 
     def getTTL(self) -> int:
         """How many hops a datagram to a group travels."""
-        return multicast.hops(self.socket, self.mode)
+        return multicast.hops(self._served[0].sock, self._served[0].mode)
 
     def _resolved(self, group: str) -> Deferred[str]:
         """An address literal as it is; a host name's IPv4 address.

@@ -18,7 +18,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
 from dsadapter.frameworks.twisted import private
-from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint
+from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint, one_text
 from dsadapter.frameworks.twisted.reactors import Way, way_of
 from dsadapter.frameworks.twisted.server.stream_port import StreamPort
 from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
@@ -76,7 +76,7 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
     ) -> None:
         with spelling(LISTENING):
             policy = ListenPolicy(
-                _one_text(interface),
+                one_text(interface),
                 port,
                 family=family,
                 device=device,
@@ -159,10 +159,3 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
         from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
 
         return AdoptedPort
-
-
-def _one_text(interface: Any) -> Any:
-    """Several addresses as a policy has them; what is no list of them is the policy's to refuse."""
-    if isinstance(interface, (list, tuple)) and all(isinstance(each, str) for each in interface):
-        return ",".join(interface)
-    return interface

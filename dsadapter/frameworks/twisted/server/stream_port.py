@@ -12,15 +12,15 @@ from typing import Any, cast
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IProtocolFactory, IReadDescriptor
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.python import log
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
+from dsadapter.frameworks.twisted.other_socket import OtherSocket
 from dsadapter.frameworks.twisted.reactor_waiting import ReactorWaiting
 from dsadapter.listener import Told
 from dsadapter.policy import ListenPolicy
@@ -52,7 +52,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         super().__init__(policy.port, factory, policy.backlog, policy.host, reactor)
         self._settle(policy)
         self._native = policy.native_ipv4
-        self._others: tuple[_OtherSocket, ...] = ()
+        self._others: tuple[OtherSocket, ...] = ()
         if policy.proxy_from is not None:
             # Not every server is behind a proxy; the endpoint has imported it.
             from dsadapter.proxied import ProxyGate
@@ -69,7 +69,9 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             sockets = self._life.open(reads_headers=True)
         skt, *others = sockets
         self._preexistingSocket = skt
-        self._others = tuple(_OtherSocket(self, other) for other in others)
+        self._others = tuple(
+            OtherSocket(self, other, partial(self.doRead, other)) for other in others
+        )
         try:
             super().startListening()
         except BaseException:
@@ -125,7 +127,8 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             super().connectionLost(reason)  # type: ignore[no-untyped-call]
         finally:
             for other in others:
-                other.close()
+                self.reactor.removeReader(other)
+                other.socket.close()
             self._life.closed()
 
     def _listens(self) -> bool:
@@ -293,31 +296,3 @@ class _FailedListener:
         if error is not None:
             raise error
         return self._accept()
-
-
-@implementer(IReadDescriptor)
-class _OtherSocket:
-    """One more listening socket of a port, in the reactor beside the port."""
-
-    def __init__(self, port: StreamPort, listening: socket.socket) -> None:
-        self._port = port
-        self.socket = listening
-
-    def fileno(self) -> int:
-        return self.socket.fileno()
-
-    def doRead(self) -> None:
-        self._port.doRead(self.socket)
-
-    def connectionLost(self, reason: Failure) -> None:
-        # A port that has lost one of its sockets ends.
-        self._port.stopReading()
-        self._port.connectionLost(reason)
-
-    def logPrefix(self) -> str:
-        prefix: str = self._port.logPrefix()  # type: ignore[no-untyped-call]
-        return prefix
-
-    def close(self) -> None:
-        self._port.reactor.removeReader(self)
-        self.socket.close()

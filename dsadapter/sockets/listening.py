@@ -59,6 +59,7 @@ def listening_socket(
     backlog: int = SOMAXCONN,
     fallback: Fallback = "auto",
     reuse_port: bool = False,
+    device: str | None = None,
 ) -> ReadySocket:
     """The ready socket: one that listens, for any server that takes a listening socket.
 
@@ -77,7 +78,13 @@ def listening_socket(
     :raises OSError: with the errno of the call that failed.
     """
     policy = ListenPolicy(
-        host, port, family=family, backlog=backlog, fallback=fallback, reuse_port=reuse_port
+        host,
+        port,
+        family=family,
+        backlog=backlog,
+        fallback=fallback,
+        reuse_port=reuse_port,
+        device=device,
     )
     check_one_socket(policy)
     # The one way up: what a user opens here is checked and watched by plugins, too.

@@ -29,6 +29,7 @@ def create_server(
     reuse_port: bool = False,
     dualstack_ipv6: bool = False,
     fallback: Fallback = "auto",
+    device: str | None = None,
 ) -> TranslatingSocket:
     """As ``socket.create_server``, for both families unless the host or the family says otherwise.
 
@@ -37,6 +38,7 @@ def create_server(
     :param backlog: how many connections may wait to be accepted; None for as many as can be.
     :param dualstack_ipv6: with AF_INET6, serve both families all the same.
     :param fallback: as for :class:`~dsadapter.policy.ListenPolicy`, but a pair.
+    :param device: the name of the network interface, or of the VRF, to serve alone.
     :returns: a blocking socket that listens; plugins watch it and what it accepts.
     :raises ValueError: naming the offending value and the form to use.
     :raises PluginError: if a required plugin is missing, or a plugin refuses.
@@ -57,6 +59,7 @@ def create_server(
         backlog=socket.SOMAXCONN if backlog is None else backlog,
         reuse_port=reuse_port,
         fallback=fallback,
+        device=device,
     )
     return listen(policy)
 
@@ -78,6 +81,8 @@ class DualStackMixin:
 
     fallback: Fallback = "auto"
     """What to serve where a family is missing; as for :func:`create_server`."""
+    device: str | None = None
+    """The network interface, or the VRF, to serve alone, by its name."""
 
     # What the classes that it is mixed into have.
     server_address: Any
@@ -92,7 +97,9 @@ class DualStackMixin:
         self.socket.close()
         host, port = self.server_address[:2]
         if self.socket_type == socket.SOCK_DGRAM:
-            datagrams = DatagramPolicy(host, port, max_packet_size=self.max_packet_size)
+            datagrams = DatagramPolicy(
+                host, port, max_packet_size=self.max_packet_size, device=self.device
+            )
             self.socket = open_bound(datagrams, _BoundDatagramSocket)
         else:
             policy = ListenPolicy(
@@ -101,6 +108,7 @@ class DualStackMixin:
                 backlog=self.request_queue_size,
                 reuse_port=self.allow_reuse_port,
                 fallback=self.fallback,
+                device=self.device,
             )
             check_one_socket(policy)
             self.socket = open_ready_socket(policy, FRAMEWORK, _BoundSocket)

@@ -45,6 +45,7 @@ async def create_udp_socket(
     reuse_port: bool = False,
     max_packet_size: int = DEFAULT_PACKET_SIZE,
     fallback: DatagramFallback = "auto",
+    device: str | None = None,
 ) -> DualStackUDPSocket:
     """As ``anyio.create_udp_socket``, for IPv4 and IPv6 through one socket; the application passes
     and sees canonical addresses only, and answers leave from the address that was asked.
@@ -54,12 +55,13 @@ async def create_udp_socket(
     :param max_packet_size: how many bytes a datagram may have; a longer one is dropped and counted.
     :param fallback: what to serve where a family is missing; see
         :class:`~dsadapter.policy.DatagramPolicy`.
+    :param device: the name of the network interface, or of the VRF, to serve alone.
     :raises ValueError: naming the offending value and the form to use; and for ``reuse_port``,
         because a shared port loses datagrams to whoever shares it.
     :raises OSError: as AnyIO's; ``PermissionError`` if a plugin refuses.
     """
     return await bind(
-        _policy(family, local_host, local_port, reuse_port, max_packet_size, fallback)
+        _policy(family, local_host, local_port, reuse_port, max_packet_size, fallback, device)
     )
 
 
@@ -73,6 +75,7 @@ async def create_connected_udp_socket(
     reuse_port: bool = False,
     max_packet_size: int = DEFAULT_PACKET_SIZE,
     fallback: DatagramFallback = "auto",
+    device: str | None = None,
 ) -> DualStackConnectedUDPSocket:
     """As ``anyio.create_connected_udp_socket``; the rest as :func:`create_udp_socket`.
 
@@ -80,7 +83,7 @@ async def create_connected_udp_socket(
         mapped, or by a name.
     """
     target = canonical_target(str(remote_host), remote_port)
-    policy = _policy(family, local_host, local_port, reuse_port, max_packet_size, fallback)
+    policy = _policy(family, local_host, local_port, reuse_port, max_packet_size, fallback, device)
     peers = await _resolved(target, family)
     with _refusals():
         made = DualStackConnectedUDPSocket(policy)
@@ -99,6 +102,7 @@ def _policy(
     reuse_port: bool,
     max_packet_size: int,
     fallback: DatagramFallback,
+    device: str | None,
 ) -> DatagramPolicy:
     if reuse_port:
         raise ValueError("reuse_port would let others take the datagrams; leave it out")
@@ -108,6 +112,7 @@ def _policy(
         family=family_of(family),
         max_packet_size=max_packet_size,
         fallback=fallback,
+        device=device,
     )
 
 

@@ -37,6 +37,7 @@ async def create_tcp_listener(
     backlog: int = _LONGEST_BACKLOG,
     reuse_port: bool = False,
     fallback: Fallback = "auto",
+    device: str | None = None,
 ) -> MultiListener[SocketStream]:
     """As ``anyio.create_tcp_listener``, for IPv4 and IPv6 through one socket; the application sees
     canonical addresses only.
@@ -47,6 +48,7 @@ async def create_tcp_listener(
     :param family: ``AF_INET`` or ``AF_INET6`` for that family of a wildcard or ``localhost`` alone.
     :param fallback: what to serve where a family is missing; see
         :class:`~dsadapter.policy.ListenPolicy`.
+    :param device: the name of the network interface, or of the VRF, to serve alone.
     :raises ValueError: naming the offending value and the form to use.
     :raises OSError: as AnyIO's; ``PermissionError`` if a plugin refuses.
     """
@@ -57,6 +59,7 @@ async def create_tcp_listener(
         backlog=min(backlog, _LONGEST_BACKLOG),
         reuse_port=reuse_port,
         fallback=fallback,
+        device=device,
     )
     return await listen(policy)
 

@@ -44,6 +44,7 @@ async def open_udp_socket(
     family: Family | None = None,
     max_packet_size: int = DEFAULT_PACKET_SIZE,
     fallback: DatagramFallback = "auto",
+    device: str | None = None,
 ) -> DualStackUDPSocket:
     """A bound UDP socket for IPv4 and IPv6: the application passes and sees canonical addresses
     only, and answers leave from the address that was asked.
@@ -54,11 +55,17 @@ async def open_udp_socket(
     :param max_packet_size: how many bytes a datagram may have; a longer one is dropped and counted.
     :param fallback: what to serve where a family is missing; see
         :class:`~dsadapter.policy.DatagramPolicy`.
+    :param device: the name of the network interface, or of the VRF, to serve alone.
     :raises ValueError: naming the offending value and the form to use.
     :raises OSError: as ``bind``; ``PermissionError`` if a plugin refuses.
     """
     policy = DatagramPolicy(
-        host_text(host), port, family=family, max_packet_size=max_packet_size, fallback=fallback
+        host_text(host),
+        port,
+        family=family,
+        max_packet_size=max_packet_size,
+        fallback=fallback,
+        device=device,
     )
     return await bind(policy)
 

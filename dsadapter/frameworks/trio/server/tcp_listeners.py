@@ -29,6 +29,7 @@ async def open_tcp_listeners(
     backlog: int | None = None,
     family: Family | None = None,
     fallback: Fallback = "auto",
+    device: str | None = None,
 ) -> list[trio.SocketListener]:
     """As ``trio.open_tcp_listeners``, for IPv4 and IPv6 through one socket; the application sees
     canonical addresses only.
@@ -40,6 +41,7 @@ async def open_tcp_listeners(
     :param family: ``"ipv4"`` or ``"ipv6"`` for that family of a wildcard or ``localhost`` alone.
     :param fallback: what to serve where a family is missing; see
         :class:`~dsadapter.policy.ListenPolicy`.
+    :param device: the name of the network interface, or of the VRF, to serve alone.
     :returns: one listener; two where there are two sockets, IPv4 first.
     :raises TypeError: for a port or a backlog that is no integer.
     :raises ValueError: naming the offending value and the form to use.
@@ -55,6 +57,7 @@ async def open_tcp_listeners(
         family=family,
         backlog=socket.SOMAXCONN if backlog is None else min(backlog, _LONGEST_BACKLOG),
         fallback=fallback,
+        device=device,
     )
     return await listen(policy)
 
@@ -94,11 +97,12 @@ async def serve_tcp(
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
     family: Family | None = None,
     fallback: Fallback = "auto",
+    device: str | None = None,
 ) -> None:
     """As ``trio.serve_tcp``, for IPv4 and IPv6 through one socket; see
     :func:`open_tcp_listeners`."""
     listeners = await open_tcp_listeners(
-        port, host=host, backlog=backlog, family=family, fallback=fallback
+        port, host=host, backlog=backlog, family=family, fallback=fallback, device=device
     )
     await trio.serve_listeners(
         handler, listeners, handler_nursery=handler_nursery, task_status=task_status
@@ -114,10 +118,11 @@ async def open_ssl_over_tcp_listeners(
     backlog: int | None = None,
     family: Family | None = None,
     fallback: Fallback = "auto",
+    device: str | None = None,
 ) -> list[trio.SSLListener[trio.SocketStream]]:
     """As ``trio.open_ssl_over_tcp_listeners``; see :func:`open_tcp_listeners`."""
     listeners = await open_tcp_listeners(
-        port, host=host, backlog=backlog, family=family, fallback=fallback
+        port, host=host, backlog=backlog, family=family, fallback=fallback, device=device
     )
     return [
         trio.SSLListener(listener, ssl_context, https_compatible=https_compatible)
@@ -139,6 +144,7 @@ async def serve_ssl_over_tcp(
     ] = trio.TASK_STATUS_IGNORED,
     family: Family | None = None,
     fallback: Fallback = "auto",
+    device: str | None = None,
 ) -> None:
     """As ``trio.serve_ssl_over_tcp``; see :func:`open_tcp_listeners`."""
     listeners = await open_ssl_over_tcp_listeners(
@@ -149,6 +155,7 @@ async def serve_ssl_over_tcp(
         backlog=backlog,
         family=family,
         fallback=fallback,
+        device=device,
     )
     await trio.serve_listeners(
         handler, listeners, handler_nursery=handler_nursery, task_status=task_status

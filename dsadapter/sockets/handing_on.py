@@ -34,18 +34,22 @@ def native_ipv4(connection: HasDescriptor | int) -> bool:
     """
     number = connection if isinstance(connection, int) else connection.fileno()
     # The kernel knows the family; an object that was made before may know the one of before.
-    with _duplicate(number) as sock:
+    with duplicate(number) as sock:
         if sock.family != socket.AF_INET6 or take_ipv4_form(sock):
             return True
         return not any(map(_is_mapped, (sock.getsockname, sock.getpeername)))
 
 
-def _duplicate(number: int) -> socket.socket:
-    duplicate = os.dup(number)
+def duplicate(number: int) -> socket.socket:
+    """Another socket object for a descriptor: of the kernel's family, and closed without harm.
+
+    :raises OSError: if it is no socket.
+    """
+    other = os.dup(number)
     try:
-        return socket.socket(fileno=duplicate)
+        return socket.socket(fileno=other)
     except BaseException:
-        os.close(duplicate)
+        os.close(other)
         raise
 
 

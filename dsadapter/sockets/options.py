@@ -61,6 +61,22 @@ REUSE_PORT_FILTER = SocketOption(
     "any time",
     "a program that chooses among the sockets of a port; only for a handover",
 )
+NO_REUSE_PORT_FILTER = SocketOption(
+    "SO_DETACH_REUSEPORT_BPF",
+    socket.SOL_SOCKET,
+    # Linux 5.3.
+    68 if sys.platform.startswith("linux") else None,
+    "any time",
+    "takes that program away again",
+)
+BIND_TO_INDEX = SocketOption(
+    "SO_BINDTOIFINDEX",
+    socket.SOL_SOCKET,
+    # Linux 5.0; Python has no name for it.
+    62 if sys.platform.startswith("linux") else None,
+    "any time",
+    "a socket bound to an interface that is not there gets nothing new; only for a handover",
+)
 BIND_TO_DEVICE = SocketOption(
     "SO_BINDTODEVICE",
     socket.SOL_SOCKET,

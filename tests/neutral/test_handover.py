@@ -7,98 +7,29 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections import Counter
 from typing import Any
 
 import pytest
+from support.under_load import BOTH, Load, Serving, ask
 
 from dsadapter.handover import Draining, drain, steer
 from dsadapter.sockets.listening import listening_socket
 
-BOTH = ("127.0.0.1", "::1")
 
-
-class Serving:
-    """A thread that answers each connection with a name."""
-
-    def __init__(self, name: bytes, port: int = 0) -> None:
-        self.name = name
-        self.sock = listening_socket("::", port, reuse_port=True)
-        self.port: int = self.sock.getsockname()[1]
-        self.sock.settimeout(0.02)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
-
-    def start(self) -> Serving:
-        self._thread.start()
-        return self
-
-    def _serve(self) -> None:
-        while not self._ended.is_set():
-            try:
-                accepted, _ = self.sock.accept()
-            except TimeoutError:
-                continue
-            with accepted:
-                accepted.sendall(self.name)
-
-    def end(self) -> None:
-        self._ended.set()
-        self._thread.join()
-        self.sock.close()
-
-
-def ask(host: str, port: int) -> bytes:
-    with socket.create_connection((host, port), 20) as client:
-        return client.recv(10)
-
-
-class Load:
-    """Clients of both families, one connection after the other."""
-
-    def __init__(self, port: int) -> None:
-        self.answers: Counter[bytes] = Counter()
-        self.lost: list[Exception] = []
-        self._ended = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(host, port)) for host in BOTH for _ in range(2)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self, host: str, port: int) -> None:
-        while not self._ended.is_set():
-            try:
-                answer = ask(host, port)
-            except OSError as error:
-                self.lost.append(error)
-            else:
-                self.answers[answer] += 1
-                if not answer:
-                    self.lost.append(EOFError())
-
-    def until(self, name: bytes, more: int) -> None:
-        wanted = self.answers[name] + more
-        while self.answers[name] < wanted and not self.lost:
-            self._ended.wait(0.01)
-
-    def end(self) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
+def serving(name: bytes, port: int = 0) -> Serving:
+    return Serving(name, [listening_socket("::", port, reuse_port=True)])
 
 
 def test_a_restart_under_load_loses_no_connection() -> None:
-    old = Serving(b"0").start()
+    old = serving(b"0")
     load = Load(old.port)
     try:
         for generation in range(1, 6):
             name = b"%d" % generation
             load.until(old.name, 100)
-            new = Serving(name, old.port).start()
-            steer([new.sock])
-            assert drain([old.sock], pause=0.05)
+            new = serving(name, old.port)
+            steer(new.sockets)
+            assert drain(old.sockets, pause=0.05)
             old.end()
             old = new
         load.until(old.name, 100)
@@ -110,13 +41,13 @@ def test_a_restart_under_load_loses_no_connection() -> None:
 
 
 def test_new_connections_go_to_the_new_sockets_alone() -> None:
-    old = [Serving(b"old").start()]
-    old.append(Serving(b"old", old[0].port).start())
+    old = [serving(b"old")]
+    old.append(serving(b"old", old[0].port))
     port = old[0].port
-    new = [Serving(b"new %d" % number, port).start() for number in range(2)]
+    new = [serving(b"new %d" % number, port) for number in range(2)]
     try:
         assert {ask(host, port) for host in BOTH for _ in range(40)} == {b"old", b"new 0", b"new 1"}
-        steer([each.sock for each in new])
+        steer([sock for each in new for sock in each.sockets])
         for host in BOTH:
             assert {ask(host, port) for _ in range(40)} == {b"new 0", b"new 1"}
     finally:

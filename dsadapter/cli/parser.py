@@ -25,10 +25,37 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("bash", "zsh", "tcsh"),
         help="print a completion script for a shell, and exit",
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_CommandParser
+    )
     for command in _COMMANDS:
         command.add_parser(commands)
     return parser
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """What it doesn't know is its own error, with its own usage, and not the whole parser's."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        words = None if args is None else self._settled([*args])
+        found, unknown = super().parse_known_args(words, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def _settled(self, words: list[str]) -> list[str]:
+        """An option whose value may be left out takes it after = alone: what follows may be a
+        program, and no file to write to."""
+        known = {name: action for action in self._actions for name in action.option_strings}
+        index = 0
+        while index < len(words) and words[index].startswith("-") and words[index] != "--":
+            action = known.get(words[index])
+            if action is not None and action.nargs == "?":
+                words[index] += f"={action.const}"
+            index += 1 if action is None or action.nargs in (0, "?") else 2
+        return words
 
 
 class _PrintCompletion(argparse.Action):

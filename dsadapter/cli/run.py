@@ -36,12 +36,13 @@ def start(words: list[str], settings: Settings | None = None) -> int:
     except UnknownProgramError as error:
         raise CommandError(str(error)) from None
     _check_covered(program, words[0], settings)
-    line = f"dsadapter run: {_start_line(settings, words[0], program.python)}\n"
+    line = f"dsadapter run: {_start_line(settings, words[0], program)}\n"
     sys.stdout.flush()
     sys.stderr.write(line)
     sys.stderr.flush()
     environment = dict(os.environ)
-    settings.export(environment)
+    # What no file says, the process says itself once it has become some Python.
+    settings.export(environment, watched=program.python is None)
     try:
         os.execve(program.path, program.argv, environment)
     except OSError as error:
@@ -72,8 +73,16 @@ def _check_covered(program: Program, name: str, settings: Settings) -> None:
     )
 
 
-def _start_line(settings: Settings, name: str, python: str | None) -> str:
-    if python is None:
+def _start_line(settings: Settings, name: str, program: Program) -> str:
+    if program.python is None and program.script is not None:
+        past = program.past_the_script()
+        remedy = _line("dsadapter", settings, past) if past else "name the program that it starts"
+        return (
+            f"{program.script} is a script for {program.interpreter}: what it starts is covered if "
+            f"that runs by the Python of {sys.prefix}; to be sure, "
+            f"{f'type: {remedy}' if past else remedy}"
+        )
+    if program.python is None:
         return (
             f"{name} is no Python program: only Python programs of {sys.prefix} that it starts are "
             f"covered; where a server accepts in another language, wrap its application"

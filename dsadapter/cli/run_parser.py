@@ -21,6 +21,7 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "run",
+        allow_abbrev=False,
         help="start a program so that its IPv6 listeners serve IPv4, too, as IPv4",
         usage="dsadapter run [OPTIONS] -- PROGRAM [ARGUMENT ...]",
         description="Start a Python program, unchanged, so that each listener on :: serves IPv4 "

@@ -34,12 +34,14 @@ class Program:
     :param argv: its arguments, its own name first.
     """
 
-    __slots__ = ("argv", "kept_out", "path", "python", "script")
+    __slots__ = ("argv", "interpreter", "kept_out", "path", "python", "script")
 
     python: str | None
     """The interpreter that runs it in the end; None if that is no Python."""
     kept_out: str
     """Those of the interpreter's options that keep the hook out, such as ``IE``."""
+    interpreter: str
+    """The name of what the kernel runs in the end, such as ``bash``."""
     script: str | None
     """The file whose first line names the interpreter."""
 
@@ -55,7 +57,8 @@ class Program:
                 break
             self.script = line[0]
             line = [*interpreter, *line]
-        if os.path.basename(line[0]).removesuffix(".exe").rstrip("0123456789.") not in _PYTHONS:
+        self.interpreter = os.path.basename(line[0])
+        if not _is_python(self.interpreter):
             return
         self.python = line[0]
         self.kept_out = _keeping_out(_split(line[1:])[0])
@@ -71,6 +74,21 @@ class Program:
             return None
         prefix = prefix_of(self.python)
         return None if prefix == prefix_of(sys.executable) else prefix
+
+    def past_the_script(self) -> list[str] | None:
+        """The command line to type for a script that stands for a Python program, such as pyenv's
+        ``python``; None where this environment has no such program."""
+        if self.script is None or self.python is not None:
+            return None
+        name = os.path.basename(self.script)
+        if _is_python(name):
+            found: str | None = sys.executable
+        else:
+            found = _on(name, [os.path.dirname(sys.executable)])
+        if found is None or found == self.script:
+            return None
+        between = [] if self.script == self.path else [self.path]
+        return [found, *between, *self.argv[1:]]
 
     def without_options(self) -> list[str]:
         """The command line to type where options keep the hook out."""
@@ -136,6 +154,10 @@ def prefix_of(python: str) -> str:
     if real == os.path.realpath(base):
         return os.path.realpath(sys.base_prefix)
     return os.path.dirname(os.path.dirname(real))
+
+
+def _is_python(name: str) -> bool:
+    return name.removesuffix(".exe").rstrip("0123456789.") in _PYTHONS
 
 
 def _on(name: str, folders: Iterable[str]) -> str | None:

@@ -92,13 +92,18 @@ class Settings:
             file=environment.get(EXPLAIN) or None,
         )
 
-    def export(self, environment: MutableMapping[str, str]) -> None:
-        """Have every Python process that is started with an environment covered."""
+    def export(self, environment: MutableMapping[str, str], *, watched: bool = False) -> None:
+        """Have every Python process that is started with an environment covered.
+
+        :param watched: whether this process is to say so if it becomes a Python of another prefix.
+        """
         folders = environment.get("PYTHONPATH", "").split(os.pathsep)
         others = [folder for folder in folders if folder != FOLDER]
         environment["PYTHONPATH"] = os.pathsep.join([FOLDER, *others] if any(others) else [FOLDER])
         environment[STAMP] = stamp()
         environment[OPTIONS] = self.words()
+        if watched:
+            environment[OPTIONS] += f" process={os.getpid()}"
         environment.pop(EXPLAIN, None)
         if self.file is not None:
             environment[EXPLAIN] = self.file

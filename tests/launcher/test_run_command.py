@@ -168,6 +168,55 @@ def test_what_is_no_python_program_is_said_and_runs() -> None:
     assert "echo is no Python program: only Python programs of" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["python", "program"])
+def test_a_script_that_starts_python_is_said_to_be_one(tmp_path: Path, name: str) -> None:
+    """pyenv and asdf have such ones on PATH."""
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    script(shims, "#!/bin/sh", "python", f'exec {shlex.quote(sys.executable)} "$@"')
+    script(tmp_path, "#!/usr/bin/env python", "program")
+    env = clean_environment(PATH=f"{shims}{os.pathsep}{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    words = ["python", "-c", SEE] if name == "python" else ["program"]
+    done = finished(launch(*words, "x", options=("--widen",)), env=env)
+    assert json.loads(done.stdout)[2] is True
+    assert f"{shims / 'python'} is a script for sh: what it starts is covered if" in done.stderr
+    advice = shlex.split(done.stderr.strip().rpartition("; to be sure, type: ")[2])
+    arguments = ["-c", SEE, "x"] if name == "python" else [str(tmp_path / "program"), "x"]
+    assert advice == ["dsadapter", "run", "--widen", "--", sys.executable, *arguments]
+    assert seen([*DSADAPTER, *advice[1:]], env=env)[1]
+
+
+@pytest.mark.parametrize("program", ["script", "env"])
+def test_another_python_behind_what_is_no_python_says_that_it_is_not_covered(
+    tmp_path: Path, program: str
+) -> None:
+    other = tmp_path / "other"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(other)], check=True)
+    python = str(other / "bin" / "python")
+    path = script(tmp_path, "#!/bin/sh", "program", f'exec {shlex.quote(python)} "$@"')
+    start = [str(path)] if program == "script" else ["env", python]
+    body = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SEE!r}], check=True)"
+    done = finished(launch(*start, "-c", body))
+    assert json.loads(done.stdout)[2] is False
+    assert done.stderr.count(f" of {other}, and is not covered; type: {python} -m pip") == 1
+
+
+@pytest.mark.parametrize("words", [["--bogus"], ["--bogus", "--", "true"], ["--only"]])
+def test_what_the_command_does_not_know_is_shown_with_its_own_usage(words: list[str]) -> None:
+    done = finished([*DSADAPTER, "run", *words])
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: dsadapter run [OPTIONS] -- PROGRAM")
+    assert words[0] in done.stderr.splitlines()[-1]
+
+
+def test_explain_takes_no_program_for_a_file(tmp_path: Path) -> None:
+    path = script(tmp_path, "#!" + sys.executable)
+    before = path.read_text()
+    command = [*DSADAPTER, "run", "--explain", str(path), "--explain", "x"]
+    assert seen(command) == ([str(path), "--explain", "x"], True)
+    assert path.read_text() == before
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -138,4 +138,9 @@ if __name__ == "sitecustomize":
             _start()
         except Exception as error:
             _complain(f"this process is not covered: {type(error).__name__}: {error}")
+    elif f"process={os.getpid()}" in os.environ.get("DSADAPTER_RUN_OPTIONS", "").split():
+        _complain(
+            f"this process runs by Python {version} of {sys.prefix}, and is not covered; type: "
+            f"{sys.executable} -m pip install dsadapter, and start it by the dsadapter of that one"
+        )
     _run_the_other()

@@ -34,7 +34,16 @@ Operation = Literal["listen", "accept", "connect"]
 """What was refused."""
 
 
-LeakOperation = Literal["connect", "bind", "sendto", "sendmsg", "getaddrinfo", "getnameinfo"]
+LeakOperation = Literal[
+    "connect",
+    "bind",
+    "sendto",
+    "sendmsg",
+    "getaddrinfo",
+    "getnameinfo",
+    "gethostbyname",
+    "gethostbyaddr",
+]
 """The call that a mapped address was handed to."""
 
 
@@ -220,10 +229,18 @@ class Leak:
     """0 where there is none."""
     function: str
     """The function of that frame, or the callback that an event loop called."""
+    translated: bool = False
+    """Whether ``dsadapter run`` has made an address of it that the socket takes."""
+
+    @property
+    def place(self) -> str:
+        """File, line and function, as people read them."""
+        return f"{self.file}:{self.line}, in {self.function}" if self.file else self.function
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}, in {self.function}" if self.file else self.function
+        took = "; dsadapter run has translated it" if self.translated else ""
         return (
             f"{quoted(self.address)} is an IPv4-mapped address, and {self.mode} can't take it "
-            f"({self.operation}); use dsadapter.addressing.unmap() where it comes from; {where}"
+            f"({self.operation}){took}; use dsadapter.addressing.unmap() where it comes from; "
+            f"{self.place}"
         )

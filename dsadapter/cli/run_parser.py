@@ -51,6 +51,17 @@ def add_parser(commands: Any) -> None:
         help="list each listener and what was done with it, when a process ends; in a file, as "
         "JSON, at every change (--explain=FILE)",
     )
+    parser.add_argument(
+        "--guard",
+        choices=["log"],
+        help="count mapped addresses that arrive, or are handed to what can't take them, by source "
+        "line, and list them when a process ends",
+    )
+    parser.add_argument(
+        "--guard-report",
+        metavar="FILE",
+        help="list them in a file as they come, as JSON",
+    )
     parser.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
@@ -68,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
             widen=options.widen,
             explain=options.explain == "",
             file=_emptied(options.explain) if options.explain else None,
+            guard=options.guard is not None,
+            guard_report=_emptied(options.guard_report) if options.guard_report else None,
         ),
     )
 

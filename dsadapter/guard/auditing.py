@@ -1,27 +1,30 @@
-"""The audit hook."""
+"""The audit hook. Every audit event of the process passes it, so it looks at little, and in the
+order of what costs least."""
 
 from __future__ import annotations
 
+import _socket
+import _thread
 import contextlib
-import socket
 import sys
-import threading
-import warnings
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, Literal
 
 from dsadapter.addressing.literal import parse_literal
 from dsadapter.guard.callers import caller_of
 from dsadapter.guard.leak_errors import MappedAddressLeak
-from dsadapter.guard.tally import TALLY
+from dsadapter.guard.tally import LEAKS, logger
 from dsadapter.records import Leak, LeakOperation
 from dsadapter.sockets.canonical import family_number
-from dsadapter.sockets.options import read_v6only
+from dsadapter.sockets.options import V6ONLY
 
 Mode = Literal["log", "raise"]
 _MODES: tuple[Mode, ...] = ("log", "raise")
 
-_INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_INET, _INET6 = int(_socket.AF_INET), int(getattr(_socket, "AF_INET6", -1))
+_V6ONLY = V6ONLY.level, V6ONLY.number
+IPV4_ONLY, IPV6_ONLY = "an IPv4-only socket", "an IPv6-only socket"
 
 
 class _State:
@@ -29,12 +32,17 @@ class _State:
 
     mode: Mode | None = None
     added = False
-    busy = threading.local()
+    # Not threading's, which a covered program may import, and have patched, later.
+    busy = _thread._local()
     sinks: tuple[Callable[[Leak], None], ...] = ()
 
 
 def install(mode: Mode = "log") -> None:
     """See mapped addresses that are handed to what can't take them, from now on.
+
+    What it can't see: what arrives mapped (``accept``, ``recvfrom``, ``getpeername``), which
+    ``dsadapter run --guard=log`` counts; and what does not pass Python's ``socket`` module, such as
+    calls of libuv's, of extension modules and of other processes. It says so, as INFO.
 
     :param mode: ``"log"`` logs a warning to ``dsadapter.guard`` once a source line, then counts;
         ``"raise"``, for tests, raises :class:`MappedAddressLeak` in the call that leaks, and warns
@@ -43,6 +51,15 @@ def install(mode: Mode = "log") -> None:
     """
     if mode not in _MODES:
         raise ValueError(f"mode {mode!r} is neither 'log' nor 'raise'")
+    add_hook(mode)
+    logger().info(
+        "mapped addresses that are handed over are seen; not seen is what arrives (dsadapter run "
+        "--guard=log counts it), and what does not pass Python's socket module"
+    )
+
+
+def add_hook(mode: Mode) -> None:
+    """As :func:`install`, silently."""
     _State.mode = mode
     if not _State.added:
         _State.added = True
@@ -70,95 +87,148 @@ def recorded() -> Iterator[list[Leak]]:
         _State.sinks = tuple(sink for sink in _State.sinks if sink.__self__ is not seen)  # type: ignore[attr-defined]
 
 
-def _mapped(host: object) -> str | None:
+def mapped_text(host: object) -> str | None:
     """The host as text, if it is a mapped address in whatever spelling."""
     if isinstance(host, (bytes, bytearray)):
         host = bytes(host).decode("latin-1")
-    if not isinstance(host, str) or ("ffff" not in host and "ffff" not in host.lower()):
+    if not isinstance(host, str):
+        return None
+    # As the socket module makes ASCII of text, which has letters and digits of full width.
+    ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
+    if "ffff" not in ascii_host.lower():
         return None
     try:
-        literal = parse_literal(host.partition("%")[0])
+        literal = parse_literal(ascii_host.partition("%")[0])
     except ValueError:
         return None
-    return host if literal is not None and literal.is_ipv4 and ":" in host else None
+    return host if literal is not None and literal.is_ipv4 and ":" in ascii_host else None
 
 
-def _by_socket(args: tuple[Any, ...]) -> tuple[str, str] | None:
-    sock, address = args[0], args[1]
-    if type(address) is not tuple or not address:
+def _by_socket(
+    args: tuple[Any, ...],
+    _family: Callable[[Any], int] = family_number,
+    _option: Any = _socket.socket.getsockopt,
+    _v6only: Any = _V6ONLY,
+) -> tuple[str, str] | None:
+    sock, address = args
+    if not isinstance(address, tuple) or not address:
         return None
     host = address[0]
-    if type(host) is str and "ffff" not in host and "ffff" not in host.lower():
+    if (
+        type(host) is str
+        and host.isascii()
+        and (":" not in host or ("ffff" not in host and "ffff" not in host.lower()))
+    ):
         return None
     # Reading an address takes longer than asking the socket.
-    family = family_number(sock)
-    if family == _INET:
-        what = "an IPv4-only socket"
-    elif family == _INET6 and read_v6only(sock):
-        what = "an IPv6-only socket"
+    family = _family(sock)
+    if family == _INET6:
+        try:
+            if not _option(sock, *_v6only):
+                return None
+            what = IPV6_ONLY
+        except OSError:
+            # A connection that the kernel has made an AF_INET one, or a socket that is closed.
+            if sock.fileno() < 0:
+                return None
+            what = IPV4_ONLY
+    elif family == _INET:
+        what = IPV4_ONLY
     else:
         return None
-    mapped = _mapped(host)
+    mapped = mapped_text(host)
     return None if mapped is None else (mapped, what)
 
 
 def _by_lookup(args: tuple[Any, ...]) -> tuple[str, str] | None:
     if args[2] != _INET:
         return None
-    host = _mapped(args[0])
+    return _by_name(args)
+
+
+def _by_name(args: tuple[Any, ...]) -> tuple[str, str] | None:
+    host = mapped_text(args[0])
     return None if host is None else (host, "a lookup of IPv4 addresses")
 
 
 def _by_reverse_lookup(args: tuple[Any, ...]) -> tuple[str, str] | None:
+    # getnameinfo takes a sockaddr, gethostbyaddr a host.
     address = args[0]
-    if type(address) is not tuple or not address:
-        return None
-    host = _mapped(address[0])
+    if isinstance(address, tuple):
+        if not address:
+            return None
+        address = address[0]
+    host = mapped_text(address)
     return None if host is None else (host, "a reverse lookup")
 
 
-_Check = Callable[[tuple[Any, ...]], tuple[str, str] | None]
-_CHECKS: dict[str, tuple[LeakOperation, _Check]] = {
+Check = Callable[[tuple[Any, ...]], tuple[str, str] | None]
+EVENTS: dict[str, tuple[LeakOperation, Check]] = {
     "socket.connect": ("connect", _by_socket),
     "socket.bind": ("bind", _by_socket),
     "socket.sendto": ("sendto", _by_socket),
     "socket.sendmsg": ("sendmsg", _by_socket),
     "socket.getaddrinfo": ("getaddrinfo", _by_lookup),
     "socket.getnameinfo": ("getnameinfo", _by_reverse_lookup),
+    "socket.gethostbyname": ("gethostbyname", _by_name),
+    "socket.gethostbyaddr": ("gethostbyaddr", _by_reverse_lookup),
 }
+"""What is looked at: by audit event, the call and what finds a leak in the arguments."""
 
 
 # What it needs is bound to it: modules lose their names before audit hooks are called last.
 def _hook(
     event: str,
     args: tuple[Any, ...],
-    _checks: dict[str, tuple[LeakOperation, _Check]] = _CHECKS,
+    _events: dict[str, tuple[LeakOperation, Check]] = EVENTS,
     _state: type[_State] = _State,
-    _getframe: Callable[[int], Any] = sys._getframe,
+    _getframe: Callable[[int], FrameType] = sys._getframe,
     _is_finalizing: Callable[[], bool] = sys.is_finalizing,
 ) -> None:
-    if event not in _checks or _state.mode is None or _is_finalizing():
+    if event not in _events:
         return
-    operation, check = _checks[event]
-    found = check(args)
-    if found is not None and not getattr(_state.busy, "now", False):
-        _state.busy.now = True
-        try:
-            _seen(operation, *found, _getframe(1))
-        finally:
-            _state.busy.now = False
+    if _state.mode is None or _is_finalizing():
+        return
+    operation, check = _events[event]
+    try:
+        found = check(args)
+    except Exception:
+        # Anybody may raise audit events, with anything in them.
+        return
+    if found is not None:
+        seen(operation, *found, _getframe(1))
 
 
 _hook.__cantrace__ = True  # type: ignore[attr-defined]
 
 
-def _seen(operation: LeakOperation, host: str, what: str, frame: Any) -> None:
-    leak = Leak(host, operation, what, *caller_of(frame))
+def seen(
+    operation: LeakOperation, host: str, what: str, frame: FrameType, *, translated: bool = False
+) -> None:
+    """A mapped address is about to be handed to what can't take it.
+
+    :param frame: the innermost one that may be the program's.
+    :param translated: whether the launcher makes another address of it.
+    :raises MappedAddressLeak: if that is asked for.
+    """
+    busy = _State.busy
+    if _State.mode is None or getattr(busy, "now", False):
+        return
+    busy.now = True
+    try:
+        _tell(Leak(host, operation, what, *caller_of(frame), translated))
+    finally:
+        busy.now = False
+
+
+def _tell(leak: Leak) -> None:
     for sink in _State.sinks:
         sink(leak)
-    TALLY.add(leak)
+    LEAKS.add(leak)
     _tell_plugins(leak)
     if _State.mode == "raise":
+        import warnings
+
         with contextlib.suppress(RuntimeWarning):
             warnings.warn_explicit(str(leak), RuntimeWarning, leak.file or "?", leak.line)
         raise MappedAddressLeak(leak)

@@ -2,48 +2,104 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from dsadapter.records import Leak
 
-logger = logging.getLogger("dsadapter.guard")
+if TYPE_CHECKING:
+    from logging import Logger
 
 _MOST_LINES = 1000
 
 
-class Tally:
-    """Leaks by the place that they come from; a place that is new is logged, the next are counted.
+class Placed(Protocol):
+    """Something that comes from a source line."""
+
+    @property
+    def file(self) -> str:
+        """Empty where there is none."""
+
+    @property
+    def line(self) -> int:
+        """0 where there is none."""
+
+    @property
+    def function(self) -> str:
+        """The function that the line is in."""
+
+
+P = TypeVar("P", bound=Placed)
+
+
+class Seen(Generic[P]):
+    """What comes from one source line: the first, and how many there were."""
+
+    __slots__ = ("count", "first", "tell_at")
+
+    def __init__(self, first: P) -> None:
+        self.first = first
+        self.count = 0
+        self.tell_at = 1
+
+
+class Tally(Generic[P]):
+    """What has been seen, by the place that it comes from.
 
     Of places there are so many at most; what comes from others is counted as one.
+
+    :param told: called with a place that is new, and as often as its count has one more digit.
     """
 
-    def __init__(self) -> None:
-        self._first: dict[tuple[str, int, str], Leak] = {}
-        self._counts: Counter[tuple[str, int, str]] = Counter()
+    def __init__(self, told: Callable[[Seen[P]], None] | None = None) -> None:
+        self._places: dict[tuple[str, int, str], Seen[P]] = {}
+        self.told = [] if told is None else [told]
         self.elsewhere = 0
         """How many came from places beyond that many."""
 
-    def add(self, leak: Leak) -> None:
+    def add(self, one: P) -> None:
         """Count one."""
-        place = leak.file, leak.line, leak.function
-        if place not in self._first:
-            if len(self._first) >= _MOST_LINES:
+        place = one.file, one.line, one.function
+        known = self._places.get(place)
+        if known is None:
+            if len(self._places) >= _MOST_LINES:
                 self.elsewhere += 1
                 return
-            self._first[place] = leak
-            logger.warning("%s", leak)
-        self._counts[place] += 1
+            # Another thread may be here, too.
+            known = self._places.setdefault(place, Seen(one))
+        known.count += 1
+        if known.count >= known.tell_at:
+            known.tell_at *= 10
+            for told in self.told:
+                told(known)
 
-    def leaks(self) -> list[tuple[Leak, int]]:
-        """The first leak of each place, and how many there were."""
-        return [(leak, self._counts[place]) for place, leak in list(self._first.items())]
+    def places(self) -> list[Seen[P]]:
+        """What has been seen, in the order of its first."""
+        return list(self._places.values())
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._places.clear()
+        self.elsewhere = 0
 
 
-TALLY = Tally()
-"""The process's own."""
+def logger() -> Logger:
+    """``dsadapter.guard``."""
+    # A covered program may import logging, and what it needs, later, and patch threads before.
+    import logging
+
+    return logging.getLogger("dsadapter.guard")
+
+
+def _log(seen: Seen[Any]) -> None:
+    if seen.count == 1:
+        logger().warning("%s", seen.first)
+
+
+LEAKS: Tally[Leak] = Tally(_log)
+"""What has been handed over in this process."""
 
 
 def leaks() -> list[tuple[Leak, int]]:
     """The first leak of each source line, and how many have been seen there."""
-    return TALLY.leaks()
+    return [(seen.first, seen.count) for seen in LEAKS.places()]

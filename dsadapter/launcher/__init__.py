@@ -8,6 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Literal
 
 __all__ = ["install"]
 
@@ -19,6 +20,8 @@ def install(
     widen: bool = False,
     explain: bool = False,
     file: str | None = None,
+    guard: Literal["log"] | None = None,
+    guard_report: str | None = None,
 ) -> None:
     """Cover this process as ``dsadapter run`` does; to be called before the program imports what
     listens. Children are covered where they call it, too.
@@ -28,6 +31,9 @@ def install(
     :param widen: make a listener on 0.0.0.0 dual-stack, too.
     :param explain: list the listeners on standard error when the process ends.
     :param file: where to list them at every change, a JSON object a line.
+    :param guard: ``"log"`` lists mapped addresses on standard error when the process ends, by
+        source line: those that arrived, and those that were handed to what can't take them.
+    :param guard_report: where to list these as they come, a JSON object a line.
     """
     from dsadapter.launcher.installing import install_here
     from dsadapter.launcher.settings import Settings
@@ -39,5 +45,7 @@ def install(
             widen=widen,
             explain=explain,
             file=file,
+            guard=guard is not None,
+            guard_report=guard_report,
         )
     )

@@ -12,6 +12,7 @@ from dsadapter.addressing.literal import packed_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError, RefusedError
 from dsadapter.hooks.manager import active_hooks
+from dsadapter.launcher.report import settings
 from dsadapter.ready.ready_socket import FRAMEWORK
 from dsadapter.records import Attempt, Refusal
 from dsadapter.sockets.canonical import canonical_name, family_number
@@ -45,8 +46,10 @@ def destination(sock: Any, address: Any) -> Any:
                 # One that is bound says no, and so does the kernel then.
                 with suppress(OSError):
                     set_v6only(sock, False)
+                    _handed_over(sock, host)
             address = (f"::ffff:{text}", port, 0, 0)
         elif text != host:
+            _handed_over(sock, host)
             address = (text, port)
     if not stream:
         return address
@@ -68,6 +71,14 @@ def destination(sock: Any, address: Any) -> Any:
     except PluginError as error:
         raise PermissionError(errno.EPERM, str(error)) from error
     return address
+
+
+def _handed_over(sock: Any, host: str) -> None:
+    """Tell the guard of what is translated; it sees the rest itself."""
+    if ":" in host and settings().guards:
+        from dsadapter.launcher.guarding import handed
+
+        handed(sock, host, "connect", translated=True)
 
 
 def _complete(sock: Any, address: SocketAddress) -> SocketAddress:

@@ -7,7 +7,9 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from dsadapter.errors import NotDualStackError
 from dsadapter.frameworks.blocking.datagram import TranslatingDatagramSocket
+from dsadapter.launcher.report import settings
 from dsadapter.packetinfo.peers import PeerAddress, Route
 
 
@@ -58,7 +60,19 @@ class Exchange(TranslatingDatagramSocket):
             return super()._route(address.peer)
         if isinstance(address, tuple) and len(address) == 4 and _is_native(address[0]):
             return Route(address, [])
-        return super()._route(address)
+        try:
+            return super()._route(address)
+        except NotDualStackError:
+            _handed_over(self, address)
+            raise
+
+
+def _handed_over(sock: Any, address: Any) -> None:
+    """Tell the guard of a mapped address that gets no further."""
+    if settings().guards and ":" in address[0]:
+        from dsadapter.launcher.guarding import handed
+
+        handed(sock, address[0], "sendto", translated=False)
 
 
 _exchanges: WeakKeyDictionary[Any, Exchange] = WeakKeyDictionary()

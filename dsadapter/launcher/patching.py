@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from dsadapter.launcher.report import say, settings
 from dsadapter.launcher.table import GROUPS, Group, Row
 
 TYPE_CHECKING = False
@@ -21,8 +22,11 @@ _done: list[tuple[Row, Any, Any, Any]] = []
 
 def module_ran(module: Any) -> None:
     """Do what the table says of a module that has just been imported."""
+    guards = settings().guards
+    if guards:
+        _load("dsadapter.launcher.guarding:begin")()
     for group in GROUPS:
-        if group.module == module.__name__:
+        if group.module == module.__name__ and (guards or not group.only_counts):
             apply(group, module)
     if module.__name__ == "socket":
         _watch_the_others()
@@ -91,6 +95,8 @@ def _put(row: Row, module: Any) -> None:
         return
     original = getattr(owner, row.name)
     replacement = _load(row.make)(original, module)
+    if settings().guards and hasattr(replacement, "__dict__"):
+        replacement = _load("dsadapter.launcher.guarding:counted")(row.name, replacement)
     if hasattr(replacement, "__dict__"):
         replacement.__name__ = row.name
         replacement.__qualname__ = f"{owner.__qualname__}.{row.name}"
@@ -120,8 +126,6 @@ def _load(place: str) -> Any:
 
 def _switch_off(group: Group, reason: str) -> None:
     _states[group.name] = reason
-    from dsadapter.launcher.report import say
-
     say(f"{group.name} stays as it is: {reason}")
 
 

@@ -12,6 +12,7 @@ from dsadapter.launcher.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
 _LONGEST = 100
@@ -85,7 +86,7 @@ def list_listener(entry: Entry) -> None:
         _entries.append(entry)
     chosen = settings()
     if chosen.file is not None:
-        _write(chosen.file, entry)
+        append(chosen.file, entry.row())
     if chosen.explain and os.getpid() not in _registered:
         import atexit
 
@@ -107,36 +108,51 @@ def table() -> list[str]:
         (e.address, e.serves, e.done, "-" if e.ipv4 is None else str(e.ipv4), e.why)
         for e in entries()
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        "  ".join(part.ljust(width) for part, width in zip(row, (*widths, 0), strict=True)).rstrip()
-        for row in rows
-    ]
     covered = [f"{name} ({state})" for name, state in states().items() if state != "on"]
     names = [name for name, state in states().items() if state == "on"]
     return [
-        f"process {os.getpid()}: {' '.join(sys.orig_argv)[:_LONGEST].partition(_NEWLINE)[0]}",
-        *lines,
+        process_line(),
+        *columns(rows),
         f"covered: {', '.join(names) or 'nothing'}"
         + (f"; not covered: {', '.join(covered)}" if covered else ""),
     ]
 
 
+def process_line() -> str:
+    """Which process this is."""
+    return f"process {os.getpid()}: {' '.join(sys.orig_argv)[:_LONGEST].partition(_NEWLINE)[0]}"
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows as lines, each column as wide as it has to be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths[-1] = 0
+    return [
+        "  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Write lines to standard error, together."""
+    _write_error("".join(f"dsadapter run: {line}\n" for line in lines))
+
+
 def _at_exit() -> None:
     # A forked child inherits this, and may have listeners of its own.
     if entries():
-        text = "".join(f"dsadapter run: {line}\n" for line in table())
-        _write_error(text)
+        say_lines(table())
 
 
-def _write(path: str, entry: Entry) -> None:
+def append(path: str, row: dict[str, Any]) -> None:
+    """Add a JSON object to a file, as a line."""
     import json
 
     try:
         # One write a line: several processes append.
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            os.write(fd, json.dumps(entry.row()).encode() + b"\n")
+            os.write(fd, json.dumps(row).encode() + b"\n")
         finally:
             os.close(fd)
     except OSError as error:

@@ -21,6 +21,9 @@ OPTIONS = "DSADAPTER_RUN_OPTIONS"
 EXPLAIN = "DSADAPTER_RUN_EXPLAIN"
 """The file that ``--explain=FILE`` names, absolute."""
 
+GUARD_REPORT = "DSADAPTER_RUN_GUARD_REPORT"
+"""The file that ``--guard-report=FILE`` names, absolute."""
+
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hook")
 """The folder that goes first in PYTHONPATH; it holds ``sitecustomize.py`` alone."""
 
@@ -33,9 +36,11 @@ class Settings:
     :param widen: whether a listener on 0.0.0.0 is widened, too.
     :param explain: whether listeners are listed when a process ends.
     :param file: where they are listed at every change; None for nowhere.
+    :param guard: whether mapped addresses are counted, and listed when a process ends.
+    :param guard_report: where those are listed as they come, as well; None for nowhere.
     """
 
-    __slots__ = ("excepted", "explain", "file", "only", "widen")
+    __slots__ = ("excepted", "explain", "file", "guard", "guard_report", "only", "widen")
 
     def __init__(
         self,
@@ -45,12 +50,21 @@ class Settings:
         widen: bool = False,
         explain: bool = False,
         file: str | None = None,
+        guard: bool = False,
+        guard_report: str | None = None,
     ) -> None:
         self.only = None if only is None else frozenset(only)
         self.excepted = frozenset(excepted)
         self.widen = widen
         self.explain = explain
         self.file = file
+        self.guard = guard
+        self.guard_report = guard_report
+
+    @property
+    def guards(self) -> bool:
+        """Whether mapped addresses are counted."""
+        return self.guard or self.guard_report is not None
 
     def spares(self, port: int) -> str | None:
         """The option that has the listener on a port left alone; None for one that is widened."""
@@ -68,11 +82,14 @@ class Settings:
         typed += ["--widen"] * self.widen
         if self.file is not None:
             typed.append(f"--explain={self.file}")
-        return typed + ["--explain"] * self.explain
+        typed += ["--explain"] * self.explain + ["--guard=log"] * self.guard
+        if self.guard_report is not None:
+            typed.append(f"--guard-report={self.guard_report}")
+        return typed
 
     def words(self) -> str:
         """As the environment carries them."""
-        words = [name for name in ("widen", "explain") if getattr(self, name)]
+        words = [name for name in ("widen", "explain", "guard") if getattr(self, name)]
         if self.only is not None:
             words.append(f"only={_joined(self.only)}")
         if self.excepted:
@@ -90,6 +107,8 @@ class Settings:
             widen="widen" in words,
             explain="explain" in words,
             file=environment.get(EXPLAIN) or None,
+            guard="guard" in words,
+            guard_report=environment.get(GUARD_REPORT) or None,
         )
 
     def export(self, environment: MutableMapping[str, str], *, watched: bool = False) -> None:
@@ -104,9 +123,10 @@ class Settings:
         environment[OPTIONS] = self.words()
         if watched:
             environment[OPTIONS] += f" process={os.getpid()}"
-        environment.pop(EXPLAIN, None)
-        if self.file is not None:
-            environment[EXPLAIN] = self.file
+        for variable, file in ((EXPLAIN, self.file), (GUARD_REPORT, self.guard_report)):
+            environment.pop(variable, None)
+            if file is not None:
+                environment[variable] = file
 
 
 def stamp() -> str:

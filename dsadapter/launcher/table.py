@@ -47,9 +47,10 @@ class Group:
         with Python.
     :param guard: tells of a module why its rows can't be put in, or None.
     :param arrives: told of the module before its rows are put in.
+    :param only_counts: whether its rows are put in for ``--guard`` alone.
     """
 
-    __slots__ = ("arrives", "guard", "module", "name", "rows", "tested")
+    __slots__ = ("arrives", "guard", "module", "name", "only_counts", "rows", "tested")
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Group:
         tested: tuple[str, str] | None = None,
         guard: str | None = None,
         arrives: str | None = None,
+        only_counts: bool = False,
     ) -> None:
         self.name = name
         self.module = module
@@ -67,6 +69,7 @@ class Group:
         self.tested = tested
         self.guard = guard and f"dsadapter.launcher.{guard}"
         self.arrives = arrives and f"dsadapter.launcher.{arrives}"
+        self.only_counts = only_counts
 
 
 # By the name of each method: what makes its replacement, and why.
@@ -122,6 +125,28 @@ GROUPS: tuple[Group, ...] = (
                 "sendmsg",
             )
         ],
+    ),
+    Group(
+        "guard",
+        "dsadapter.sockets.canonical",
+        [
+            Row(
+                "CanonicalSocket",
+                "_accepted_as",
+                "guarding:own",
+                "--guard: counts",
+                inherited=False,
+            ),
+            Row("CanonicalSocket", "_accept", "guarding:own", "--guard: counts", inherited=False),
+            Row(
+                "CanonicalSocket",
+                "acceptor",
+                "guarding:acceptor",
+                "--guard: counts",
+                inherited=False,
+            ),
+        ],
+        only_counts=True,
     ),
     Group(
         "uvloop",

@@ -1,0 +1,217 @@
+"""The leak guard in a covered process: mapped addresses that are handed over, though they are
+translated, and those that arrive, by source line; told when the process ends, or in a file."""
+
+from __future__ import annotations
+
+import _socket
+import atexit
+import os
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NamedTuple, cast
+
+from dsadapter.guard.auditing import EVENTS, IPV4_ONLY, IPV6_ONLY, add_hook, is_installed, seen
+from dsadapter.guard.callers import caller_of
+from dsadapter.guard.tally import LEAKS, Seen, Tally
+from dsadapter.launcher.report import append, columns, process_line, say_lines, settings
+from dsadapter.messages import quoted
+from dsadapter.records import Leak, LeakOperation
+
+_family: Any = _socket.socket.family.__get__
+_INET6 = int(getattr(_socket, "AF_INET6", -1))
+
+
+class Arrival(NamedTuple):
+    """A mapped address that the kernel gave, and that was translated."""
+
+    address: str
+    operation: str
+    file: str
+    line: int
+    function: str
+
+    @property
+    def place(self) -> str:
+        """As :attr:`dsadapter.records.Leak.place`."""
+        return f"{self.file}:{self.line}, in {self.function}" if self.file else self.function
+
+
+ARRIVALS: Tally[Arrival] = Tally()
+"""What has arrived in this process."""
+
+_told: list[int] = [0]
+"""How many had been seen when the report was written last."""
+
+
+def begin() -> None:
+    """Switch it on in this process; once."""
+    if "os.exec" in EVENTS:
+        return
+    EVENTS["os.exec"] = cast(LeakOperation, "exec"), _before_exec
+    add_hook("log")
+    if settings().guard_report is not None:
+        LEAKS.told.append(_write)
+        ARRIVALS.told.append(_write)
+    atexit.register(report)
+    os.register_at_fork(after_in_child=_forked)
+
+
+def handed(sock: Any, host: str, operation: LeakOperation, *, translated: bool) -> None:
+    """A mapped address is handed to a socket that can't take it, before Python can see that."""
+    what = IPV6_ONLY if _family(sock) == _INET6 else IPV4_ONLY
+    seen(operation, host, what, sys._getframe(1), translated=translated)
+
+
+# What a method's answer has in it: a name, at this place of a tuple.
+_NAMES: dict[str, int | None] = {
+    "accept": 1,
+    "_accept": 1,
+    "getpeername": None,
+    "getsockname": None,
+    "recvfrom": 1,
+    "recvfrom_into": 1,
+    "recvmsg": 3,
+    "recvmsg_into": 3,
+}
+
+
+def counted(method: str, replacement: Any) -> Any:
+    """A method that counts the names that have arrived mapped: those of AF_INET6 sockets that are
+    canonical, and IPv4.
+
+    :param replacement: it gives canonical names.
+    """
+    if method not in _NAMES:
+        return replacement
+    place = _NAMES[method]
+
+    def call(self: Any, *args: Any, **options: Any) -> Any:
+        answer = replacement(self, *args, **options)
+        if _family(self) == _INET6:
+            name = answer if place is None else answer[place]
+            if isinstance(name, tuple) and len(name) == 2:
+                _arrived(method, name[0], sys._getframe(1))
+        return answer
+
+    return call
+
+
+def own(original: Any, module: Any) -> Any:
+    """The same of sockets of ours, which translate themselves."""
+
+    def call(self: Any, *args: Any) -> Any:
+        answer = original(self, *args)
+        if _family(self) == _INET6 and len(answer[1]) == 2:
+            _arrived("accept", answer[1][0], sys._getframe(1))
+        return answer
+
+    return call
+
+
+def acceptor(original: Any, module: Any) -> Any:
+    """The same of what accepts many."""
+
+    def acceptor(self: Any) -> Callable[[], Any]:
+        take: Callable[[], Any] = original(self)
+        if hasattr(take, "__self__"):
+            # A method, which counts.
+            return take
+
+        def accept() -> Any:
+            answer = take()
+            if len(answer[1]) == 2:
+                _arrived("accept", answer[1][0], sys._getframe(1))
+            return answer
+
+        return accept
+
+    return acceptor
+
+
+def _arrived(operation: str, host: Any, frame: FrameType) -> None:
+    if not is_installed() or not isinstance(host, str) or ":" in host or "." not in host:
+        return
+    # Names that we ask for are not given to the program.
+    while frame.f_globals.get("__name__") == "dsadapter.sockets.canonical" and frame.f_back:
+        frame = frame.f_back
+    module = frame.f_globals.get("__name__")
+    ours = isinstance(module, str) and module.startswith("dsadapter.")
+    if ours and operation.startswith("get"):
+        return
+    ARRIVALS.add(Arrival(f"::ffff:{host}", operation, *caller_of(frame)))
+
+
+def _before_exec(_arguments: tuple[Any, ...]) -> None:
+    if LEAKS.places() or ARRIVALS.places():
+        report()
+
+
+def _forked() -> None:
+    """What the parent has seen is the parent's; and a child of multiprocessing ends by
+    ``os._exit``."""
+    LEAKS.clear()
+    ARRIVALS.clear()
+    _told[0] = 0
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        # It forgets what was to be done at the end before it does what is to be done after a fork.
+        util.register_after_fork(_forked, _finish)
+
+
+def _finish(_function: object) -> None:
+    util: Any = sys.modules["multiprocessing.util"]
+    util.Finalize(None, report, exitpriority=-1000)
+
+
+def report() -> None:
+    """Write what has been seen, unless that has been done since."""
+    places = [*LEAKS.places(), *ARRIVALS.places()]
+    number = 1 + sum(each.count for each in places) + LEAKS.elsewhere + ARRIVALS.elsewhere
+    if number == _told[0]:
+        return
+    _told[0] = number
+    for each in places:
+        if each.count * 10 != each.tell_at:
+            _write(each)
+    if settings().guard:
+        say_lines([process_line(), *_table()])
+
+
+def _table() -> list[str]:
+    rows = [("MAPPED", "CALL", "COUNT", "FIRST", "LINE")]
+    for each in LEAKS.places():
+        leak = each.first
+        took = f"{leak.place} ({leak.mode}{', translated' if leak.translated else ''})"
+        rows.append(
+            ("handed over", leak.operation, str(each.count), quoted(leak.address)[1:-1], took)
+        )
+    for arrival in ARRIVALS.places():
+        first = arrival.first
+        rows.append(("arrived", first.operation, str(arrival.count), first.address, first.place))
+    if len(rows) == 1:
+        return ["no mapped address was handed over, and none arrived"]
+    lines = columns(rows)
+    if more := LEAKS.elsewhere + ARRIVALS.elsewhere:
+        lines.append(f"and {more} at other lines")
+    return lines
+
+
+def _write(seen: Seen[Any]) -> None:
+    path = settings().guard_report
+    if path is None:
+        return
+    first = seen.first
+    row: dict[str, Any] = {
+        "process": os.getpid(),
+        "mapped": "handed over" if isinstance(first, Leak) else "arrived",
+        "call": first.operation,
+        "count": seen.count,
+        "address": first.address,
+        "file": first.file,
+        "line": first.line,
+        "function": first.function,
+    }
+    if isinstance(first, Leak):
+        row |= {"to": first.mode, "translated": first.translated}
+    append(path, row)

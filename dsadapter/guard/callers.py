@@ -109,6 +109,8 @@ _CALLBACKS: dict[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = {
     ("asyncio.selector_events", "_accept_connection"): _variable("protocol_factory"),
     ("asyncio.selector_events", "_accept_connection2"): _variable("protocol_factory"),
     ("asyncio.events", "_run"): _handled,
+    ("dsadapter.frameworks.asyncio.server.accepting", "_accept"): _attribute("_factory"),
+    ("trio._highlevel_serve_listeners", "_serve_one_listener"): _variable("handler"),
     ("twisted.internet.base", "runUntilCurrent"): _delayed,
     ("twisted.internet.posixbase", "_doReadOrWrite"): _variable("selectable"),
     ("twisted.internet.selectreactor", "_doReadOrWrite"): _variable("selectable"),

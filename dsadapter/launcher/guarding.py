@@ -135,10 +135,12 @@ def _arrived(operation: str, host: Any, frame: FrameType) -> None:
     # Names that we ask for are not given to the program.
     while frame.f_globals.get("__name__") == "dsadapter.sockets.canonical" and frame.f_back:
         frame = frame.f_back
-    module = frame.f_globals.get("__name__")
-    ours = isinstance(module, str) and module.startswith("dsadapter.")
-    if ours and operation.startswith("get"):
-        return
+    if operation.startswith("get"):
+        module = frame.f_globals.get("__name__")
+        ours = isinstance(module, str) and module.startswith("dsadapter.")
+        # Python makes the repr of each socket that it closes itself, for a warning.
+        if ours or (module == "socket" and frame.f_code.co_name == "__repr__"):
+            return
     ARRIVALS.add(Arrival(f"::ffff:{host}", operation, *caller_of(frame)))
 
 
@@ -166,7 +168,7 @@ def _finish(_function: object) -> None:
 
 def report() -> None:
     """Write what has been seen, unless that has been done since."""
-    places = [*LEAKS.places(), *ARRIVALS.places()]
+    places: list[Seen[Any]] = [*LEAKS.places(), *ARRIVALS.places()]
     number = 1 + sum(each.count for each in places) + LEAKS.elsewhere + ARRIVALS.elsewhere
     if number == _told[0]:
         return

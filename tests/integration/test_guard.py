@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
 import pickle
 import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -20,14 +22,52 @@ from dsadapter import guard, hookimpl
 from dsadapter.guard import MappedAddressLeak
 from dsadapter.testing import registered
 
+
+class Text(str):
+    """Text of a class of its own."""
+
+
+class Place(NamedTuple):
+    """An address that is a tuple of a class of its own."""
+
+    host: str
+    port: int
+
+
 SPELLINGS = [
     "::ffff:127.0.0.1",
     "::FFFF:127.0.0.1",
+    "::fFfF:7F00:0001",
     "0:0:0:0:0:ffff:127.0.0.1",
     "0000:0000:0000:0000:0000:ffff:7f00:1",
+    "0::ffff:7f00:1",
     "::ffff:7f00:1",
+    # The socket module makes ASCII of it.
+    "::\N{FULLWIDTH LATIN SMALL LETTER F}fff:127.0.0.\N{FULLWIDTH DIGIT ONE}",
     b"::ffff:127.0.0.1",
+    bytearray(b"::FFFF:7F00:1"),
+    Text("::ffff:127.0.0.1"),
 ]
+CALLS: dict[str, Callable[[socket.socket, Any], object]] = {
+    "connect": lambda sock, name: sock.connect(name),
+    "bind": lambda sock, name: sock.bind(name),
+    "sendto": lambda sock, name: sock.sendto(b"x", name),
+    "sendmsg": lambda sock, name: sock.sendmsg([b"x"], [], 0, name),
+}
+
+
+NATIVE = [
+    "::ffff",
+    "::ffff:0:127.0.0.1",
+    "::ffff:0:0:1",
+    "::127.0.0.1",
+    "64:ff9b::127.0.0.1",
+    "ffff::127.0.0.1",
+    "fe80::ffff:7f00:1",
+    "2001:db8::ffff:127.0.0.1",
+    "0:0:0:0:ffff:0:7f00:1",
+]
+"""IPv6 addresses that look like mapped ones."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,31 +89,70 @@ def ipv6_only(kind: int = socket.SOCK_STREAM) -> socket.socket:
     return sock
 
 
-@pytest.mark.parametrize("host", SPELLINGS)
-def test_every_spelling_and_every_call_on_an_IPv4_only_socket(host: Any) -> None:
-    calls: dict[str, Any] = {
-        "connect": lambda sock: sock.connect((host, 9)),
-        "bind": lambda sock: sock.bind((host, 0)),
-        "sendto": lambda sock: sock.sendto(b"x", (host, 9)),
-        "sendmsg": lambda sock: sock.sendmsg([b"x"], [], 0, (host, 9)),
-    }
-    for operation, call in calls.items():
-        with guard.recorded() as seen, socket.socket(type=socket.SOCK_DGRAM) as sock, forgiven():
-            call(sock)
+def plain(kind: int = socket.SOCK_STREAM) -> socket.socket:
+    return socket.socket(type=kind)
+
+
+MODES = {plain: "an IPv4-only socket", ipv6_only: "an IPv6-only socket"}
+
+
+@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize("opened", MODES)
+def test_every_spelling_and_every_call(
+    opened: Callable[[int], socket.socket], operation: str
+) -> None:
+    for host in SPELLINGS:
+        with guard.recorded() as seen, opened(socket.SOCK_DGRAM) as sock, forgiven():
+            CALLS[operation](sock, (host, 9))
         [leak] = seen
         assert leak.operation == operation
-        assert leak.mode == "an IPv4-only socket"
+        assert leak.mode == MODES[opened]
         assert leak.file == __file__
         text = host if isinstance(host, str) else host.decode()
         assert leak.address == text
-        assert text in str(leak)
+        assert repr(text) in str(leak)
+        assert leak.mode in str(leak)
         assert "unmap()" in str(leak)
+        assert f"{__file__}:{leak.line}, in <lambda>" in str(leak)
 
 
-def test_connect_ex_and_four_items() -> None:
+def test_connect_ex_and_four_items_and_tuples_of_other_classes() -> None:
+    mapped = "::ffff:127.0.0.1"
     with guard.recorded() as seen, ipv6_only() as sock:
-        sock.connect_ex(("::ffff:127.0.0.1", 9, 0, 0))
-    assert [leak.mode for leak in seen] == ["an IPv6-only socket"]
+        sock.connect_ex((mapped, 9, 0, 0))
+        sock.connect_ex(Place(mapped, 9))
+        sys.audit("socket.connect", sock, (f"{mapped}%lo", 9))
+    assert [(leak.operation, leak.mode) for leak in seen] == [
+        ("connect", "an IPv6-only socket")
+    ] * 3
+    assert [leak.address for leak in seen] == [mapped, mapped, f"{mapped}%lo"]
+    with guard.recorded() as seen, plain() as sock:
+        sock.connect_ex((mapped, 9))
+        sock.connect_ex(Place(mapped, 9))
+    assert [leak.mode for leak in seen] == ["an IPv4-only socket"] * 2
+
+
+def test_what_glibc_hides() -> None:
+    """It takes the IPv4 address out of a mapped one, so that all goes well on this machine."""
+    mapped = "::ffff:127.0.0.1"
+    with (
+        guard.recorded() as seen,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        plain() as sock,
+    ):
+        port = server.getsockname()[1]
+        sock.connect((mapped, port))
+        assert sock.getpeername() == ("127.0.0.1", port)
+        with plain(socket.SOCK_DGRAM) as datagrams:
+            datagrams.bind((mapped, 0))
+            assert datagrams.getsockname()[0] == "127.0.0.1"
+            assert datagrams.sendto(b"x", (mapped, port)) == 1
+        assert socket.gethostbyname(mapped) == "127.0.0.1"
+        [answer] = socket.getaddrinfo(mapped, port, socket.AF_INET, socket.SOCK_STREAM)
+        assert answer[4] == ("127.0.0.1", port)
+    assert [leak.operation for leak in seen] == [
+        *("connect", "bind", "sendto", "gethostbyname", "getaddrinfo")
+    ]
 
 
 def test_lookups_that_can_not_take_it() -> None:
@@ -87,7 +166,25 @@ def test_lookups_that_can_not_take_it() -> None:
     with guard.recorded() as seen:
         socket.getaddrinfo("::ffff:127.0.0.1", 80)
         socket.getaddrinfo("::ffff:127.0.0.1", 80, socket.AF_INET6)
+        socket.getaddrinfo("127.0.0.1", 80, socket.AF_INET)
+        socket.getaddrinfo(None, 80, socket.AF_INET)
+        with forgiven():
+            socket.getaddrinfo("::ffff", 80, socket.AF_INET, flags=socket.AI_NUMERICHOST)
+        socket.getnameinfo(("127.0.0.1", 80), socket.NI_NUMERICHOST)
     assert seen == []
+
+
+def test_lookups_by_the_older_functions() -> None:
+    # Raising comes before the lookup, which would be asked of another machine.
+    guard.install("raise")
+    lookups: dict[str, Callable[[str], object]] = {
+        "gethostbyname": socket.gethostbyname_ex,
+        "gethostbyaddr": socket.gethostbyaddr,
+    }
+    for operation, lookup in lookups.items():
+        with pytest.warns(RuntimeWarning), pytest.raises(MappedAddressLeak) as caught:
+            lookup("::ffff:127.0.0.1")
+        assert caught.value.leak.operation == operation
 
 
 def test_what_can_take_it_and_what_only_looks_like_it() -> None:
@@ -95,12 +192,43 @@ def test_what_can_take_it_and_what_only_looks_like_it() -> None:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             sock.connect(("::ffff:127.0.0.1", 9))
-        with ipv6_only(socket.SOCK_DGRAM) as sock, forgiven():
-            sock.bind(("::ffff:0:127.0.0.1", 0))
+        for host in NATIVE:
+            # Neither sends anything; these are no addresses of this machine.
+            for operation in ("connect", "bind"):
+                with ipv6_only(socket.SOCK_DGRAM) as sock, forgiven():
+                    CALLS[operation](sock, (host, 9))
         with socket.socket(socket.AF_UNIX) as sock, forgiven():
             sock.connect("/nonexistent/::ffff:127.0.0.1")
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
+    assert seen == []
+
+
+def test_a_connection_that_has_become_an_IPv4_one() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)), server.accept()[0] as accepted:
+            # IPV6_ADDRFORM (Linux).
+            accepted.setsockopt(socket.IPPROTO_IPV6, 1, int(socket.AF_INET))
+            with guard.recorded() as seen:
+                accepted.connect_ex(("::ffff:127.0.0.1", port))
+    assert [leak.mode for leak in seen] == ["an IPv4-only socket"]
+
+
+def test_events_of_anybodys() -> None:
+    with guard.recorded() as seen:
+        sys.audit("socket.connect")
+        sys.audit("socket.connect", None, ("::ffff:127.0.0.1", 9))
+        sys.audit("socket.bind", object(), object())
+        sys.audit("socket.getaddrinfo", "::ffff:127.0.0.1")
+        with socket.socket() as sock:
+            pass
+        with forgiven():
+            sock.connect(("::1", 9))
+        with socket.socket(socket.AF_INET6) as sock:
+            pass
+        with forgiven():
+            sock.connect(("::ffff:127.0.0.1", 9))
     assert seen == []
 
 
@@ -137,6 +265,26 @@ def test_errors_copy_and_pickle() -> None:
         assert type(made) is MappedAddressLeak
         assert str(made) == str(caught.value)
         assert made.leak == caught.value.leak
+
+
+def test_raising_warns_those_who_forgive() -> None:
+    """A warning that is an error itself gives way to the leak."""
+    guard.install("raise")
+    with warnings.catch_warnings(), socket.socket() as sock:
+        warnings.simplefilter("error")
+        with pytest.raises(MappedAddressLeak):
+            sock.bind(("::ffff:127.0.0.1", 0))
+    with pytest.warns(RuntimeWarning, match=r"127\.0\.0\.1.*IPv4-only") as warned, plain() as sock:
+        with contextlib.suppress(Exception):
+            sock.connect(("::ffff:127.0.0.1", 9))
+    assert [warning.filename for warning in warned] == [__file__]
+
+
+def test_installing_says_what_it_can_not_see(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "dsadapter.guard"):
+        guard.install()
+    (record,) = caplog.records
+    assert "not seen is what arrives (dsadapter run --guard=log counts it)" in record.getMessage()
 
 
 def test_a_mode_that_is_none() -> None:
@@ -192,6 +340,46 @@ def test_it_outlives_the_interpreter() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_what_leaks_at_the_very_end_is_seen() -> None:
+    done = run(
+        """
+        import atexit, socket, threading
+        from dsadapter import guard
+
+        def late():
+            with socket.socket() as sock:
+                sock.connect_ex(("::ffff:127.0.0.1", 9))
+
+        atexit.register(late)
+        guard.install("log")
+        threading.Thread(target=lambda: threading.main_thread().join() or late()).start()
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.count("(connect)") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_off_means_never_installed() -> None:
+    done = run(
+        """
+        import sys
+        added = []
+        sys.addaudithook(lambda event, args: added.append(1) if event == "sys.addaudithook" else 0)
+        import dsadapter.frameworks.asyncio, dsadapter.frameworks.twisted, dsadapter.plugin
+        from dsadapter import guard
+        print(len(added), guard.is_installed())
+        guard.install()
+        print(len(added), guard.is_installed())
+        guard.uninstall()
+        guard.uninstall()
+        guard.install("raise")
+        print(len(added), guard.is_installed())
+        """
+    )
+    assert done.stdout == "0 False\n1 True\n1 True\n", done.stderr
+
+
 TESTS = """
 import socket
 
@@ -210,15 +398,21 @@ def test_leaking():
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")])
 def test_the_pytest_plugin_fails_a_test_that_leaks(
     tmp_path: Path, workers: tuple[str, ...]
 ) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers]
+    alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     for plugin, failed in (("dsadapter.testing.leak_guard", 1), ("no:none", 0)):
         done = subprocess.run(
-            [*command, "-p", plugin], cwd=tmp_path, capture_output=True, text=True, check=False
+            [*command, "-p", plugin],
+            cwd=tmp_path,
+            env=alone,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (done.returncode == 1) == bool(failed), done.stdout
         if failed:

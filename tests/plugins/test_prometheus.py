@@ -68,6 +68,7 @@ def test_a_scrape_shows_what_happened(busy: tuple[Server, int], metrics_port: in
     server, port = busy
     where = {"direction": "inbound", "listener": "[::]:0"}
     out = {"direction": "outbound", "listener": ""}
+    leaked = frozenset({"operation": "connect", "mode": "an IPv4-only socket"}.items())
     clients = []
     for host in ("127.0.0.1", "::1"):
         clients.append(socket.create_connection((host, port)))
@@ -87,6 +88,7 @@ def test_a_scrape_shows_what_happened(busy: tuple[Server, int], metrics_port: in
         sample("translations_total", **out): 1,
         sample("refusals_total", operation="accept", plugin=""): 1,
         sample("refusals_total", operation="listen", plugin="gate"): 1,
+        ("dsadapter_leaks_total", leaked): 2,
     }
     assert scrape(metrics_port) == expected
     for client in clients:

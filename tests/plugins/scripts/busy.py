@@ -1,16 +1,17 @@
-"""A server that refuses its third connection, with a second listener that a plugin refuses, and a
-connection of its own to a server of Twisted's.
+"""A server that refuses its third connection, with a second listener that a plugin refuses, a
+connection of its own to a server of Twisted's, and two addresses that leak.
 
 Prints its port as JSON; ends when its standard input does.
 """
 
 import json
+import socket
 
 from twisted.internet import reactor, stdio
 from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
 from twisted.internet.protocol import Factory, Protocol
 
-from dsadapter import hookimpl
+from dsadapter import guard, hookimpl
 from dsadapter.frameworks.twisted import DualStackClientEndpoint
 from dsadapter.plugin import get_plugin_manager
 
@@ -57,6 +58,10 @@ def connect(other):
 
 get_plugin_manager().register(Gate(), "gate")
 serverFromString(reactor, "dualstack:0:interface=127.0.0.1").listen(Limited()).addErrback(refused)
+guard.install()
+with socket.socket(type=socket.SOCK_DGRAM) as sock:
+    for _ in range(2):
+        sock.connect(("::ffff:127.0.0.1", 9))
 serverFromString(reactor, "dualstack:0").listen(Limited()).addCallback(listening)
 stdio.StandardIO(Input())
 reactor.run()

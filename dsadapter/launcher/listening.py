@@ -134,6 +134,18 @@ def _listen(sock: Any, backlog: tuple[int, ...], go: Callable[[], None]) -> None
     life.opened()
 
 
+def watch_widened(sock: Any, before: int, entry: Entry) -> None:
+    """A framework has widened a listener itself; the program may open its other half yet.
+
+    :param before: the family that the program has asked for.
+    """
+    watched = Watched(sock, None, entry)
+    watched.before = before
+    fd = sock.fileno()
+    listeners[fd] = watched
+    endings[fd] = os.getpid(), partial(_closed, fd, watched)
+
+
 def _widen(
     sock: Any, decision: Decision, check: Callable[[Any], None] | None, go: Callable[[], None]
 ) -> None:

@@ -18,6 +18,7 @@ from dsadapter.frameworks.twisted import (
     adopters,
 )
 from dsadapter.launcher.deciding import families_on
+from dsadapter.launcher.listening import watch_widened
 from dsadapter.launcher.report import Entry, list_listener, say, settings
 from dsadapter.policy import socket_name
 from dsadapter.sockets.options import read_v6only
@@ -36,20 +37,21 @@ def listen_tcp(original: Any, module: Any) -> Any:
             return original(self, port, factory, backlog, interface)
         endpoint = DualStackServerEndpoint(self, port, backlog=backlog, fallback="fail")
         try:
-            made = endpoint._listen(factory)
+            made: Any = endpoint._listen(factory)
         except CannotListenError as error:
             if not widens:
                 raise
             # Without us it may succeed.
             say(f"port {port} stays as the program makes it: {error.socketError}")
             return original(self, port, factory, backlog, interface)
-        host: Any = made.getHost()
+        host = made.getHost()
         address = socket_name(host.host, host.port)
         done = "widened" if widens else "translated"
         entry = Entry(address, "dual-stack", done, why)
         entry.ipv4 = None
         list_listener(entry)
         if widens:
+            watch_widened(made.socket, _WILDCARDS[interface], entry)
             say(f"{address} serves IPv4 and IPv6 (process {os.getpid()})")
         return made
 

@@ -111,6 +111,22 @@ def test_explaining_names_the_groups(tmp_path: Path) -> None:
     assert re.search(r"^covered: .*socket.*trio", said(done)[-1]), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("twisted.internet.reactor", "twisted"),
+        ("twisted.internet.posixbase", "twisted"),
+        ("uvloop", "uvloop"),
+        ("trio", "trio"),
+    ],
+)
+def test_a_framework_that_a_program_imports_first(name: str, group: str) -> None:
+    """It imports socket itself, halfway."""
+    source = f"import {name}, socket; s = socket.create_server(('::1', 0), family=10)"
+    done = finished(launch(sys.executable, "-c", source, options=("--explain",)))
+    assert re.search(rf"^covered: [^;]*\b{group}\b", said(done)[-1]), done.stderr
+
+
 def test_a_second_copy_of_socket_is_covered(tmp_path: Path) -> None:
     """eventlet makes one of its own."""
     source = (

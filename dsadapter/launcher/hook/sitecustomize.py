@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# A target that imports socket halfway: it has to be watched before it begins.
-_HALFWAY = "gevent._socket3"
+# Targets that import socket halfway if nobody has: they have to be watched from their start.
+_HALFWAY = frozenset({"gevent._socket3", "trio._socket", "twisted.internet.posixbase", "uvloop"})
 _STARTS = frozenset({"os.exec", "os.posix_spawn", "subprocess.Popen"})
 
 
@@ -33,7 +33,7 @@ class Watcher:
     def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
         """What the other finders find, with a loader that says when it has run."""
         spec: Any
-        if name == _HALFWAY and "socket" not in sys.modules:
+        if name in _HALFWAY and "socket" not in sys.modules:
             import socket  # noqa: F401
         # Another one like this may ask all finders, too.
         if name not in self.wanted or name in self._asking:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from socket import SOCK_STREAM
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.ready.life import Life
 from dsadapter.ready.ready_socket import ReadySocket
 from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, family_number
+
+if TYPE_CHECKING:
+    import ssl
 
 _STREAM = int(SOCK_STREAM)
 
@@ -25,6 +28,13 @@ class ProxiedSocket(ReadySocket):
 
     _names: tuple[SocketAddress, SocketAddress]
 
+    @property
+    def sslsocket_class(self) -> type[ssl.SSLSocket]:
+        """As for :class:`~dsadapter.ready.ready_socket.ReadySocket`, under the same names."""
+        from dsadapter.proxied.proxied_tls import ProxiedSSLSocket
+
+        return ProxiedSSLSocket
+
     def getpeername(self) -> Any:
         """The client's canonical address."""
         return self._name(0, super().getpeername)
@@ -35,7 +45,8 @@ class ProxiedSocket(ReadySocket):
 
     def _name(self, which: int, kernels: Callable[[], Any]) -> Any:
         # A closed socket has no names.
-        return self._names[which] if self.fileno() != -1 else kernels()
+        names = getattr(self, "_names", None)
+        return names[which] if names is not None and self.fileno() != -1 else kernels()
 
     def dup(self) -> Self:
         """As ``socket.socket.dup``, under the same names."""

@@ -179,16 +179,20 @@ class _Listening(Life):
         self.over()
 
 
-def open_ready_socket(policy: ListenPolicy, framework: str, kind: type[S]) -> S:
+def open_ready_socket(
+    policy: ListenPolicy, framework: str, kind: type[S], *, reads_headers: bool = False
+) -> S:
     """Open one socket that listens, and tell plugins.
 
     :param framework: what plugins are told as the name of the framework.
     :param kind: what it is, and what it accepts.
+    :param reads_headers: as for :meth:`~dsadapter.listener.Listener.open`.
     """
     return _opened(
         Listener(framework, policy),
         lambda hooks: open_listening_sockets(policy, hooks.before_bind, pair=False),
         kind,
+        reads_headers,
     )
 
 
@@ -221,9 +225,14 @@ def open_ready_datagram_socket(policy: DatagramPolicy, framework: str, kind: typ
     return _opened(Listener(framework, policy), opening, kind)
 
 
-def _opened(listener: Listener, opening: Callable[[Hooks], Listening], kind: type[S]) -> S:
+def _opened(
+    listener: Listener,
+    opening: Callable[[Hooks], Listening],
+    kind: type[S],
+    reads_headers: bool = False,
+) -> S:
     blocking = _are_to_block(listener.policy)
-    [opened] = listener.open(opening)
+    [opened] = listener.open(opening, reads_headers=reads_headers)
     sock = taking_the_place_of(opened, kind)
     sock.setblocking(blocking)
     return _alive(sock, listener)

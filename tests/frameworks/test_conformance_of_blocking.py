@@ -11,16 +11,13 @@ from .drivers.socketserver_driver import ForkingDriver, SocketserverDriver
 class TestBlocking(ConformanceSuite):
     driver = BlockingDriver
     framework = "blocking"
-    declines = ("proxy_header",)
 
 
 class TestSocketserver(ConformanceSuite):
     driver = SocketserverDriver
     framework = "blocking"
-    declines = ("proxy_header",)
 
 
 class TestForkingSocketserver(ConformanceSuite):
     driver = ForkingDriver
     framework = "blocking"
-    declines = ("proxy_header",)

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dsadapter.frameworks.blocking.datagram import TranslatingDatagramSocket, open_bound
 from dsadapter.frameworks.blocking.translating import TranslatingSocket
 from dsadapter.messages import Message, quoted
-from dsadapter.policy import DatagramPolicy, Fallback, Family, ListenPolicy
+from dsadapter.policy import (
+    DEFAULT_PROXY_TIMEOUT,
+    DatagramPolicy,
+    Fallback,
+    Family,
+    ListenPolicy,
+    proxy_set,
+)
 from dsadapter.ready.ready_socket import open_ready_socket
 from dsadapter.sockets.listening import check_one_socket
 
+if TYPE_CHECKING:
+    from dsadapter.frameworks.blocking.proxied_listening import ProxiedListeningSocket
+    from dsadapter.proxied.gate import ProxyCounters
+
 FRAMEWORK = "blocking"
+
+R = TypeVar("R", bound="ProxiedListeningSocket")
 
 _FAMILIES: dict[int | None, Family | None] = {
     None: None,
@@ -30,6 +46,8 @@ def create_server(
     dualstack_ipv6: bool = False,
     fallback: Fallback = "auto",
     device: str | None = None,
+    proxy_from: Iterable[str] | None = None,
+    proxy_timeout: float = DEFAULT_PROXY_TIMEOUT,
 ) -> TranslatingSocket:
     """As ``socket.create_server``, for both families unless the host or the family says otherwise.
 
@@ -39,6 +57,10 @@ def create_server(
     :param dualstack_ipv6: with AF_INET6, serve both families all the same.
     :param fallback: as for :class:`~dsadapter.policy.ListenPolicy`, but a pair.
     :param device: the name of the network interface, or of the VRF, to serve alone.
+    :param proxy_from: addresses and networks of the proxies that pass connections on, each behind a
+        PROXY header, which comes before TLS; connections from elsewhere are closed, and those
+        accepted are under the client's names.
+    :param proxy_timeout: seconds that a header may take to come.
     :returns: a blocking socket that listens; plugins watch it and what it accepts.
     :raises ValueError: naming the offending value and the form to use.
     :raises PluginError: if a required plugin is missing, or a plugin refuses.
@@ -60,6 +82,8 @@ def create_server(
         reuse_port=reuse_port,
         fallback=fallback,
         device=device,
+        proxy_from=proxy_set(proxy_from),
+        proxy_timeout=proxy_timeout,
     )
     return listen(policy)
 
@@ -67,7 +91,22 @@ def create_server(
 def listen(policy: ListenPolicy) -> TranslatingSocket:
     """The socket for a policy that has been made elsewhere; see :func:`create_server`."""
     check_one_socket(policy)
-    return open_ready_socket(policy, FRAMEWORK, TranslatingSocket)
+    if policy.proxy_from is None:
+        return open_ready_socket(policy, FRAMEWORK, TranslatingSocket)
+    from dsadapter.frameworks.blocking.proxied_listening import ProxiedListeningSocket
+
+    return _reading(policy, ProxiedListeningSocket)
+
+
+def _reading(policy: ListenPolicy, kind: type[R]) -> R:
+    """A socket that reads PROXY headers."""
+    sock = open_ready_socket(policy, FRAMEWORK, kind, reads_headers=True)
+    try:
+        sock.read_headers()
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class DualStackMixin:
@@ -83,6 +122,10 @@ class DualStackMixin:
     """What to serve where a family is missing; as for :func:`create_server`."""
     device: str | None = None
     """The network interface, or the VRF, to serve alone, by its name."""
+    proxy_from: Iterable[str] | None = None
+    """The proxies that pass connections on; as for :func:`create_server`."""
+    proxy_timeout: float = DEFAULT_PROXY_TIMEOUT
+    """Seconds that a PROXY header may take to come."""
 
     # What the classes that it is mixed into have.
     server_address: Any
@@ -109,19 +152,53 @@ class DualStackMixin:
                 reuse_port=self.allow_reuse_port,
                 fallback=self.fallback,
                 device=self.device,
+                proxy_from=proxy_set(self.proxy_from),
+                proxy_timeout=self.proxy_timeout,
             )
             check_one_socket(policy)
-            self.socket = open_ready_socket(policy, FRAMEWORK, _BoundSocket)
+            self.socket = _bound(policy)
         self.address_family = self.socket.family
         super().server_bind()  # type: ignore[misc]
+
+    @property
+    def proxy_counters(self) -> ProxyCounters | None:
+        """What proxies have passed on, and what was closed for which reason; None without
+        :attr:`proxy_from`."""
+        counters: ProxyCounters | None = getattr(self.socket, "proxy_counters", None)
+        return counters
+
+    def fileno(self) -> int:
+        """What is readable when there may be a request."""
+        queue = getattr(self.socket, "queue", None)
+        number: int = (self.socket if queue is None else queue).fileno()
+        return number
+
+    def service_actions(self) -> None:
+        """What the server does now and then, and to close connections whose header is late."""
+        super().service_actions()  # type: ignore[misc]
+        queue = getattr(self.socket, "queue", None)
+        if queue is not None:
+            queue.close_late_ones()
 
     def get_request(self) -> Any:
         """The next connection, or the next datagram with its sender."""
         if self.socket_type != socket.SOCK_DGRAM:
+            queue = getattr(self.socket, "queue", None)
+            if queue is not None and not queue.is_ready():
+                # Waiting for a header must not have the server wait.
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             return super().get_request()  # type: ignore[misc]
         # One that is dropped must not have the server wait for the next.
         data, sender = self.socket.recvfrom(self.max_packet_size, socket.MSG_DONTWAIT)
         return (data, self.socket), sender
+
+
+def _bound(policy: ListenPolicy) -> TranslatingSocket:
+    if policy.proxy_from is None:
+        return open_ready_socket(policy, FRAMEWORK, _BoundSocket)
+    from dsadapter.frameworks.blocking.proxied_listening import BoundProxiedSocket
+
+    return _reading(policy, BoundProxiedSocket)
 
 
 class _BoundSocket(TranslatingSocket):

@@ -18,7 +18,7 @@ class BlockingDriver(Driver):
 
     def listen(self, host, port, report, *, tls=None, descriptor=None, proxy=False):
         if descriptor is None:
-            server = create_server((host, port))
+            server = create_server((host, port), proxy_from=["127.0.0.1"] if proxy else None)
         else:
             server = TranslatingSocket(fileno=descriptor)
         if tls is not None:

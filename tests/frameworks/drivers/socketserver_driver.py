@@ -58,11 +58,19 @@ class SocketserverDriver(BlockingDriver):
         self.servers: list[Any] = []
 
     def listen(
-        self, host: str, port: int, report: Report, *, tls: str | None = None, **options: Any
+        self,
+        host: str,
+        port: int,
+        report: Report,
+        *,
+        tls: str | None = None,
+        descriptor: int | None = None,
+        proxy: bool = False,
     ) -> Any:
-        if options:
-            return super().listen(host, port, report, tls=tls, **options)
-        server = self.kind((host, port), EchoHandler)
+        if descriptor is not None:
+            return super().listen(host, port, report, tls=tls, descriptor=descriptor)
+        kind: Any = type("Server", (self.kind,), {"proxy_from": ["127.0.0.1"] if proxy else None})
+        server = kind((host, port), EchoHandler)
         server.report = report
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

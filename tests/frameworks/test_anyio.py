@@ -299,10 +299,10 @@ def test_what_is_wrong_is_named_as_it_was_typed(call: Callable[[], Any], says: s
 @pytest.mark.parametrize(
     ("name", "extras"),
     [
-        ("create_tcp_listener", {"fallback"}),
+        ("create_tcp_listener", {"fallback", "device", "proxy_from", "proxy_timeout"}),
         ("connect_tcp", {"mapped_addresses", "remember_outcomes"}),
-        ("create_udp_socket", {"max_packet_size", "fallback"}),
-        ("create_connected_udp_socket", {"max_packet_size", "fallback"}),
+        ("create_udp_socket", {"max_packet_size", "fallback", "device"}),
+        ("create_connected_udp_socket", {"max_packet_size", "fallback", "device"}),
     ],
 )
 def test_the_signatures_are_those_of_the_installed_AnyIO(name: str, extras: set[str]) -> None:

@@ -10,19 +10,19 @@ from .drivers.trio_driver import TrioDriver
 
 class TestTrio(ConformanceSuite):
     driver = TrioDriver
-    declines = ("adopted_descriptor", "proxy_header")
+    declines = ("adopted_descriptor",)
 
 
 class TestAnyIO(ConformanceSuite):
     driver = AnyIODriver
-    declines = ("adopted_descriptor", "proxy_header")
+    declines = ("adopted_descriptor",)
 
 
 class TestAnyIOOnUvloop(ConformanceSuite):
     driver = AnyIOOnUvloopDriver
-    declines = ("adopted_descriptor", "proxy_header")
+    declines = ("adopted_descriptor",)
 
 
 class TestAnyIOOnTrio(ConformanceSuite):
     driver = AnyIOOnTrioDriver
-    declines = ("adopted_descriptor", "proxy_header")
+    declines = ("adopted_descriptor",)

@@ -31,7 +31,7 @@ from dsadapter.testing import RecordingPlugin, registered
 
 IPV6_ADDRFORM = 1
 BOTH = ["127.0.0.1", "::1"]
-LISTENING = {"family", "fallback", "device"}
+LISTENING = {"family", "fallback", "device", "proxy_from", "proxy_timeout"}
 CONNECTING = {"mapped_addresses", "remember_outcomes"}
 
 

@@ -82,8 +82,11 @@ class AnyIODriver(PortalDriver):
             async with listener:
                 await listener.serve(echo)
 
+        proxies = ["127.0.0.1"] if proxy else None
         listener: Any = self.portal.call(
-            lambda: dual_stack.create_tcp_listener(local_host=host, local_port=port)
+            lambda: dual_stack.create_tcp_listener(
+                local_host=host, local_port=port, proxy_from=proxies
+            )
         )
         addresses = [each.extra(SocketAttribute.local_address) for each in listener.listeners]
         if tls is not None:

@@ -56,7 +56,10 @@ class TrioDriver(PortalDriver):
                 for listener in listeners:
                     await trio.aclose_forcefully(listener)
 
-        listeners: Any = self.portal.call(lambda: dual_stack.open_tcp_listeners(port, host=host))
+        proxies = ["127.0.0.1"] if proxy else None
+        listeners: Any = self.portal.call(
+            lambda: dual_stack.open_tcp_listeners(port, host=host, proxy_from=proxies)
+        )
         addresses = [listener.socket.getsockname() for listener in listeners]
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 import anyio
@@ -18,7 +19,7 @@ from dsadapter.frameworks.anyio.socket_stream import (
     plain_stream,
 )
 from dsadapter.listener import Listener
-from dsadapter.policy import Fallback, ListenPolicy
+from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenPolicy, proxy_set
 from dsadapter.ready.life import Life
 from dsadapter.ready.plain_accept import PlainConnection, accept_plain
 from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
@@ -38,6 +39,8 @@ async def create_tcp_listener(
     reuse_port: bool = False,
     fallback: Fallback = "auto",
     device: str | None = None,
+    proxy_from: Iterable[str] | None = None,
+    proxy_timeout: float = DEFAULT_PROXY_TIMEOUT,
 ) -> MultiListener[SocketStream]:
     """As ``anyio.create_tcp_listener``, for IPv4 and IPv6 through one socket; the application sees
     canonical addresses only.
@@ -49,6 +52,10 @@ async def create_tcp_listener(
     :param fallback: what to serve where a family is missing; see
         :class:`~dsadapter.policy.ListenPolicy`.
     :param device: the name of the network interface, or of the VRF, to serve alone.
+    :param proxy_from: addresses and networks of the proxies that pass connections on, each behind a
+        PROXY header, which comes before TLS; connections from elsewhere are closed, and the
+        application sees the clients' addresses.
+    :param proxy_timeout: seconds that a header may take to come.
     :raises ValueError: naming the offending value and the form to use.
     :raises OSError: as AnyIO's; ``PermissionError`` if a plugin refuses.
     """
@@ -60,6 +67,8 @@ async def create_tcp_listener(
         reuse_port=reuse_port,
         fallback=fallback,
         device=device,
+        proxy_from=proxy_set(proxy_from),
+        proxy_timeout=proxy_timeout,
     )
     return await listen(policy)
 
@@ -68,12 +77,17 @@ async def listen(policy: ListenPolicy) -> MultiListener[SocketStream]:
     """Listen by a policy that has been made elsewhere; see :func:`create_tcp_listener`."""
     await anyio.lowlevel.checkpoint()
     listener = Listener(FRAMEWORK, policy)
+    kind: type[DualStackSocketListener] = DualStackSocketListener
+    if policy.proxy_from is not None:
+        from dsadapter.frameworks.anyio.server.proxied_listener import ListenerBehindProxies
+
+        kind = ListenerBehindProxies
     try:
-        sockets = listener.open()
+        sockets = listener.open(reads_headers=True)
     except PluginError as error:
         raise PermissionError(errno.EPERM, str(error)) from error
     life = Life(sockets[0], listener.closed)
-    made = [DualStackSocketListener(sock, listener, life) for sock in sockets]
+    made = [kind(sock, listener, life) for sock in sockets]
     try:
         listener.opened()
     except BaseException:

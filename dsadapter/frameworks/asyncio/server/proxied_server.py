@@ -16,9 +16,9 @@ from dsadapter.frameworks.asyncio.transports import CanonicalTransport, canonica
 from dsadapter.listener import Listener
 from dsadapter.proxied import ProxyGate
 from dsadapter.proxied.proxied_socket import ProxiedSocket, proxied
+from dsadapter.proxied.proxied_view import ProxiedView
 from dsadapter.ready.ready_socket import ReadySocket
 from dsadapter.sockets.canonical import CanonicalSocket
-from dsadapter.stand_in import StandIn
 
 
 class ProxiedServer(asyncio.AbstractServer):
@@ -184,24 +184,5 @@ class _ProxiedTransport(CanonicalTransport):
             return self._names[1]
         if name == "socket":
             value = self._original.get_extra_info(name, default)
-            return None if value is None else _ProxiedInfoSocket(self._names, value)
+            return None if value is None else ProxiedView(self._names, value)
         return super().get_extra_info(name, default)
-
-
-class _ProxiedInfoSocket(StandIn):
-    """What ``get_extra_info("socket")`` gives, under the same names."""
-
-    __slots__ = ("_names",)
-
-    def __init__(self, names: tuple[SocketAddress, SocketAddress], original: Any) -> None:
-        super().__init__(original)
-        self._names = names
-
-    def __repr__(self) -> str:
-        return f"<proxied socket fd={self._original.fileno()} raddr={self._names[0]}>"
-
-    def getpeername(self) -> SocketAddress:
-        return self._names[0]
-
-    def getsockname(self) -> SocketAddress:
-        return self._names[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import trio
@@ -13,7 +13,7 @@ import trio
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.trio.delegating import FRAMEWORK, ListeningTrioSocket
 from dsadapter.listener import Listener
-from dsadapter.policy import Fallback, Family, ListenPolicy
+from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, Family, ListenPolicy, proxy_set
 from dsadapter.ready.life import Life
 
 Handler = Callable[[trio.SocketStream], Awaitable[object]]
@@ -30,6 +30,8 @@ async def open_tcp_listeners(
     family: Family | None = None,
     fallback: Fallback = "auto",
     device: str | None = None,
+    proxy_from: Iterable[str] | None = None,
+    proxy_timeout: float = DEFAULT_PROXY_TIMEOUT,
 ) -> list[trio.SocketListener]:
     """As ``trio.open_tcp_listeners``, for IPv4 and IPv6 through one socket; the application sees
     canonical addresses only.
@@ -42,6 +44,10 @@ async def open_tcp_listeners(
     :param fallback: what to serve where a family is missing; see
         :class:`~dsadapter.policy.ListenPolicy`.
     :param device: the name of the network interface, or of the VRF, to serve alone.
+    :param proxy_from: addresses and networks of the proxies that pass connections on, each behind a
+        PROXY header, which comes before TLS; connections from elsewhere are closed, and the
+        application sees the clients' addresses.
+    :param proxy_timeout: seconds that a header may take to come.
     :returns: one listener; two where there are two sockets, IPv4 first.
     :raises TypeError: for a port or a backlog that is no integer.
     :raises ValueError: naming the offending value and the form to use.
@@ -58,6 +64,8 @@ async def open_tcp_listeners(
         backlog=socket.SOMAXCONN if backlog is None else min(backlog, _LONGEST_BACKLOG),
         fallback=fallback,
         device=device,
+        proxy_from=proxy_set(proxy_from),
+        proxy_timeout=proxy_timeout,
     )
     return await listen(policy)
 
@@ -66,14 +74,19 @@ async def listen(policy: ListenPolicy) -> list[trio.SocketListener]:
     """Listen by a policy that has been made elsewhere; see :func:`open_tcp_listeners`."""
     await trio.lowlevel.checkpoint()
     listener = Listener(FRAMEWORK, policy)
+    kind: type[ListeningTrioSocket] = ListeningTrioSocket
+    if policy.proxy_from is not None:
+        from dsadapter.frameworks.trio.server.proxied_trio_socket import ListeningBehindProxies
+
+        kind = ListeningBehindProxies
     try:
-        sockets = listener.open()
+        sockets = listener.open(reads_headers=True)
     except PluginError as error:
         raise PermissionError(errno.EPERM, str(error)) from error
-    made = []
+    made: list[ListeningTrioSocket] = []
     for sock in sockets:
         plain = socket.socket(sock.family, sock.type, sock.proto, socket.socket.detach(sock))
-        made.append(ListeningTrioSocket(plain, listener))
+        made.append(kind(plain, listener))
     life = Life(made[0], listener.closed)
     for each in made:
         each.live(life)
@@ -98,11 +111,20 @@ async def serve_tcp(
     family: Family | None = None,
     fallback: Fallback = "auto",
     device: str | None = None,
+    proxy_from: Iterable[str] | None = None,
+    proxy_timeout: float = DEFAULT_PROXY_TIMEOUT,
 ) -> None:
     """As ``trio.serve_tcp``, for IPv4 and IPv6 through one socket; see
     :func:`open_tcp_listeners`."""
     listeners = await open_tcp_listeners(
-        port, host=host, backlog=backlog, family=family, fallback=fallback, device=device
+        port,
+        host=host,
+        backlog=backlog,
+        family=family,
+        fallback=fallback,
+        device=device,
+        proxy_from=proxy_from,
+        proxy_timeout=proxy_timeout,
     )
     await trio.serve_listeners(
         handler, listeners, handler_nursery=handler_nursery, task_status=task_status
@@ -119,10 +141,19 @@ async def open_ssl_over_tcp_listeners(
     family: Family | None = None,
     fallback: Fallback = "auto",
     device: str | None = None,
+    proxy_from: Iterable[str] | None = None,
+    proxy_timeout: float = DEFAULT_PROXY_TIMEOUT,
 ) -> list[trio.SSLListener[trio.SocketStream]]:
     """As ``trio.open_ssl_over_tcp_listeners``; see :func:`open_tcp_listeners`."""
     listeners = await open_tcp_listeners(
-        port, host=host, backlog=backlog, family=family, fallback=fallback, device=device
+        port,
+        host=host,
+        backlog=backlog,
+        family=family,
+        fallback=fallback,
+        device=device,
+        proxy_from=proxy_from,
+        proxy_timeout=proxy_timeout,
     )
     return [
         trio.SSLListener(listener, ssl_context, https_compatible=https_compatible)
@@ -145,6 +176,8 @@ async def serve_ssl_over_tcp(
     family: Family | None = None,
     fallback: Fallback = "auto",
     device: str | None = None,
+    proxy_from: Iterable[str] | None = None,
+    proxy_timeout: float = DEFAULT_PROXY_TIMEOUT,
 ) -> None:
     """As ``trio.serve_ssl_over_tcp``; see :func:`open_tcp_listeners`."""
     listeners = await open_ssl_over_tcp_listeners(
@@ -156,6 +189,8 @@ async def serve_ssl_over_tcp(
         family=family,
         fallback=fallback,
         device=device,
+        proxy_from=proxy_from,
+        proxy_timeout=proxy_timeout,
     )
     await trio.serve_listeners(
         handler, listeners, handler_nursery=handler_nursery, task_status=task_status

@@ -103,7 +103,12 @@ class TestSignatures:
     @pytest.mark.parametrize(
         ("ours", "theirs", "extras", "changed"),
         [
-            (create_server, socket.create_server, {"fallback"}, {"family"}),
+            (
+                create_server,
+                socket.create_server,
+                {"fallback", "device", "proxy_from", "proxy_timeout"},
+                {"family"},
+            ),
             (
                 create_connection,
                 socket.create_connection,

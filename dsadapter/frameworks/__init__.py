@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["get_framework"]
 
+# Those that are plugins of their own, which nothing here knows before they are installed.
+_DISTRIBUTIONS = {"gevent": "dsadapter-gevent"}
+
 
 def get_framework(name: str) -> IFrameworkAdapter:
     """The adapter of a framework, with its endpoint factories.
@@ -36,8 +39,11 @@ def get_framework(name: str) -> IFrameworkAdapter:
     manager.check_required()
     adapter = manager.frameworks.get(name)
     if adapter is None:
+        distribution = _DISTRIBUTIONS.get(name)
+        kept_out = name in manager.blocked or name in manager.failures
+        install = f"install {distribution!r}; " if distribution and not kept_out else ""
         raise UnknownFrameworkError(
-            f"no plugin contributes the framework {name!r}; {_overview(manager)}"
+            f"no plugin contributes the framework {name!r}; {install}{_overview(manager)}"
         )
     if not adapter.is_available():
         raise UnknownFrameworkError(

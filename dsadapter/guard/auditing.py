@@ -93,51 +93,22 @@ def mapped_text(host: object) -> str | None:
         host = bytes(host).decode("latin-1")
     if not isinstance(host, str):
         return None
-    # As the socket module makes ASCII of text, which has letters and digits of full width.
-    ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
-    if "ffff" not in ascii_host.lower():
-        return None
     try:
+        # As the socket module makes ASCII of text, which may have letters of full width.
+        ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
+        if "ffff" not in ascii_host.lower():
+            return None
         literal = parse_literal(ascii_host.partition("%")[0])
     except ValueError:
         return None
     return host if literal is not None and literal.is_ipv4 and ":" in ascii_host else None
 
 
-def _by_socket(
-    args: tuple[Any, ...],
-    _family: Callable[[Any], int] = family_number,
-    _option: Any = _socket.socket.getsockopt,
-    _v6only: Any = _V6ONLY,
-) -> tuple[str, str] | None:
-    sock, address = args
-    if not isinstance(address, tuple) or not address:
-        return None
-    host = address[0]
-    if (
-        type(host) is str
-        and host.isascii()
-        and (":" not in host or ("ffff" not in host and "ffff" not in host.lower()))
-    ):
-        return None
-    # Reading an address takes longer than asking the socket.
-    family = _family(sock)
-    if family == _INET6:
-        try:
-            if not _option(sock, *_v6only):
-                return None
-            what = IPV6_ONLY
-        except OSError:
-            # A connection that the kernel has made an AF_INET one, or a socket that is closed.
-            if sock.fileno() < 0:
-                return None
-            what = IPV4_ONLY
-    elif family == _INET:
-        what = IPV4_ONLY
-    else:
+def _by_family(family: int | None, host: object) -> tuple[str, str] | None:
+    if family not in (_INET, _INET6):
         return None
     mapped = mapped_text(host)
-    return None if mapped is None else (mapped, what)
+    return None if mapped is None else (mapped, IPV6_ONLY if family == _INET6 else IPV4_ONLY)
 
 
 def _by_lookup(args: tuple[Any, ...]) -> tuple[str, str] | None:
@@ -163,43 +134,76 @@ def _by_reverse_lookup(args: tuple[Any, ...]) -> tuple[str, str] | None:
 
 
 Check = Callable[[tuple[Any, ...]], tuple[str, str] | None]
-EVENTS: dict[str, tuple[LeakOperation, Check]] = {
-    "socket.connect": ("connect", _by_socket),
-    "socket.bind": ("bind", _by_socket),
-    "socket.sendto": ("sendto", _by_socket),
-    "socket.sendmsg": ("sendmsg", _by_socket),
+EVENTS: dict[str, tuple[LeakOperation, Check | None]] = {
+    "socket.connect": ("connect", None),
+    "socket.bind": ("bind", None),
+    "socket.sendto": ("sendto", None),
+    "socket.sendmsg": ("sendmsg", None),
     "socket.getaddrinfo": ("getaddrinfo", _by_lookup),
     "socket.getnameinfo": ("getnameinfo", _by_reverse_lookup),
     "socket.gethostbyname": ("gethostbyname", _by_name),
     "socket.gethostbyaddr": ("gethostbyaddr", _by_reverse_lookup),
 }
-"""What is looked at: by audit event, the call and what finds a leak in the arguments."""
+"""What is looked at: by audit event, the call and what finds a leak in the arguments; None for a
+socket and an address."""
 
 
-# What it needs is bound to it: modules lose their names before audit hooks are called last.
-def _hook(
-    event: str,
-    args: tuple[Any, ...],
-    _events: dict[str, tuple[LeakOperation, Check]] = EVENTS,
-    _state: type[_State] = _State,
-    _getframe: Callable[[int], FrameType] = sys._getframe,
-    _is_finalizing: Callable[[], bool] = sys.is_finalizing,
-) -> None:
-    if event not in _events:
-        return
-    if _state.mode is None or _is_finalizing():
-        return
-    operation, check = _events[event]
-    try:
-        found = check(args)
-    except Exception:
-        # Anybody may raise audit events, with anything in them.
-        return
-    if found is not None:
-        seen(operation, *found, _getframe(1))
+def _bound_hook(
+    events: dict[str, tuple[LeakOperation, Check | None]],
+    state: type[_State],
+    family_of: Callable[[Any], int] = family_number,
+    option: Any = _socket.socket.getsockopt,
+    v6only: tuple[int, int | None] = _V6ONLY,
+    getframe: Callable[[int], FrameType] = sys._getframe,
+    is_finalizing: Callable[[], bool] = sys.is_finalizing,
+) -> Callable[[str, tuple[Any, ...]], None]:
+    """The hook. What it needs is bound to it: modules lose their names before hooks are called
+    last."""
+    level, number = v6only
+    inet, inet6 = _INET, _INET6
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        # Most are none of sockets. No table is asked: Python makes each event's name anew, and
+        # would have to hash it.
+        if event < "socket." or state.mode is None or event not in events:
+            return
+        operation, check = events[event]
+        sock = host = family = None
+        try:
+            if check is None:
+                sock, address = args
+                if not isinstance(address, tuple):
+                    return
+                host = address[0]
+                # Whether it can be one at all; reading it takes longer than asking the socket.
+                if (
+                    type(host) is str
+                    and "ffff" not in host
+                    and (":" not in host or "ffff" not in host.lower())
+                    and host.isascii()
+                ):
+                    return
+                family = family_of(sock)
+                if family == inet6 and not option(sock, level, number):
+                    return
+            if is_finalizing():
+                return
+            found = _by_family(family, host) if check is None else check(args)
+        except OSError:
+            if is_finalizing() or sock is None or sock.fileno() < 0:
+                return
+            # A connection that the kernel has made an AF_INET one.
+            found = _by_family(inet, host)
+        except Exception:
+            # Anybody may raise audit events, with anything in them.
+            return
+        if found is not None:
+            seen(operation, *found, getframe(1))
+
+    return hook
 
 
-_hook.__cantrace__ = True  # type: ignore[attr-defined]
+_hook = _bound_hook(EVENTS, _State)
 
 
 def seen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,10 @@ def say_if_uncovered(event: str, arguments: tuple[Any, ...]) -> None:
 
     :param event: the audit event, with its arguments.
     """
+    if event == "os.exec":
+        guarding: Any = sys.modules.get("dsadapter.launcher.guarding")
+        if guarding is not None:
+            guarding.before_exec()
     if event == "subprocess.Popen":
         path, words, _folder, environment = arguments
     else:

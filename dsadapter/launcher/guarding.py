@@ -9,9 +9,9 @@ import os
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from dsadapter.guard.auditing import EVENTS, IPV4_ONLY, IPV6_ONLY, add_hook, is_installed, seen
+from dsadapter.guard.auditing import IPV4_ONLY, IPV6_ONLY, add_hook, is_installed, seen
 from dsadapter.guard.callers import caller_of
 from dsadapter.guard.tally import LEAKS, Seen, Tally
 from dsadapter.launcher.report import append, columns, process_line, say_lines, settings
@@ -40,15 +40,16 @@ class Arrival(NamedTuple):
 ARRIVALS: Tally[Arrival] = Tally()
 """What has arrived in this process."""
 
+_begun: list[bool] = []
 _told: list[int] = [0]
 """How many had been seen when the report was written last."""
 
 
 def begin() -> None:
     """Switch it on in this process; once."""
-    if "os.exec" in EVENTS:
+    if _begun:
         return
-    EVENTS["os.exec"] = cast(LeakOperation, "exec"), _before_exec
+    _begun.append(True)
     add_hook("log")
     if settings().guard_report is not None:
         LEAKS.told.append(_write)
@@ -144,9 +145,16 @@ def _arrived(operation: str, host: Any, frame: FrameType) -> None:
     ARRIVALS.add(Arrival(f"::ffff:{host}", operation, *caller_of(frame)))
 
 
-def _before_exec(_arguments: tuple[Any, ...]) -> None:
+def before_exec() -> None:
+    """This process is about to become another program."""
     if LEAKS.places() or ARRIVALS.places():
         report()
+
+
+def audit_exec(event: str, arguments: tuple[Any, ...]) -> None:
+    """For a process that ``dsadapter run`` has not started: there the hook of its start does it."""
+    if event == "os.exec":
+        before_exec()
 
 
 def _forked() -> None:

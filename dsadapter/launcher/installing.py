@@ -20,6 +20,10 @@ def install_here(chosen: Settings) -> None:
         watcher = Watcher({"socket"}, patching.module_ran)
         _watchers.append(watcher)
         sys.meta_path.insert(0, watcher)
+        if chosen.guards:
+            from dsadapter.launcher.guarding import audit_exec
+
+            sys.addaudithook(audit_exec)
     import socket
 
     patching.module_ran(socket)

@@ -78,6 +78,17 @@ def test_a_framework_that_nobody_knows() -> None:
     assert "asyncio (installed)" in told
 
 
+def test_a_framework_that_is_a_distribution_of_its_own() -> None:
+    told, _ = said('get_framework("gevent")')
+    assert told.startswith(
+        "UnknownFrameworkError no plugin contributes the framework 'gevent'; "
+        "install 'dsadapter-gevent'; there are: "
+    )
+    told, _ = said('get_framework("gevent")', DSADAPTER_BLOCK_PLUGINS="gevent")
+    assert "install 'dsadapter-gevent'" not in told
+    assert "blocked plugins: gevent" in told
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_nothing_opens_without_a_required_plugin(call: str) -> None:
     told, _ = said(f"asyncio.run({CALLS[call]})", DSADAPTER_REQUIRE_PLUGINS="egress")

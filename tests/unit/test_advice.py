@@ -83,6 +83,26 @@ def test_ADDRESS_PORT_is_shown_the_string_to_listen_with(description: str, meant
 
 
 @pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("proxyFrom=::1", r"proxyFrom=\:\:1"),
+        ("proxyFrom=10.0.0.1,::1", r"proxyFrom=10.0.0.1,\:\:1"),
+        ("proxyFrom=::1,10.0.0.0/8:backlog=4", r"proxyFrom=\:\:1,10.0.0.0/8:backlog=4"),
+        ("proxyFrom=2001:db8::/32:proxyTimeout=3", r"proxyFrom=2001\:db8\:\:/32:proxyTimeout=3"),
+        ("proxyFrom=[2001:db8::1],[::1]", r"proxyFrom=2001\:db8\:\:1,\:\:1"),
+        ("proxyFrom=::1:interface=::1", r"proxyFrom=\:\:1:interface=\:\:1"),
+        ("interface=127.0.0.1,::1:proxyFrom=::2", r"interface=127.0.0.1,\:\:1:proxyFrom=\:\:2"),
+        ("interface=127.0.0.1,::1:backlog=4", r"interface=127.0.0.1,\:\:1:backlog=4"),
+    ],
+)
+def test_a_list_of_addresses_is_shown_with_its_backslashes(typed: str, meant: str) -> None:
+    description = f"dualstack:9090:{typed}"
+    [advised] = advised_strings(refusal(server, description), description)
+    assert advised == f"dualstack:9090:{meant}"
+    assert ":9090" in meaning(server, advised)
+
+
+@pytest.mark.parametrize(
     ("description", "meant"),
     [
         ("dualstack:[::1]:80", "[::1]:80>"),

@@ -17,6 +17,7 @@ from dsadapter.frameworks.twisted.strings.words import (
     Words,
     explained,
     joined,
+    rejoined,
     splits,
     unknown_option,
 )
@@ -132,7 +133,8 @@ def _meant(words: Words) -> Words | None:
         meant = Words((port,), {**interface, **others})
         if meant != words and _is_taken(meant):
             return meant
-    return None
+    lists = rejoined(words, ("interface", "proxyFrom"), ("port",))
+    return next(filter(_is_taken, lists), None)
 
 
 def _is_taken(words: Words) -> bool:

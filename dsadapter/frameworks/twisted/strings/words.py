@@ -7,6 +7,7 @@ positional part stood before which option is lost.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 from twisted.internet.endpoints import quoteStringArgument
@@ -17,6 +18,8 @@ from dsadapter.messages import did_you_mean, quoted
 
 PREFIX = "dualstack"
 _MAX_SHOWN = 300
+_MOST_PIECES = 100
+"""Of what somebody may have typed."""
 # What people put before an address: other endpoint strings, and URLs.
 _SCHEMES = ("tcp", "tcp4", "tcp6", "ssl", "tls", "udp", "http", "https", "ws", "wss", PREFIX)
 
@@ -72,6 +75,32 @@ def joined(words: Words, option: str, required: Sequence[str]) -> Words:
         return words
     kept = positional[:before] if pieces else positional
     return Words(tuple(kept), {**options, option: address})
+
+
+def rejoined(words: Words, lists: Sequence[str], required: Sequence[str]) -> Iterator[Words]:
+    """The strings that have all pieces behind the required ones in lists of addresses, which were
+    cut at their colons.
+
+    :param lists: the names of the options that have such lists.
+    :param required: the names of the parts that may be positional, in their order.
+    """
+    positional, options = words
+    before = sum(name not in options for name in required)
+    pieces = positional[before:]
+    begun = [name for name in options if name in lists]
+    if not begun or not 0 < len(pieces) <= _MOST_PIECES:
+        return
+    # A place to cut between each two of the options, in their order.
+    for cuts in combinations_with_replacement(range(len(pieces) + 1), len(begun) - 1):
+        bounds = (0, *cuts, len(pieces))
+        whole = {
+            name: ",".join(
+                _without_brackets(item)
+                for item in ":".join([options[name], *pieces[start:end]]).split(",")
+            )
+            for name, start, end in zip(begun, bounds, bounds[1:], strict=False)
+        }
+        yield Words(positional[:before], {**options, **whole})
 
 
 def splits(words: Words, option: str) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ settings.load_profile("dsadapter")
 
 
 # Folders whose tests install nothing.
-ISOLATED = {"unit", "integration", "neutral", "frameworks", "conformance"}
+ISOLATED = {"unit", "integration", "neutral", "frameworks", "conformance", "doctor"}
 
 
 @pytest.fixture(scope="session")

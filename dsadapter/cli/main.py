@@ -41,8 +41,8 @@ def _run(words: list[str]) -> int:
         from dsadapter.cli.run import start
 
         return start(words[2:])
-    from dsadapter.cli.parser import build_parser
+    from dsadapter.cli.parser import parsed
 
-    options = build_parser().parse_args(words)
+    options = parsed(words)
     status: int = options.run(options)
     return status

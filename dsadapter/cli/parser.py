@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dsadapter import __version__
-from dsadapter.cli import migrate, run_parser, scan
+from dsadapter.cli import doctor, migrate, run_parser, scan
 from dsadapter.cli.errors import FAILED
 
-_COMMANDS = (run_parser, scan, migrate)
+_COMMANDS = (run_parser, doctor, scan, migrate)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,6 +56,11 @@ class _CommandParser(argparse.ArgumentParser):
                 words[index] += f"={action.const}"
             index += 1 if action is None or action.nargs in (0, "?") else 2
         return words
+
+
+def parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line."""
+    return build_parser().parse_args(doctor.with_program([*words]))
 
 
 class _PrintCompletion(argparse.Action):

@@ -58,8 +58,8 @@ class PluginManager:
         self._pluggy.add_hookspecs(specifications)
         self._lock = threading.RLock()
         self._loaded = False
-        self._blocked = {*block, *_names(BLOCK_VARIABLE)}
-        self._required = {*require, *_names(REQUIRE_VARIABLE)}
+        self._blocked = {*block, *names_in(BLOCK_VARIABLE)}
+        self._required = {*require, *names_in(REQUIRE_VARIABLE)}
         self._frameworks: dict[str, tuple[str, IFrameworkAdapter]] = {}
         self._sources: dict[str, str] = {}
         self._failures: dict[str, str] = {}
@@ -75,6 +75,12 @@ class PluginManager:
     def frameworks(self) -> Mapping[str, IFrameworkAdapter]:
         """The contributed adapters by name of the framework."""
         return MappingProxyType({name: adapter for name, (_, adapter) in self._frameworks.items()})
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Where each registered plugin comes from, by its name: a distribution with its version, or
+        what else there is to say."""
+        return MappingProxyType(self._sources)
 
     @property
     def failures(self) -> Mapping[str, str]:
@@ -95,7 +101,7 @@ class PluginManager:
             if self._loaded:
                 return
             self._loaded = True
-            installed = sorted(_installed(), key=lambda e: e.name)
+            installed = sorted(installed_plugins(), key=lambda e: e.name)
             self._warn_of_unknown({*BUILT_IN, *(e.name for e in installed)})
             for name, module in BUILT_IN.items():
                 self._try(name, "built in", partial(importlib.import_module, module))
@@ -145,6 +151,11 @@ class PluginManager:
             self._blocked.add(name)
             if self._pluggy.has_plugin(name):
                 self.unregister(name)
+
+    def implementers(self, hook: str) -> list[str]:
+        """The names of the plugins that implement a hook, in the order of calling."""
+        calls = getattr(self._pluggy.hook, hook).get_hookimpls()
+        return [implementation.plugin_name for implementation in reversed(calls)]
 
     def contributions(self, hook: str) -> list[tuple[str, Any]]:
         """What plugins contribute to something that asks when it needs it.
@@ -327,7 +338,7 @@ def active_hooks() -> Hooks:
     return manager.hooks
 
 
-def _installed() -> list[EntryPoint]:
+def installed_plugins() -> list[EntryPoint]:
     """The entry points of installed plugins; an unreadable distribution hides only its own."""
     try:
         return list(entry_points(group=PROJECT))
@@ -381,5 +392,6 @@ def _source(entry_point: EntryPoint) -> str:
         return entry_point.value
 
 
-def _names(variable: str) -> list[str]:
+def names_in(variable: str) -> list[str]:
+    """The names of plugins in an environment variable."""
     return [name for part in os.environ.get(variable, "").split(",") if (name := part.strip())]

@@ -25,6 +25,7 @@ from pluggy import HookspecMarker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dsadapter.doctor import Check
     from dsadapter.hooks.contracts import IFrameworkAdapter, IListener
     from dsadapter.migration import Rule
     from dsadapter.policy import DatagramPolicy, ListenPolicy
@@ -72,6 +73,23 @@ def dsadapter_register_rules() -> Rule | Sequence[Rule] | None:
     **Costs** nothing elsewhere: no server asks.
 
     :returns: one :class:`~dsadapter.migration.Rule`, several, or None.
+    """
+
+
+@hookspec
+def dsadapter_register_checks() -> Check | Sequence[Check] | None:
+    """Contribute checks to ``dsadapter doctor``.
+
+    **Called** once a plugin and run of the command, for installed plugins, in a process of its own;
+    each check then runs in another one. Import :mod:`dsadapter.doctor` in the function.
+
+    **An exception**, a hang, or what is no check, ends that process alone: a row says so, and the
+    exit status is that of the other rows. Neither the function nor a check may bind to a port that
+    was asked about.
+
+    **Costs** nothing elsewhere: no server asks.
+
+    :returns: one :class:`~dsadapter.doctor.Check`, several, or None.
     """
 
 

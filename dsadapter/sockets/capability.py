@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -50,18 +51,31 @@ def capability() -> Capability:
     :raises OSError: for an error that says nothing about the machine, such as EMFILE; the next call
         probes anew.
     """
+    return probe()
+
+
+def probe(before_bind: Callable[[socket.socket], object] = lambda sock: None) -> Capability:
+    """Probe this machine, every time.
+
+    :param before_bind: called with each socket before it is bound to a port that the system
+        chooses; what it raises comes out of this function.
+    :raises OSError: as :func:`capability`.
+    """
     return Capability(
-        ipv4=_probe(socket.AF_INET, "0.0.0.0"),
-        ipv6=_probe(socket.AF_INET6, "::", v6only=True),
-        dual_stack=_probe(socket.AF_INET6, "::", v6only=False),
+        ipv4=_probe(socket.AF_INET, "0.0.0.0", None, before_bind),
+        ipv6=_probe(socket.AF_INET6, "::", True, before_bind),
+        dual_stack=_probe(socket.AF_INET6, "::", False, before_bind),
     )
 
 
-def _probe(family: int, wildcard: str, v6only: bool | None = None) -> OSError | None:
+def _probe(
+    family: int, wildcard: str, v6only: bool | None, before_bind: Callable[[socket.socket], object]
+) -> OSError | None:
     try:
         with socket.socket(family, socket.SOCK_STREAM) as sock:
             if v6only is not None:
                 set_v6only(sock, v6only)
+            before_bind(sock)
             sock.bind((wildcard, 0))
     except OSError as error:
         if not says_absent(error):

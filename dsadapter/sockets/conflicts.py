@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from dsadapter.policy import DatagramPolicy, Family, ListenPolicy, socket_name
 from dsadapter.sockets.options import REUSE_ADDRESS, REUSE_PORT, set_option, set_v6only
+from dsadapter.sockets.port_table import FREE, listed
 
 # Linux: bind to an address that is not there (ip(7), ipv6(7)); Python has no names for these.
 _FREEBIND = (
@@ -32,12 +31,6 @@ _NUMBERS: dict[Family, socket.AddressFamily] = {"ipv4": socket.AF_INET, "ipv6": 
 _WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _NAME = {socket.AF_INET: "an IPv4 address", socket.AF_INET6: "an IPv6 address"}
-# proc(5), and the state of a socket that listens, or that any peer may send to; absent on other
-# systems.
-_IPV4_SOCKETS = {
-    socket.SOCK_STREAM: (Path("/proc/net/tcp"), "0A"),
-    socket.SOCK_DGRAM: (Path("/proc/net/udp"), "07"),
-}
 _WHAT_COMES = {socket.SOCK_STREAM: "connections", socket.SOCK_DGRAM: "datagrams"}
 
 
@@ -128,12 +121,6 @@ def _ipv4_holders(port: int, kind: socket.SocketKind) -> Iterator[str]:
 
     :raises OSError: where the system does not list them.
     """
-    path, free = _IPV4_SOCKETS[kind]
-    with path.open() as table:
-        next(table, None)
-        for line in table:
-            _slot, local, _remote, state, *_ = line.split()
-            address, _, number = local.partition(":")
-            if state == free and int(number, 16) == port:
-                # The address is a number of the machine's own byte order.
-                yield socket_name(socket.inet_ntoa(struct.pack("=I", int(address, 16))), port)
+    for entry in listed(port, kind, "ipv4"):
+        if entry.state == FREE[kind]:
+            yield socket_name(entry.host, port)

@@ -146,13 +146,13 @@ async def serve(
     try:
         if sock is not None:
             given = taken_over(sock, ReadySocket, "bound")
-            sockets.append(taking_the_place_of(given, _kind(loop, given)))
+            sockets.append(taking_the_place_of(given, socket_kind(loop, given)))
         for policy in policies:
             listener = Listener(FRAMEWORK, policy)
             listeners.append(listener)
             opened = listener.open(_opening(policy, mode), reads_headers=True)
             if policy.proxy_from is None:
-                sockets += watched(listener, opened, _kind(loop, opened[0]))
+                sockets += watched(listener, opened, socket_kind(loop, opened[0]))
             else:
                 behind = watched(listener, opened, ReadySocket)
                 behind_proxies |= dict.fromkeys(behind, listener)
@@ -363,8 +363,9 @@ def _opening(policy: ListenPolicy, mode: Mode) -> Callable[[Hooks], Listening] |
     return lambda hooks: Listening("pair", open_pair(policy, hooks.before_bind), None)
 
 
-def _kind(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> type[ReadySocket]:
-    """What a listening socket has to be on a loop."""
+def socket_kind(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> type[ReadySocket]:
+    """What a listening socket has to be on a loop: one that the loop accepts from, or one that
+    accepts for it."""
     if isinstance(loop, BaseSelectorEventLoop):
         # It calls the object's methods.
         return ReadySocket

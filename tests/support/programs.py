@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import subprocess
@@ -16,6 +17,9 @@ from support.processes import PATIENCE, Server, running_command
 Family = Literal["-4", "-6"]
 FAMILIES: tuple[Family, ...] = ("-4", "-6")
 LOOPBACK: dict[Family, str] = {"-4": "127.0.0.1", "-6": "::1"}
+
+EVERY = bool(os.environ.get("EVERY_PROGRAM"))
+"""Whether to run those, too, that take long."""
 
 # Another program may take a port between its choice and its use.
 _ATTEMPTS = 5

@@ -13,22 +13,26 @@ from dsadapter.hooks.manager import active_hooks
 from dsadapter.launcher.methods import listeners
 from dsadapter.sockets.canonical import family_number
 
-_LATER = ("connecting", "datagrams", "listening")
+_LATER = ("connecting", "datagrams", "listening", "receiving")
 _INET6 = int(socket.AF_INET6)
 
 
 def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
     """Bind a socket of either family; before that make room, or ask for packet information.
 
-    :raises OSError: as ``bind``.
+    :raises OSError: as ``bind``; ``PermissionError`` if a plugin refuses a socket for datagrams.
     """
-    family = family_number(sock)
     kind = sock.type
-    if kind == socket.SOCK_DGRAM and family == _INET6:
-        from dsadapter.launcher.datagrams import exchange_of
+    if kind == socket.SOCK_DGRAM:
+        if family_number(sock) == _INET6:
+            from dsadapter.launcher.datagrams import exchange_of
 
-        exchange_of(sock)
-    elif kind == socket.SOCK_STREAM and listeners:
+            exchange_of(sock)
+        from dsadapter.launcher import receiving
+
+        receiving.bind(sock, address, original)
+        return
+    if kind == socket.SOCK_STREAM and listeners:
         port = address[1] if isinstance(address, tuple) and len(address) > 1 else 0
         if isinstance(port, int) and port:
             from dsadapter.launcher.listening import make_room

@@ -19,9 +19,10 @@ def say_if_uncovered(event: str, arguments: tuple[Any, ...]) -> None:
     :param event: the audit event, with its arguments.
     """
     if event == "os.exec":
-        guarding: Any = sys.modules.get("dsadapter.launcher.guarding")
-        if guarding is not None:
-            guarding.before_exec()
+        for name in ("guarding", "listing"):
+            reporting: Any = sys.modules.get(f"dsadapter.launcher.{name}")
+            if reporting is not None:
+                reporting.before_exec()
     if event == "subprocess.Popen":
         path, words, _folder, environment = arguments
     else:

@@ -12,6 +12,7 @@ from dsadapter.addressing.literal import packed_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError, RefusedError
 from dsadapter.hooks.manager import active_hooks
+from dsadapter.launcher.listing import connected
 from dsadapter.launcher.report import settings
 from dsadapter.ready.ready_socket import FRAMEWORK
 from dsadapter.records import Attempt, Refusal
@@ -48,9 +49,11 @@ def destination(sock: Any, address: Any) -> Any:
                     set_v6only(sock, False)
                     _handed_over(sock, host)
             address = (f"::ffff:{text}", port, 0, 0)
+            connected(text, port, host)
         elif text != host:
             _handed_over(sock, host)
             address = (text, port)
+            connected(text, port, host)
     if not stream:
         return address
     try:

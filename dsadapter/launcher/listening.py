@@ -15,8 +15,9 @@ from typing import Any, cast
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError
 from dsadapter.launcher.deciding import Decision, decide
+from dsadapter.launcher.listing import Entry, end, list_entry
 from dsadapter.launcher.methods import closed, endings, listeners
-from dsadapter.launcher.report import Entry, list_listener, say, settings
+from dsadapter.launcher.report import say, settings
 from dsadapter.launcher.taking_over import CannotTakeOverError, take_over
 from dsadapter.listener import Listener
 from dsadapter.policy import ListenMode, ListenPolicy, socket_name
@@ -190,7 +191,7 @@ def _listed(decision: Decision, sock: Any, widened: bool, problem: str | None) -
         entry = Entry(address, decision.mode, kind, problem or decision.why)
         if problem or decision.asked:
             say(f"{address} stays {_family(decision)} only: {problem or decision.why}")
-    list_listener(entry)
+    list_entry(entry)
     return entry
 
 
@@ -201,6 +202,7 @@ def _family(decision: Decision) -> str:
 def _closed(fd: int, watched: Watched) -> None:
     if listeners.get(fd) is watched:
         del listeners[fd]
+    end(watched.entry)
     if watched.life is not None:
         watched.life.closed()
 
@@ -237,7 +239,7 @@ def make_room(sock: Any, port: int) -> None:
         if entry.done == "widened":
             entry.serves = "ipv6" if before == _INET6 else "ipv4"
             entry.done, entry.why = "left", "the program serves the other family itself"
-            list_listener(entry)
+            list_entry(entry)
             say(f"{entry.address}: {entry.why}")
 
 

@@ -6,6 +6,7 @@ Its servers accept as those of :mod:`dsadapter.frameworks.asyncio` do on it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import weakref
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dsadapter.addressing.literal import parse_literal
+from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.client.stream_client import (
     create_connection as connect_on_ours,
 )
@@ -23,8 +25,11 @@ from dsadapter.frameworks.asyncio.loop_sockets import AcceptingSocket
 from dsadapter.frameworks.asyncio.server.stream_server import DualStackServer
 from dsadapter.frameworks.asyncio.transports import canonical_factory, shows_its_names
 from dsadapter.hooks.manager import active_hooks
+from dsadapter.launcher.listing import DATAGRAMS, Entry, connected, list_entry
 from dsadapter.launcher.methods import listeners
+from dsadapter.launcher.receiving import wanted
 from dsadapter.listener import Listener
+from dsadapter.policy import socket_name
 from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watched
 from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
 from dsadapter.sockets.options import REUSE_ADDRESS, read_v6only, set_option, set_v6only
@@ -162,7 +167,7 @@ def create_connection(original: Any, module: Any) -> Any:
             take_ipv4_form(given)
         elif host is not None and active_hooks().before_connect is not None:
             return await connect_on_ours(protocol_factory, host, port, **options)
-        return await original(self, protocol_factory, _unmapped(host), port, **options)
+        return await original(self, protocol_factory, _unmapped(host, port), port, **options)
 
     return create_connection
 
@@ -196,12 +201,59 @@ def create_datagram_endpoint(original: Any, module: Any) -> Any:
             if allowed.get("family") == socket.AF_INET6:
                 # Which is no reason to leave IPv4 out, for a socket.
                 del allowed["family"]
-            return await exchange_on_ours(protocol_factory, local_addr[:2], **allowed)
+            made = await exchange_on_ours(protocol_factory, local_addr[:2], **allowed)
+            host, port = made[0].get_extra_info("sockname")[:2]
+            why = "the program serves both families"
+            entry = Entry(socket_name(host, port), "dual-stack", "translated", why, what=DATAGRAMS)
+            entry.ipv4 = None
+            list_entry(entry)
+            return made
         if isinstance(remote, tuple):
-            options["remote_addr"] = (_unmapped(remote[0]), *remote[1:])
+            options["remote_addr"] = (_unmapped(*remote[:2]), *remote[1:])
+        elif isinstance(local_addr, tuple) and options.get("sock") is None and _is_wanted():
+            # libuv's own bind asks nobody.
+            options["sock"] = await _bound_for_datagrams(self, local_addr, options)
+            return await original(self, protocol_factory, **options)
         return await original(self, protocol_factory, local_addr, **options)
 
     return create_datagram_endpoint
+
+
+async def _bound_for_datagrams(loop: Any, address: Any, options: dict[str, Any]) -> Any:
+    """The socket that uvloop binds for datagrams; takes out of its options what that is for.
+
+    :raises OSError: as ``loop.create_datagram_endpoint``.
+    """
+    names = ("family", "proto", "flags")
+    family, proto, flags = (options.pop(name, 0) for name in names)
+    reuse_port, broadcast = options.pop("reuse_port", None), options.pop("allow_broadcast", None)
+    options.pop("reuse_address", None)
+    found = await loop.getaddrinfo(
+        *address[:2], family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags
+    )
+    problem = OSError(f"could not bind to local_addr {address!r}")
+    for each in found:
+        sock = socket.socket(*each[:3])
+        try:
+            sock.setblocking(False)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if broadcast:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.bind(each[4])
+        except OSError as error:
+            sock.close()
+            problem = error
+        else:
+            return sock
+    raise problem
+
+
+def _is_wanted() -> bool:
+    try:
+        return wanted()
+    except PluginError as error:
+        raise PermissionError(errno.EPERM, str(error)) from error
 
 
 def _is_dual() -> bool:
@@ -214,11 +266,14 @@ def _is_stream(sock: Any) -> bool:
     return sock.family in _INTERNET and sock.type == socket.SOCK_STREAM
 
 
-def _unmapped(host: Any) -> Any:
+def _unmapped(host: Any, port: Any) -> Any:
     if not isinstance(host, str):
         return host
     try:
         literal = parse_literal(host)
     except ValueError:
         return host
-    return literal.address if literal is not None and literal.is_ipv4 else host
+    if literal is None or not literal.is_ipv4 or literal.address == host:
+        return host
+    connected(literal.address, port, host)
+    return literal.address

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.error import CannotListenError
 
@@ -19,7 +19,8 @@ from dsadapter.frameworks.twisted import (
 )
 from dsadapter.launcher.deciding import families_on
 from dsadapter.launcher.listening import watch_widened
-from dsadapter.launcher.report import Entry, list_listener, say, settings
+from dsadapter.launcher.listing import DATAGRAMS, Entry, connected, list_entry
+from dsadapter.launcher.report import say, settings
 from dsadapter.policy import socket_name
 from dsadapter.sockets.options import read_v6only
 
@@ -49,7 +50,7 @@ def listen_tcp(original: Any, module: Any) -> Any:
         done = "widened" if widens else "translated"
         entry = Entry(address, "dual-stack", done, why)
         entry.ipv4 = None
-        list_listener(entry)
+        list_entry(entry)
         if widens:
             watch_widened(made.socket, _WILDCARDS[interface], entry)
             say(f"{address} serves IPv4 and IPv6 (process {os.getpid()})")
@@ -74,7 +75,14 @@ def listen_udp(original: Any, module: Any) -> Any:
         endpoint = DualStackDatagramEndpoint(
             self, port, maxPacketSize=maxPacketSize, fallback="fail"
         )
-        return endpoint._listen(protocol)
+        made = endpoint._listen(protocol)
+        here: Any = made.getHost()
+        why = "the program serves both families"
+        address = socket_name(here.host, here.port)
+        counters = cast(Any, made).counters
+        entry = Entry(address, "dual-stack", "translated", why, what=DATAGRAMS, counters=counters)
+        list_entry(entry)
+        return made
 
     return listenUDP
 
@@ -151,7 +159,9 @@ def connect_tcp(original: Any, module: Any) -> Any:
 
     def connectTCP(self: Any, host: Any, *args: Any, **options: Any) -> Any:
         with suppress(TypeError, ValueError):
-            host = unmap_text(host)
+            given, host = host, unmap_text(host)
+            if host != given:
+                connected(host, args[0] if args else options.get("port"), given)
         return original(self, host, *args, **options)
 
     return connectTCP

@@ -1,4 +1,4 @@
-"""What a covered process says: lines on standard error, and the list of its listeners.
+"""What a covered process says: lines on standard error, and rows of a file.
 
 It never writes to standard output, which is the program's, and no failure of it is the program's.
 """
@@ -20,8 +20,6 @@ _NEWLINE = "\n"
 
 _said: set[str] = set()
 _settings: Settings | None = None
-_entries: list[Entry] = []
-_registered: list[int] = []
 
 
 def settings() -> Settings:
@@ -54,70 +52,6 @@ def _write_error(text: str) -> None:
         pass
 
 
-class Entry:
-    """One listener, and what was done with it.
-
-    :param address: as people write it.
-    :param serves: ``dual-stack``, ``ipv4``, ``ipv6`` or ``pair``.
-    :param done: ``widened``, ``left`` or ``translated``, which is dual-stack without us.
-    :param why: why that.
-    """
-
-    __slots__ = ("address", "done", "ipv4", "process", "serves", "why")
-
-    def __init__(self, address: str, serves: str, done: str, why: str) -> None:
-        self.address = address
-        self.serves = serves
-        self.done = done
-        self.why = why
-        self.process = os.getpid()
-        self.ipv4: int | None = 0
-        """How many peers were accepted that the kernel names by a mapped address; None where
-        nobody counts."""
-
-    def row(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-def list_listener(entry: Entry) -> None:
-    """A listener has opened, or has been changed."""
-    if entry not in _entries:
-        _entries.append(entry)
-    chosen = settings()
-    if chosen.file is not None:
-        append(chosen.file, entry.row())
-    if chosen.explain and os.getpid() not in _registered:
-        import atexit
-
-        _registered.append(os.getpid())
-        atexit.register(_at_exit)
-
-
-def entries() -> list[Entry]:
-    """The listeners of this process."""
-    return [entry for entry in _entries if entry.process == os.getpid()]
-
-
-def table() -> list[str]:
-    """The listeners of this process, and the patches, as lines."""
-    from dsadapter.launcher.patching import states
-
-    rows = [("LISTENER", "SERVES", "DONE", "MAPPED", "WHY")]
-    rows += [
-        (e.address, e.serves, e.done, "-" if e.ipv4 is None else str(e.ipv4), e.why)
-        for e in entries()
-    ]
-    covered = [f"{name} ({state})" for name, state in states().items() if state != "on"]
-    names = [name for name, state in states().items() if state == "on"]
-    return [
-        process_line(),
-        *columns(rows),
-        f"covered: {', '.join(names) or 'nothing'}"
-        + (f"; not covered: {', '.join(covered)}" if covered else ""),
-    ]
-
-
 def process_line() -> str:
     """Which process this is."""
     return f"process {os.getpid()}: {' '.join(sys.orig_argv)[:_LONGEST].partition(_NEWLINE)[0]}"
@@ -136,12 +70,6 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 def say_lines(lines: Iterable[str]) -> None:
     """Write lines to standard error, together."""
     _write_error("".join(f"dsadapter run: {line}\n" for line in lines))
-
-
-def _at_exit() -> None:
-    # A forked child inherits this, and may have listeners of its own.
-    if entries():
-        say_lines(table())
 
 
 def append(path: str, row: dict[str, Any]) -> None:

@@ -62,6 +62,11 @@ class Settings:
         self.guard_report = guard_report
 
     @property
+    def explains(self) -> bool:
+        """Whether sockets are listed, anywhere."""
+        return self.explain or self.file is not None
+
+    @property
     def guards(self) -> bool:
         """Whether mapped addresses are counted."""
         return self.guard or self.guard_report is not None

@@ -314,4 +314,4 @@ def test_a_loop_is_explained(tmp_path: Path) -> None:
     )
     done = finished(launch(sys.executable, "-c", source, options=("--explain",)))
     rows = [line.split() for line in said(done)]
-    assert ["dual-stack", "widened", "-"] in [row[1:4] for row in rows]
+    assert ["dual-stack", "widened", "-"] in [row[2:5] for row in rows]

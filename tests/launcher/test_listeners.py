@@ -204,16 +204,18 @@ def test_listeners_are_explained_at_exit_and_in_a_file(tmp_path: Path) -> None:
     done = finished(launch("-c", source, options=("--explain",)))
     six, four = done.stdout.split()
     rows = [line.split() for line in said(done)]
-    assert [f"[::]:{six}", "dual-stack", "widened", "1"] in [row[:4] for row in rows]
-    assert [f"0.0.0.0:{four}", "ipv4", "left", "0"] in [row[:4] for row in rows]
+    assert ["listener", f"[::]:{six}", "dual-stack", "widened", "1"] in [row[:5] for row in rows]
+    assert ["listener", f"0.0.0.0:{four}", "ipv4", "left", "0"] in [row[:5] for row in rows]
     assert said(done)[-1].startswith("covered: socket, dsadapter")
     listing = tmp_path / "listeners.json"
     done = finished(launch("-c", source, options=(f"--explain={listing}",)))
     six, four = done.stdout.split()
     rows = [json.loads(line) for line in listing.read_text().splitlines()]
-    assert [(row["address"], row["serves"], row["done"]) for row in rows] == [
-        (f"[::]:{six}", "dual-stack", "widened"),
-        (f"0.0.0.0:{four}", "ipv4", "left"),
+    assert [(row["address"], row["serves"], row["done"], row["ipv4"]) for row in rows] == [
+        (f"[::]:{six}", "dual-stack", "widened", 0),
+        (f"0.0.0.0:{four}", "ipv4", "left", 0),
+        # What has been counted, at the end.
+        (f"[::]:{six}", "dual-stack", "widened", 1),
     ]
     assert said(done) == [f"[::]:{six} serves IPv4 and IPv6 (process {rows[0]['process']})"]
 

@@ -156,3 +156,68 @@ def test_plugins_are_read_at_the_first_listener_alone(tmp_path: Path) -> None:
     source = "import socket; a, b = socket.socketpair(); a.send(b'x'); print('idle')\n" + SERVE
     done = finished(launch(sys.executable, "-c", source), env=env)
     assert done.stdout.startswith("idle\nread\nopened"), done.stderr
+
+
+DATAGRAMS = {
+    "socket": "sock = socket.socket(family, socket.SOCK_DGRAM); sock.bind((host, 0))",
+    "asyncio": "run(asyncio, asyncio.new_event_loop)",
+    "uvloop": "import uvloop; run(uvloop, uvloop.new_event_loop)",
+    "twisted": (
+        "from twisted.internet import protocol, reactor; "
+        "reactor.listenUDP(0, protocol.DatagramProtocol(), host)"
+    ),
+}
+EXCHANGE = """
+import asyncio, socket
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def run(module, new_event_loop):
+    async def main():
+        made = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, (host, 0))
+        made[0].close()
+        await asyncio.sleep(0)
+    loop = new_event_loop()
+    loop.run_until_complete(main())
+try:
+    {way}
+except Exception as error:
+    print(type(error).__name__, "not here" in str(error))
+"""
+
+
+@pytest.mark.parametrize("host", ["::", "::1", "127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("way", DATAGRAMS)
+def test_a_socket_for_datagrams_is_refused(tmp_path: Path, way: str, host: str) -> None:
+    refuse = REFUSE.replace("not here", "not here: ' + str(policy) + '")
+    env = installed(tmp_path, "some_refusing", refuse)
+    source = f"host = {host!r}\n" + EXCHANGE.replace("{way}", DATAGRAMS[way])
+    done = finished(launch(sys.executable, "-c", source), env=env)
+    kind = "CannotListenError" if way == "twisted" else "PermissionError"
+    refused, caught = done.stdout.splitlines()
+    assert refused == "refused listen some_refusing"
+    assert caught == f"{kind} True", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "seen"),
+    [
+        ("::", "opened dual-stack socket\nclosed\n"),
+        ("localhost", "opened ipv4 socket\nclosed\n"),
+        ("::ffff:127.0.0.1", "opened ipv4 socket\nclosed\n"),
+    ],
+)
+def test_a_socket_for_datagrams_is_watched(tmp_path: Path, host: str, seen: str) -> None:
+    env = installed(tmp_path, "some_seeing", SEE)
+    source = (
+        f"import socket\nfamily = socket.AF_INET6 if ':' in {host!r} else socket.AF_INET\n"
+        f"with socket.socket(family, socket.SOCK_DGRAM) as sock: sock.bind(({host!r}, 0))\n"
+    )
+    done = finished(launch(sys.executable, "-c", source), env=env)
+    assert done.stdout == seen, done.stderr
+
+
+def test_a_required_plugin_that_is_missing_binds_nothing() -> None:
+    env = clean_environment(DSADAPTER_REQUIRE_PLUGINS="not-there")
+    source = "import socket; socket.socket(type=socket.SOCK_DGRAM).bind(('127.0.0.1', 0))"
+    done = finished(launch(sys.executable, "-c", source), env=env)
+    assert done.returncode == 1
+    assert "PermissionError: [Errno 1] plugin 'not-there' is required" in done.stderr

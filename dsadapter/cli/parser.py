@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dsadapter import __version__
-from dsadapter.cli import doctor, migrate, run_parser, scan
+from dsadapter.cli import cutover, doctor, migrate, run_parser, scan
 from dsadapter.cli.errors import FAILED
 
-_COMMANDS = (run_parser, doctor, scan, migrate)
+_COMMANDS = (run_parser, doctor, scan, migrate, cutover)
 
 
 def build_parser() -> argparse.ArgumentParser:

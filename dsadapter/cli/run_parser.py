@@ -30,12 +30,12 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--only", type=_ports, metavar="PORT,...", help="widen listeners on these ports alone"
+        "--only", type=ports, metavar="PORT,...", help="widen listeners on these ports alone"
     )
     parser.add_argument(
         "--except",
         dest="excepted",
-        type=_ports,
+        type=ports,
         default=[],
         metavar="PORT,...",
         help="leave listeners on these ports as the program makes them",
@@ -85,14 +85,18 @@ def run(options: argparse.Namespace) -> int:
     )
 
 
-def _ports(text: str) -> list[int]:
+def ports(text: str) -> list[int]:
+    """The numbers of a list of ports.
+
+    :raises argparse.ArgumentTypeError: for what is none.
+    """
     try:
-        ports = [int(part) for part in text.split(",")]
+        found = [int(part) for part in text.split(",")]
     except ValueError:
-        ports = [0]
-    if not all(0 < port < 65536 for port in ports):
+        found = [0]
+    if not all(0 < port < 65536 for port in found):
         raise argparse.ArgumentTypeError(f"{text!r} is not PORT,PORT,... of 1 to 65535")
-    return ports
+    return found
 
 
 def _emptied(name: str) -> str:

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 ESTABLISHED: Final = "01"
 HANDSHAKE: Final = "03"
 """A client's SYN has come, and the last packet of its handshake not yet."""
-TIME_WAIT: Final = "06"
 CLOSE_WAIT: Final = "08"
+ENDING: Final = ("04", "05", "06", "09", "0B")
+"""FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING: they hold the port for a while."""
 LISTENING: Final = "0A"
 
 _TABLES = {

@@ -14,7 +14,7 @@ MODULES = [path for path in ROOT.rglob("*.py") if path.name != "__init__.py"]
 SAME_IN_EVERY_FRAMEWORK = {"adapter", "server", "client", "datagram"}
 # A tool's rules and rewrites are about frameworks, and bear their names.
 FRAMEWORKS = {"asyncio", "stdlib", "twisted"}
-TOOLS = {"cli", "doctor", "launcher", "migration"}
+TOOLS = {"cli", "cutover", "doctor", "launcher", "migration"}
 MAX_LINES = 500
 
 

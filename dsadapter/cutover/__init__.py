@@ -1,0 +1,1 @@
+"""``dsadapter cutover``: replace a running server from outside, without losing a connection."""

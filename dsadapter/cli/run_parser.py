@@ -44,6 +44,11 @@ def add_parser(commands: Any) -> None:
         "--widen", action="store_true", help="make listeners on 0.0.0.0 dual-stack, too"
     )
     parser.add_argument(
+        "--reuse-port",
+        action="store_true",
+        help="have listeners share their port (SO_REUSEPORT), for dsadapter cutover",
+    )
+    parser.add_argument(
         "--explain",
         nargs="?",
         const="",
@@ -77,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
             only=options.only,
             excepted=options.excepted,
             widen=options.widen,
+            reuse_port=options.reuse_port,
             explain=options.explain == "",
             file=_emptied(options.explain) if options.explain else None,
             guard=options.guard is not None,

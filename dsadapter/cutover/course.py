@@ -28,6 +28,11 @@ _SOON = 2.0
 _PATIENCE = 5.0
 """Seconds for a new server that has failed to end."""
 
+_HINT = (
+    " (its sockets need SO_REUSEPORT: dualstack:PORT:reusePort=yes, or 'dsadapter run --reuse-port "
+    "-- PROGRAM')"
+)
+
 Say = Callable[[str], None]
 
 
@@ -170,12 +175,12 @@ class Course:
             if status:
                 raise CutoverError(
                     f"the new server ended with status {status} before it listened on "
-                    f"{' and '.join(missing)}{_hint(missing)}; nothing has changed"
+                    f"{' and '.join(missing)}{_HINT}; nothing has changed"
                 )
             if time.monotonic() >= end:
                 raise CutoverError(
                     f"the new server does not listen on {' and '.join(missing)} after "
-                    f"{self.timeout:g} s{_hint(missing)}; it was ended, nothing else has changed"
+                    f"{self.timeout:g} s{_HINT}; it was ended, nothing else has changed"
                 )
             if not old.is_running():
                 # What waits in its queue is reset, rather than left without an answer.
@@ -372,10 +377,3 @@ def _ports(old: RunningServer) -> str:
 
 def _connections(count: int) -> str:
     return f"{count} connection{'s are' if count > 1 else ' is'}"
-
-
-def _hint(missing: Sequence[str]) -> str:
-    return (
-        " (its sockets need SO_REUSEPORT: dualstack:PORT:reusePort=yes, or 'dsadapter run "
-        "--reuse-port -- PROGRAM')"
-    )

@@ -22,6 +22,7 @@ def install(
     file: str | None = None,
     guard: Literal["log"] | None = None,
     guard_report: str | None = None,
+    reuse_port: bool = False,
 ) -> None:
     """Cover this process as ``dsadapter run`` does; to be called before the program imports what
     listens. Children are covered where they call it, too.
@@ -34,6 +35,8 @@ def install(
     :param guard: ``"log"`` lists mapped addresses on standard error when the process ends, by
         source line: those that arrived, and those that were handed to what can't take them.
     :param guard_report: where to list these as they come, a JSON object a line.
+    :param reuse_port: have listeners share their port (``SO_REUSEPORT``), for a restart or a
+        cut-over.
     """
     from dsadapter.launcher.installing import install_here
     from dsadapter.launcher.settings import Settings
@@ -47,5 +50,6 @@ def install(
             file=file,
             guard=guard is not None,
             guard_report=guard_report,
+            reuse_port=reuse_port,
         )
     )

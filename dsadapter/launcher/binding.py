@@ -11,10 +11,21 @@ from typing import Any
 from dsadapter.errors import PluginError
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.launcher.methods import listeners
+from dsadapter.launcher.report import settings
 from dsadapter.sockets.canonical import family_number
+from dsadapter.sockets.options import REUSE_PORT, set_option
 
 _LATER = ("connecting", "datagrams", "listening", "receiving")
 _INET6 = int(socket.AF_INET6)
+
+
+def share_port(sock: Any) -> None:
+    """Have a stream socket that is about to be bound share its port, if that is asked for.
+
+    :raises OSError: as ``setsockopt``.
+    """
+    if settings().reuse_port and sock.type == socket.SOCK_STREAM:
+        set_option(sock, REUSE_PORT, 1)
 
 
 def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
@@ -32,9 +43,10 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
 
         receiving.bind(sock, address, original)
         return
-    if kind == socket.SOCK_STREAM and listeners:
+    if kind == socket.SOCK_STREAM:
+        share_port(sock)
         port = address[1] if isinstance(address, tuple) and len(address) > 1 else 0
-        if isinstance(port, int) and port:
+        if listeners and isinstance(port, int) and port:
             from dsadapter.launcher.listening import make_room
 
             make_room(sock, port)

@@ -278,6 +278,23 @@ def inherited(original: Any, module: Any) -> Any:
     return getattr(original, "_dsadapter_replaces", original)
 
 
+def inherited_bind(original: Any, module: Any) -> Any:
+    """The same, for ``bind``; the port is shared if that is asked for."""
+    from dsadapter.launcher.report import settings
+
+    bind = inherited(original, module)
+    if not settings().reuse_port:
+        return bind
+
+    def share_and_bind(self: Any, address: Any, /) -> None:
+        from dsadapter.launcher.binding import share_port
+
+        share_port(self)
+        bind(self, address)
+
+    return share_and_bind
+
+
 def closed(fd: int) -> None:
     """A descriptor has been closed, or has come again: tell whoever waits for its end."""
     import os

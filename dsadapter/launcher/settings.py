@@ -38,9 +38,19 @@ class Settings:
     :param file: where they are listed at every change; None for nowhere.
     :param guard: whether mapped addresses are counted, and listed when a process ends.
     :param guard_report: where those are listed as they come, as well; None for nowhere.
+    :param reuse_port: whether listeners share their port with those of other processes.
     """
 
-    __slots__ = ("excepted", "explain", "file", "guard", "guard_report", "only", "widen")
+    __slots__ = (
+        "excepted",
+        "explain",
+        "file",
+        "guard",
+        "guard_report",
+        "only",
+        "reuse_port",
+        "widen",
+    )
 
     def __init__(
         self,
@@ -52,6 +62,7 @@ class Settings:
         file: str | None = None,
         guard: bool = False,
         guard_report: str | None = None,
+        reuse_port: bool = False,
     ) -> None:
         self.only = None if only is None else frozenset(only)
         self.excepted = frozenset(excepted)
@@ -60,6 +71,7 @@ class Settings:
         self.file = file
         self.guard = guard
         self.guard_report = guard_report
+        self.reuse_port = reuse_port
 
     @property
     def explains(self) -> bool:
@@ -85,6 +97,7 @@ class Settings:
         if self.excepted:
             typed.append(f"--except={_joined(self.excepted)}")
         typed += ["--widen"] * self.widen
+        typed += ["--reuse-port"] * self.reuse_port
         if self.file is not None:
             typed.append(f"--explain={self.file}")
         typed += ["--explain"] * self.explain + ["--guard=log"] * self.guard
@@ -94,7 +107,8 @@ class Settings:
 
     def words(self) -> str:
         """As the environment carries them."""
-        words = [name for name in ("widen", "explain", "guard") if getattr(self, name)]
+        names = ("widen", "explain", "guard", "reuse_port")
+        words = [name for name in names if getattr(self, name)]
         if self.only is not None:
             words.append(f"only={_joined(self.only)}")
         if self.excepted:
@@ -114,6 +128,7 @@ class Settings:
             file=environment.get(EXPLAIN) or None,
             guard="guard" in words,
             guard_report=environment.get(GUARD_REPORT) or None,
+            reuse_port="reuse_port" in words,
         )
 
     def export(self, environment: MutableMapping[str, str], *, watched: bool = False) -> None:

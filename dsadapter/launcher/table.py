@@ -111,19 +111,21 @@ GROUPS: tuple[Group, ...] = (
         "dsadapter",
         "dsadapter.sockets.canonical",
         [
-            Row("CanonicalSocket", name, "methods:inherited", "ours do it themselves")
-            for name in (
-                "bind",
-                "listen",
-                "connect",
-                "connect_ex",
-                "recvfrom",
-                "recvfrom_into",
-                "recvmsg",
-                "recvmsg_into",
-                "sendto",
-                "sendmsg",
-            )
+            Row("CanonicalSocket", "bind", "methods:inherited_bind", "ours do it themselves"),
+            *(
+                Row("CanonicalSocket", name, "methods:inherited", "ours do it themselves")
+                for name in (
+                    "listen",
+                    "connect",
+                    "connect_ex",
+                    "recvfrom",
+                    "recvfrom_into",
+                    "recvmsg",
+                    "recvmsg_into",
+                    "sendto",
+                    "sendmsg",
+                )
+            ),
         ],
     ),
     Group(

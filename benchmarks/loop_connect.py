@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import socket
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from benchmarks.processes import Process, one_cpu_apart
 from benchmarks.rounds import RATIO, Samples
 from benchmarks.table import Table, Target
 from dsadapter.frameworks.asyncio import create_connection
@@ -72,39 +70,21 @@ def _run(loop: str, main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-def _accept(server: socket.socket) -> None:
-    try:
-        while True:
-            accepted, _ = server.accept()
-            with accepted, contextlib.suppress(ConnectionResetError):
-                # One after the other: the client ends it.
-                accepted.recv(1)
-    except OSError:
-        pass
-
-
 def tables(rounds: int | None) -> Iterator[Table]:
-    hosts = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
-    servers = {
-        host: socket.create_server((host, 0), family=family, backlog=1024)
-        for host, family in hosts.items()
-    }
-    for server in servers.values():
-        threading.Thread(target=_accept, args=(server,), daemon=True).start()
-    ports = {host: server.getsockname()[1] for host, server in servers.items()}
-    for loop in _TARGETS:
-        samples = Samples()
-        _run(loop, _measure(rounds or 60, ports, samples))
-        table = Table(
-            f"Connecting to a literal under {loop}",
-            "CPU time of the client's thread, event loop included, for each connection that is "
-            "made and aborted, one after the other.",
-            samples,
-            "µs",
-        )
-        table.compare(_OURS, _OWN, RATIO, _TARGETS[loop])
-        table.compare(_OURS_IPV6, _OWN_IPV6, RATIO)
-        yield table
-    for server in servers.values():
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
+    hosts = "127.0.0.1", "::1"
+    # A process: a thread would take the interpreter away at every call of the client.
+    with one_cpu_apart() as cpus, Process("connect_server.py", 0, "", *hosts, cpus=cpus) as server:
+        ports = dict(zip(hosts, map(int, server.answer().split()), strict=True))
+        for loop in _TARGETS:
+            samples = Samples()
+            _run(loop, _measure(rounds or 60, ports, samples))
+            table = Table(
+                f"Connecting to a literal under {loop}",
+                "CPU time of the client's thread, event loop included, for each connection that is "
+                "made and aborted, one after the other.",
+                samples,
+                "µs",
+            )
+            table.compare(_OURS, _OWN, RATIO, _TARGETS[loop])
+            table.compare(_OURS_IPV6, _OWN_IPV6, RATIO)
+            yield table

@@ -178,7 +178,8 @@ class Listener:
         if observers is None:
             return None
         if isinstance(local, tuple):
-            local = zoned(local)
+            if len(local) > 2:
+                local = zoned(local)
         elif observers.lost is None:
             # Nobody will say when it closes.
             local = local_of(local, peer)

@@ -87,7 +87,12 @@ def local_of(named: Named, peer: SocketAddress) -> SocketAddress:
     try:
         return named.local_address()
     except OSError:
-        return ("0.0.0.0", 0) if len(peer) == 2 else ("::", 0, 0, 0)
+        return unspecified(peer)
+
+
+def unspecified(peer: SocketAddress) -> SocketAddress:
+    """The local address of a connection where nobody knows it: any of the peer's family."""
+    return ("0.0.0.0", 0) if len(peer) == 2 else ("::", 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)

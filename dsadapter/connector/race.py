@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.connector.beginning import Begun, begin
 from dsadapter.connector.candidates import Candidates
 from dsadapter.connector.memory import Memory
 from dsadapter.connector.story import (
@@ -24,11 +25,11 @@ from dsadapter.connector.story import (
     unresolved,
 )
 from dsadapter.connector.waiting import Cancellable
-from dsadapter.errors import RefusedError
 from dsadapter.happy_eyeballs.schedule import (
     Action,
     CloseAttempt,
     Fail,
+    OnlyAttempt,
     Schedule,
     StartAttempt,
     StartTimer,
@@ -37,9 +38,8 @@ from dsadapter.happy_eyeballs.schedule import (
 )
 from dsadapter.messages import Message, spelled
 from dsadapter.policy import ConnectPolicy, Family, socket_name
-from dsadapter.records import Attempt
 from dsadapter.sockets.canonical import CanonicalSocket
-from dsadapter.sockets.connecting import has_connected, start_connecting
+from dsadapter.sockets.connecting import has_connected
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ STARTS_A_TURN = 8
 
 _JOINT: tuple[tuple[Family, ...], ...] = (("ipv6", "ipv4"),)
 _EACH: tuple[tuple[Family, ...], ...] = (("ipv6",), ("ipv4",))
+_ONLY = OnlyAttempt()
 _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
 
 Connected = Callable[[CanonicalSocket, SocketAddress], object]
@@ -63,9 +64,9 @@ class _Running:
 
     __slots__ = ("sock", "watch")
 
-    def __init__(self, sock: CanonicalSocket, watch: Cancellable) -> None:
+    def __init__(self, sock: CanonicalSocket, watch: Cancellable | None) -> None:
         self.sock = sock
-        self.watch: Cancellable | None = watch
+        self.watch = watch
 
     def stop(self) -> CanonicalSocket:
         """The socket, which is no longer watched."""
@@ -116,6 +117,8 @@ class Race:
         "_winner",
     )
 
+    _schedule: Schedule | OnlyAttempt
+
     def __init__(
         self,
         connector: Connector,
@@ -148,15 +151,22 @@ class Race:
         self._turn: Cancellable | None = None
         self._time_limit: Cancellable | None = None
 
-    def run(self) -> None:
-        """Begin; it may have failed when this returns, but has never connected yet."""
+    def run(self, begun: Begun | None = None) -> None:
+        """Begin; it may have failed when this returns, but has never connected yet.
+
+        :param begun: the only attempt, which :func:`~dsadapter.connector.beginning.begin_only` has
+            begun.
+        """
         policy = self._policy
         try:
             if policy.timeout is not None:
                 self._time_limit = self._waiting.call_later(
                     policy.timeout, partial(self._guarded, self._timed_out)
                 )
-            if is_literal(self._host):
+            if begun is not None:
+                self._schedule = _ONLY
+                self._begun(begun)
+            elif is_literal(self._host):
                 self._connect_to_literal()
             else:
                 self._connect_to_name()
@@ -177,8 +187,8 @@ class Race:
             attempt = FailedAttempt((self._host, self._port), 0, self._spelled(error))
             self._fail(all_failed(self._target, [attempt]))
         else:
-            schedule = self._schedule = Schedule(self._policy.attempt_delay)
-            self._act(schedule.resolved([address]))
+            self._schedule = _ONLY
+            self._start(address)
 
     def _connect_to_name(self) -> None:
         policy, target = self._policy, (self._host, self._port)
@@ -209,13 +219,11 @@ class Race:
                 raise OSError(error.errno, text) from error
 
     def _resolved(self) -> None:
-        candidates = self._candidates
-        if candidates is not None and not self._over:
+        candidates, schedule = self._candidates, self._schedule
+        if candidates is not None and isinstance(schedule, Schedule) and not self._over:
             expected = candidates.expected
             self._act(
-                self._schedule.resolved(
-                    candidates.addresses, "ipv4" in expected, "ipv6" in expected
-                )
+                schedule.resolved(candidates.addresses, "ipv4" in expected, "ipv6" in expected)
             )
 
     def _guarded(self, step: Callable[..., None], *args: object) -> None:
@@ -275,14 +283,15 @@ class Race:
                 self._fail(self._story())
 
     def _start(self, address: SocketAddress) -> None:
+        # Whatever ends it while it begins finds it in the story.
         self._started_at[address] = self._waiting.now()
-        connector = self._connector
-        attempt = Attempt(connector.framework, self._host, address, self._policy.bind_address)
-        try:
-            sock, connected = start_connecting(attempt, connector.hooks.before_connect)
-        except BaseException as error:
-            if isinstance(error, RefusedError):
-                connector.refused(error)
+        self._begun(begin(self._connector, self._host, address, self._policy.bind_address))
+
+    def _begun(self, begun: Begun) -> None:
+        address, at, sock, connected, error = begun
+        self._started_at[address] = at
+        if sock is None:
+            assert error is not None
             self._attempt_failed(address, error)
             return
         if self._over:

@@ -180,3 +180,21 @@ class Schedule:
         if self._running or self._untried.left or self._more_expected:
             return []
         return [*self.cancelled(), Fail()]
+
+
+class OnlyAttempt:
+    """The schedule of a target that is one address: it has begun, and nothing else is tried."""
+
+    __slots__ = ()
+
+    def timer_fired(self) -> list[Action]:
+        """There is no timer."""
+        return []
+
+    def attempt_failed(self, _address: SocketAddress) -> list[Action]:
+        """It has failed."""
+        return [Fail()]
+
+    def attempt_connected(self, address: SocketAddress) -> list[Action]:
+        """It has connected."""
+        return [Succeed(address)]

@@ -334,7 +334,8 @@ def active_hooks() -> Hooks:
     """
     # Without the lock: every connection asks.
     manager = _loaded or get_plugin_manager()
-    manager.check_required()
+    if manager._required:
+        manager.check_required()
     return manager.hooks
 
 

@@ -181,7 +181,7 @@ def connect_accepted_socket(original: Any, module: Any) -> Any:
         # Whoever accepts by ours has done it.
         if _is_stream(sock) and not isinstance(sock, CanonicalSocket):
             take_ipv4_form(sock)
-            if not shows_its_names(self, sock):
+            if not shows_its_names(sock):
                 protocol_factory = canonical_factory(protocol_factory)
         return await original(self, protocol_factory, sock, **options)
 

@@ -17,9 +17,15 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.listener import Listener
 from dsadapter.policy import DatagramPolicy, ListenMode, ListenPolicy
 from dsadapter.ready.life import Life
-from dsadapter.records import local_of
+from dsadapter.records import unspecified
 from dsadapter.sockets.binding import open_datagram_socket
-from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, family_number, take_ipv4_form
+from dsadapter.sockets.canonical import (
+    CanonicalSocket,
+    PlainSocket,
+    canonical_name,
+    family_number,
+    take_ipv4_form,
+)
 from dsadapter.sockets.listening import Listening, open_listening_sockets
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 _finalize: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
 
 _INET6 = int(_socket.AF_INET6)
+_kernel_name = _socket.socket.getsockname
 
 S = TypeVar("S", bound="ReadySocket")
 
@@ -64,7 +71,16 @@ class ReadySocket(CanonicalSocket):
         told when it returns. Where none observes connections it is a plain canonical socket."""
         listener = self._observed()
         kind = CanonicalSocket if listener is None else self._accepts or type(self)
-        accepted, address, _ = self._accepted_watched(kind, listener)
+        accepted, address = self._accepted_as(kind)
+        try:
+            if len(address) == 2 and family_number(self) == _INET6:
+                # Whoever serves it may hand its bare descriptor on.
+                take_ipv4_form(accepted)
+            if listener is not None:
+                accepted._live(listener, address)
+        except BaseException:
+            accepted.close()
+            raise
         return accepted, address
 
     def _observed(self) -> Listener | None:
@@ -72,25 +88,22 @@ class ReadySocket(CanonicalSocket):
         listener = listener_of(self)
         return None if listener is None or listener.hooks.connections is None else listener
 
-    def _accepted_watched(
-        self, kind: Any, listener: Listener | None
-    ) -> tuple[Any, SocketAddress, bool]:
-        """And whether a reader of its bare descriptor sees mapped names."""
-        accepted, address = self._accepted_as(kind)
-        mapped = False
+    def _live(self, listener: Listener, peer: SocketAddress) -> None:
+        """Tell observers that a listener has accepted this one."""
+        self._life = None
         try:
-            if len(address) == 2 and family_number(self) == _INET6:
-                # Whoever serves it may hand its bare descriptor on.
-                mapped = not take_ipv4_form(accepted)
-            if listener is not None:
-                accepted._life = None
-                lost = listener.accepted(address, local_of(accepted, address))
-                if lost is not None:
-                    accepted._life = Life(accepted, lost)
-        except BaseException:
-            accepted.close()
-            raise
-        return accepted, address, mapped
+            local = canonical_name(_kernel_name(self))
+        except OSError:
+            local = unspecified(peer)
+        lost = listener.accepted(peer, local)
+        if lost is not None:
+            self._life = Life(self, lost, local)
+
+    def getsockname(self) -> Any:
+        """As for :class:`~dsadapter.sockets.canonical.CanonicalSocket`."""
+        life = life_of(self)
+        # An accepted one was asked already: the name of a connection stays.
+        return super().getsockname() if life is None or life.local is None else life.local
 
     def dup(self) -> Self:
         """As ``socket.socket.dup``; plugins are told of the end when both are closed."""
@@ -172,7 +185,7 @@ class _Listening(Life):
 
     def end(self, sock: object) -> None:
         super().end(sock)
-        if not self._sockets:
+        if self.is_over:
             atexit.unregister(self._end_with_the_process)
 
     def _end_with_the_process(self) -> None:

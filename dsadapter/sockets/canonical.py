@@ -81,9 +81,8 @@ class CanonicalSocket(_Base):
         fd, name = accept_descriptor(self)
         accepted = kind(family_number(self), _type(self), _proto(self), fd)
         if name is None:
-            # As macOS does for a peer that is gone.
             accepted.close()
-            raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
+            raise peer_gone()
         # What socket.socket does too: a BSD's accepted socket inherits non-blocking mode.
         if self.gettimeout() and socket.getdefaulttimeout() is None:
             accepted.setblocking(True)
@@ -159,6 +158,11 @@ class CanonicalSocket(_Base):
 
     def _refuse(self, what: str) -> NoReturn:
         raise TypeError(f"cannot {what} {type(self).__name__!r} object; dup() makes another one")
+
+
+def peer_gone() -> ConnectionAbortedError:
+    """The error of an accept that gives no name of the peer, as macOS does for one that is gone."""
+    return ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
 
 
 def canonical_name(name: Any) -> Any:

@@ -36,7 +36,9 @@ _getpeername = PlainSocket.getpeername
 
 
 def start_connecting(
-    attempt: Attempt, before_connect: BeforeConnect | None = None
+    attempt: Attempt,
+    before_connect: BeforeConnect | None = None,
+    kind: type[CanonicalSocket] = CanonicalSocket,
 ) -> tuple[CanonicalSocket, bool]:
     """Create and configure a socket, bind it if asked to, and begin to connect.
 
@@ -47,6 +49,7 @@ def start_connecting(
 
     :param before_connect: called with the socket and the attempt when all options are set; what it
         raises comes out of this function, and nothing stays open.
+    :param kind: what the socket is, unless a plugin is asked.
     :returns: a non-blocking, close-on-exec socket, and whether it has connected already, as it has
         to an address of this machine; if not, :func:`has_connected` says how it goes on.
     :raises BindAddressError: if the bind address can't be used, or not for this destination.
@@ -55,7 +58,7 @@ def start_connecting(
     bound = attempt.bind_address
     if bound is not None:
         check_bind_address(attempt.destination[0], bound)
-    sock = _create(attempt)
+    sock = _create(attempt, kind if before_connect is None else CanonicalSocket)
     try:
         if before_connect is not None:
             before_connect(sock, attempt)
@@ -120,15 +123,15 @@ def source_address(destination: SocketAddress) -> str | None:
         return None
 
 
-def _create(attempt: Attempt) -> CanonicalSocket:
+def _create(attempt: Attempt, kind: type[CanonicalSocket]) -> CanonicalSocket:
     bound = attempt.bind_address
     if bound is not None and bound[0] and attempt.family == "ipv4":
-        return _socket(socket.AF_INET)
+        return _socket(kind, socket.AF_INET)
     try:
-        sock = _socket(socket.AF_INET6)
+        sock = _socket(kind, socket.AF_INET6)
     except OSError as error:
         if attempt.family == "ipv4" and says_absent(error):
-            return _socket(socket.AF_INET)
+            return _socket(kind, socket.AF_INET)
         raise
     try:
         set_v6only(sock, False)
@@ -137,15 +140,15 @@ def _create(attempt: Attempt) -> CanonicalSocket:
         if attempt.family == "ipv6":
             return sock
         sock.close()
-        return _socket(socket.AF_INET)
+        return _socket(kind, socket.AF_INET)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _socket(family: socket.AddressFamily) -> CanonicalSocket:
-    sock = CanonicalSocket(family, _NON_BLOCKING_STREAM)
+def _socket(kind: type[CanonicalSocket], family: int) -> CanonicalSocket:
+    sock = kind(family, _NON_BLOCKING_STREAM)
     if not _HAS_FLAG:
         sock.setblocking(False)
     return sock

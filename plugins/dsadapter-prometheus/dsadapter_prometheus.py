@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import cache
+import threading
+from collections.abc import Callable, Iterable
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Metric,
+    start_http_server,
+)
 
 from dsadapter import hookimpl
 
@@ -29,7 +37,11 @@ class PrometheusPlugin:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._registry = registry
         self._asked = False
-        self._kept: dict[tuple[object, int], _Series] = {}
+        self._kept: dict[tuple[object, int, bool], _Kept] = {}
+        self._tallies: dict[tuple[_Labels, bool], _Tally] = {}
+        self._taking = threading.Lock()
+        # Where worker processes share their values, another one is scraped.
+        self._at_once = any(map(os.environ.get, _SHARED_VALUES))
         self._listeners = Gauge(
             "dsadapter_listeners_open",
             "Listeners that are open.",
@@ -37,19 +49,19 @@ class PrometheusPlugin:
             registry=registry,
         )
         by_family = ["framework", "direction", "listener", "family"]
-        self._made = Counter(
+        self._made = _LateCounter(
             "dsadapter_connections",
             "Connections accepted, and connections made by this program.",
             by_family,
             registry=registry,
         )
-        self._open = Gauge(
+        self._open = _LateGauge(
             "dsadapter_connections_open",
             "Connections that are open.",
             by_family,
             registry=registry,
         )
-        self._translated = Counter(
+        self._translated = _LateCounter(
             "dsadapter_translations",
             "Connections whose peer the kernel named by an IPv4-mapped address.",
             by_family[:3],
@@ -61,13 +73,14 @@ class PrometheusPlugin:
             ["framework", "operation", "plugin"],
             registry=registry,
         )
-
         self._leaks = Counter(
             "dsadapter_leaks",
             "Mapped addresses that the guard has seen handed to what can't take them.",
             ["operation", "mode"],
             registry=registry,
         )
+        for late in (self._made, self._open, self._translated):
+            late.before = self._take
 
     @hookimpl
     def dsadapter_listener_opened(self, listener: IListener) -> None:
@@ -84,7 +97,8 @@ class PrometheusPlugin:
         """Count it off."""
         self._listeners.labels(listener.framework, listener.mode).dec()
         for items in (2, 4):
-            self._kept.pop((id(listener), items), None)
+            for translated in (False, True):
+                self._kept.pop((id(listener), items, translated), None)
 
     @hookimpl
     def dsadapter_connection_made(self, connection: Connection) -> None:
@@ -93,41 +107,49 @@ class PrometheusPlugin:
         :raises ValueError: as for a listener, if nothing listens.
         :raises OSError: likewise.
         """
-        series = self._series_of(connection, keep=True)
-        series.made.inc()
-        series.open.inc()
-        if connection.translated:
-            series.translated().inc()
+        self._tally_of(connection, keep=True).made()
+        if self._at_once:
+            self._take()
         if not self._asked:
             self._export()
 
     @hookimpl
     def dsadapter_connection_lost(self, connection: Connection) -> None:
         """Count it off."""
-        self._series_of(connection, keep=False).open.dec()
+        self._tally_of(connection, keep=False).lost()
+        if self._at_once:
+            self._take()
 
     @hookimpl
     def dsadapter_operation_refused(self, refusal: Refusal) -> None:
         """Count it."""
         self._refused.labels(refusal.framework, refusal.operation, refusal.plugin or "").inc()
 
-    def _series_of(self, connection: Connection, *, keep: bool) -> _Series:
+    def _tally_of(self, connection: Connection, *, keep: bool) -> _Tally:
         listener = connection.listener
+        translated = connection.translated
         # What is looked up for each connection is looked up by numbers.
-        key = connection.framework if listener is None else id(listener), len(connection.peer)
+        whose = connection.framework if listener is None else id(listener)
+        key = whose, len(connection.peer), translated
         kept = self._kept.get(key)
         if kept is not None and kept.listener is listener:
-            return kept
+            return kept.tally
         labels = _labels(connection)
-        series = _Series(
-            listener,
-            self._made.labels(*labels),
-            self._open.labels(*labels),
-            cache(lambda: self._translated.labels(*labels[:3])),
-        )
+        # One step, so that threads that come at once get the same.
+        tally = self._tallies.setdefault((labels, translated), _Tally())
         if keep:
-            self._kept[key] = series
-        return series
+            self._kept[key] = _Kept(listener, tally)
+        return tally
+
+    def _take(self) -> None:
+        """Take over what has been tallied since the last time."""
+        with self._taking:
+            for (labels, translated), tally in list(self._tallies.items()):
+                made, lost = tally.taken()
+                self._made.labels(*labels).inc(made)
+                self._open.labels(*labels).inc(made - lost)
+                if translated:
+                    self._translated.labels(*labels[:3]).inc(made)
 
     @hookimpl
     def dsadapter_mapped_address_leaked(self, leak: Leak) -> None:
@@ -143,18 +165,65 @@ class PrometheusPlugin:
             start_http_server(port, host, self._registry)
 
 
-class _Series(NamedTuple):
-    """What the connections of one listener and family are counted with: to look that up takes
-    longer than to count."""
+_Labels = tuple[str, str, str, str]
+
+_SHARED_VALUES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+"""Variables of ``prometheus_client`` for workers that share their values."""
+
+
+class _LateCounter(Counter):
+    """A counter that is brought up to date when it is read."""
+
+    before: Callable[[], None]
+
+    def collect(self) -> Iterable[Metric]:
+        self.before()
+        return super().collect()
+
+
+class _LateGauge(Gauge):
+    """A gauge likewise."""
+
+    before: Callable[[], None]
+
+    def collect(self) -> Iterable[Metric]:
+        self.before()
+        return super().collect()
+
+
+class _Tally:
+    """Connections of one set of labels.
+
+    Servers of threads count at once, and a metric's lock takes longer than all the rest: a step of
+    ``itertools.count`` needs none.
+    """
+
+    __slots__ = ("_lost", "_made", "_were", "lost", "made")
+
+    def __init__(self) -> None:
+        self._made, self._lost = count(), count()
+        self.made, self.lost = self._made.__next__, self._lost.__next__
+        self._were = 0, 0
+
+    def taken(self) -> tuple[int, int]:
+        """How many were made and lost since the last time; for one thread at a time."""
+        # Before those that are made meanwhile, so that no more are lost than made.
+        lost = next(self._lost)
+        made = next(self._made)
+        had_made, had_lost = self._were
+        # To look is a step, too.
+        self._were = made + 1, lost + 1
+        return made - had_made, lost - had_lost
+
+
+class _Kept(NamedTuple):
+    """What the connections of one listener and family are counted with."""
 
     listener: IListener | None
-    made: Counter
-    open: Gauge
-    translated: Callable[[], Counter]
-    """Made by the first such connection, so that it is not exported before."""
+    tally: _Tally
 
 
-def _labels(connection: Connection) -> tuple[str, str, str, str]:
+def _labels(connection: Connection) -> _Labels:
     listener = "" if connection.listener is None else str(connection.listener.policy)
     return connection.framework, connection.direction, listener, connection.family
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from support.certificates import Files
-from support.loop_servers import Echo, Run, names_of, number_of, until
+from support.loop_servers import Echo, Run, hang_up, names_of, number_of, until
 from support.processes import PATIENCE, running
 from support.reactors import open_descriptors
 from support.seccomp import deny_option_in_this_thread
@@ -235,9 +235,9 @@ class TestServer:
         async def main() -> None:
             async with await dual_stack.create_server(lambda: Echo([]), None, given) as server:
                 number = number_of(server)
-                _, writer = await dual_stack.open_connection("127.0.0.1", str(number))
+                reader, writer = await dual_stack.open_connection("127.0.0.1", str(number))
                 assert writer.get_extra_info("peername") == ("127.0.0.1", number)
-                writer.close()
+                await hang_up(reader, writer)
 
         run(main)
 

@@ -10,11 +10,12 @@ import re
 import socket
 import struct
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from support.faults import Faults
-from support.loop_servers import Echo, Run, number_of, until
+from support.loop_servers import Echo, Run, hang_up, number_of, until
 from support.loops import LOOPS
 from support.namespaces import needs_root
 from support.processes import PATIENCE
@@ -275,8 +276,7 @@ def test_a_pair_is_one_server(run: Run) -> None:
             assert {sock.getsockname()[0] for sock in server.sockets} == {"0.0.0.0", "::"}
             assert len({sock.getsockname()[1] for sock in server.sockets}) == 1
             for host in BOTH:
-                _, writer = await dual_stack.open_connection(host, number_of(server))
-                writer.close()
+                await hang_up(*await dual_stack.open_connection(host, number_of(server)))
 
     run(main)
 
@@ -299,8 +299,7 @@ def test_an_address_that_another_socket_has_needs_none(
         async with await dual_stack.start_server(lambda _r, w: w.close(), hosts, number) as server:
             assert [sock.getsockname()[0] for sock in server.sockets] == served
             for host in hosts:
-                _, writer = await dual_stack.open_connection(host or "localhost", number)
-                writer.close()
+                await hang_up(*await dual_stack.open_connection(host or "localhost", number))
 
     run(main)
 
@@ -310,8 +309,7 @@ def test_one_family_alone(run: Run) -> None:
         async with await dual_stack.create_server(
             lambda: Echo([]), None, 0, family=socket.AF_INET6
         ) as server:
-            _, writer = await dual_stack.open_connection("::1", number_of(server))
-            writer.close()
+            await hang_up(*await dual_stack.open_connection("::1", number_of(server)))
             with pytest.raises(ConnectionRefusedError):
                 await dual_stack.open_connection("127.0.0.1", number_of(server))
             with pytest.raises(OSError, match="is not of AF_INET6"):
@@ -459,8 +457,19 @@ def test_a_client_that_ends_at_once_closes_its_own_descriptor_alone(
             # Takes the number that has become free.
             self.other = socket.socket()
 
+    ended = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal ended
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        ended += 1
+
     async def main() -> None:
-        async with await dual_stack.start_server(lambda _r, w: w.close(), None, 0) as server:
+        async with await dual_stack.start_server(serve, None, 0) as server:
             number = number_of(server)
             for _ in range(20):
                 if given:
@@ -475,5 +484,6 @@ def test_a_client_that_ends_at_once_closes_its_own_descriptor_alone(
                 gc.collect()
                 assert client.other.getsockname()
                 client.other.close()
+            await until(lambda: ended == 20)
 
     run(main)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 from support.builds import Distributions, environment_with
 from support.environments import Environment, clean_environment
@@ -43,10 +45,10 @@ def busy(environment: Environment, metrics_port: int) -> Iterator[tuple[Server, 
         yield server, server.event()["port"]
 
 
-def scrape(port: int) -> Metrics:
-    command = ["curl", "-sS", "--fail", "--max-time", str(PATIENCE)]
+def scrape(port: int, query: str = "") -> Metrics:
+    command = ["curl", "-sSg", "--fail", "--max-time", str(PATIENCE)]
     done = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}/metrics"],
+        [*command, f"http://127.0.0.1:{port}/metrics{query}"],
         stdout=subprocess.PIPE,
         text=True,
         env=clean_environment(),
@@ -90,12 +92,40 @@ def test_a_scrape_shows_what_happened(busy: tuple[Server, int], metrics_port: in
         sample("refusals_total", operation="listen", plugin="gate"): 1,
         ("dsadapter_leaks_total", leaked): 2,
     }
+    one = "dsadapter_connections_open"
+    assert scrape(metrics_port, f"?name[]={one}") == {
+        key: n for key, n in expected.items() if key[0] == one
+    }
     assert scrape(metrics_port) == expected
     for client in clients:
         client.close()
     inbound = {sample("connections_open", family=family, **where) for family in ("ipv4", "ipv6")}
     gone = {key: 0 if key in inbound else n for key, n in expected.items()}
     until(lambda: scrape(metrics_port) == gone, server)
+
+
+def test_workers_that_share_their_values_show_what_happened(
+    environment: Environment, tmp_path: Path
+) -> None:
+    command = [str(environment.python), "-I", "-u", str(SCRIPTS / "busy.py")]
+    variables = clean_environment(PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    labels = {"framework": "twisted", "direction": "inbound", "listener": "[::]:0"}
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(tmp_path))
+
+    def value(name: str, **more: str) -> float | None:
+        return registry.get_sample_value(f"dsadapter_{name}", {**labels, **more})
+
+    with running_command(command, env=variables) as server:
+        where = ("127.0.0.1", server.event()["port"])
+        worker = {"family": "ipv4", "pid": str(server.process.pid)}
+        with socket.create_connection(where) as client:
+            client.sendall(b"here")
+            assert client.recv(4) == b"here"
+            assert value("connections_total", family="ipv4") == 1
+            assert value("connections_open", **worker) == 1
+            assert value("translations_total") == 1
+        until(lambda: value("connections_open", **worker) == 0, server)
 
 
 def test_a_bad_address_is_named_and_the_server_runs(environment: Environment) -> None:

@@ -45,6 +45,13 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close a connection once its server has: what a test leaves open is found in the next one."""
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+
+
 def number_of(server: Any) -> int:
     """The port number of a server."""
     number: int = server.sockets[0].getsockname()[1]

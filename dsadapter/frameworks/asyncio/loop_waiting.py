@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.connector import Answer, Cancellable, Connector, Lookups
@@ -82,9 +81,7 @@ class _Watch:
 
 
 # Clocks and resolvers are the loop's, answers the family's.
-_shared: WeakKeyDictionary[
-    asyncio.AbstractEventLoop, dict[int, tuple[LoopWaiting, Lookups, Outcomes]]
-] = WeakKeyDictionary()
+_shared: dict[asyncio.AbstractEventLoop, dict[int, Connector]] = {}
 
 
 def connector_of(loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC) -> Connector:
@@ -94,11 +91,20 @@ def connector_of(loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC
     :raises PluginError: if a required plugin is missing.
     """
     hooks = active_hooks()
-    by_family = _shared.setdefault(loop, {})
-    if family not in by_family:
-        by_family[family] = LoopWaiting(loop, family), Lookups(), Outcomes()
-    waiting, lookups, outcomes = by_family[family]
-    return Connector(FRAMEWORK, waiting, hooks, waiting.look_up, lookups, outcomes, SPELLING)
+    connector = _shared.get(loop, {}).get(family)
+    if connector is not None:
+        connector.hooks = hooks
+        return connector
+    if loop not in _shared:
+        # A connector knows its loop, and would keep one that is closed.
+        for other in [each for each in list(_shared) if each.is_closed()]:
+            _shared.pop(other, None)
+    waiting = LoopWaiting(loop, family)
+    connector = Connector(
+        FRAMEWORK, waiting, hooks, waiting.look_up, Lookups(), Outcomes(), SPELLING
+    )
+    _shared.setdefault(loop, {})[family] = connector
+    return connector
 
 
 def check_family(host: str, family: int) -> None:

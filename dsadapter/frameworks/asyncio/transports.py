@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import asyncio
-from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -41,11 +40,8 @@ class CanonicalTransport(StandIn):
         return value
 
 
-def shows_its_names(loop: asyncio.AbstractEventLoop, sock: CanonicalSocket) -> bool:
-    """Whether a loop's transport of a connection shows canonical names of itself: it asks the
-    socket object, or what the kernel has is canonical."""
-    if isinstance(loop, BaseSelectorEventLoop):
-        return True
+def shows_its_names(sock: CanonicalSocket) -> bool:
+    """Whether what the kernel has as the names of a connection is canonical."""
     try:
         name = _kernel_name(sock)
     except OSError:

@@ -13,19 +13,26 @@ from typing import Any, TypeVar
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.connector import Unconnected
+from dsadapter.connector import Connector, Unconnected
+from dsadapter.connector.beginning import Begun, begin_only
 from dsadapter.connector.os_errors import attempt_errors, error_of
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
-from dsadapter.frameworks.asyncio.loop_sockets import HandedSocket
+from dsadapter.frameworks.asyncio.loop_sockets import (
+    HandedSocket,
+    WatchedHandedSocket,
+    handed_over,
+)
 from dsadapter.frameworks.asyncio.loop_waiting import SPELLING, check_family, connector_of
 from dsadapter.frameworks.asyncio.signatures import like
 from dsadapter.frameworks.asyncio.transports import canonical_factory, shows_its_names
 from dsadapter.messages import spelled
 from dsadapter.policy import DEFAULT_ATTEMPT_DELAY, ConnectPolicy, MappedAddresses, canonical_target
 from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watched_connection
-from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
+from dsadapter.sockets.canonical import CanonicalSocket, family_number, take_ipv4_form
+
+_INET6 = int(socket.AF_INET6)
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -75,24 +82,19 @@ async def create_connection(
         connected = taken_over(sock, CanonicalSocket, "connected")
         take_ipv4_form(connected)
         if not own:
-            connected = taking_the_place_of(connected, HandedSocket)
+            connected = handed = taking_the_place_of(connected, WatchedHandedSocket)
+            handed.mapped = not shows_its_names(handed)
     else:
         if host is None or port is None:
             raise ValueError("give host and port, or a connected sock")
-        try:
-            policy = _policy(
-                local_addr,
-                DEFAULT_ATTEMPT_DELAY if happy_eyeballs_delay is None else happy_eyeballs_delay,
-                1 if interleave is None else interleave,
-                mapped_addresses,
-                remember_outcomes,
-            )
-            target = canonical_target(host, port_number(port, "tcp"))
-        except ValueError as error:
-            raise spelled(error, SPELLING) from error.__cause__
+        if happy_eyeballs_delay is None:
+            happy_eyeballs_delay = DEFAULT_ATTEMPT_DELAY
+        if interleave is None:
+            interleave = 1
+        asked = host, port, family, local_addr, happy_eyeballs_delay, interleave
+        policy, target = _asked(*asked, mapped_addresses, remember_outcomes)
         if ssl and server_hostname is None:
             server_hostname = _server_name(target[0])
-        check_family(target[0], family)
         connected = await race(
             target,
             policy,
@@ -100,6 +102,29 @@ async def create_connection(
             all_errors=all_errors,
             kind=CanonicalSocket if own else HandedSocket,
         )
+    options |= {"ssl": ssl, "server_hostname": server_hostname}
+    try:
+        if own or not connected.mapped:  # type: ignore[attr-defined]
+            made = await loop.create_connection(protocol_factory, sock=connected, **options)
+        else:
+            made = await _standing_in(loop, protocol_factory, connected, options)
+    except BaseException:
+        connected.close()
+        raise
+    transport = made[0]
+    if connected.fileno() != -1 and transport.is_closing() and _is_over(transport):
+        # uvloop attaches the socket object only now, too late to let go of the descriptor.
+        connected.detach()
+    return made
+
+
+async def _standing_in(
+    loop: asyncio.AbstractEventLoop,
+    protocol_factory: Callable[[], P],
+    sock: CanonicalSocket,
+    options: dict[str, Any],
+) -> tuple[Any, P]:
+    """As ``loop.create_connection``, with a transport that stands for the loop's."""
     protocols: list[P] = []
     transports: list[Any] = []
 
@@ -107,19 +132,8 @@ async def create_connection(
         protocols.append(protocol_factory())
         return protocols[0]
 
-    shown: Callable[[], Any] = factory
-    if not shows_its_names(loop, connected):
-        shown = canonical_factory(factory, transports.append)
-    try:
-        transport, _ = await loop.create_connection(
-            shown, sock=connected, ssl=ssl, server_hostname=server_hostname, **options
-        )
-    except BaseException:
-        connected.close()
-        raise
-    if connected.fileno() != -1 and transport.is_closing() and _is_over(transport):
-        # uvloop attaches the socket object only now, too late to let go of the descriptor.
-        connected.detach()
+    shown: Any = canonical_factory(factory, transports.append)
+    transport, _ = await loop.create_connection(shown, sock=sock, **options)
     return (transports or [transport])[0], protocols[0]
 
 
@@ -154,6 +168,38 @@ async def race(
         connector = connector_of(loop, family)
     except PluginError as error:
         raise PermissionError(errno.EPERM, str(error)) from error
+    begun = begin_only(connector, target, policy, kind)
+    if begun is not None and begun.sock is not None and begun.connected:
+        # There is nothing to wait for.
+        sock, address = begun.sock, begun.address
+    else:
+        sock, address = await _ended(loop, connector, target, policy, begun, all_errors)
+    try:
+        mapped = len(address) == 2 and family_number(sock) == _INET6 and not take_ipv4_form(sock)
+        told = connector.connected(sock, address)
+        if kind is not HandedSocket:
+            return sock if told is None else watched_connection(sock, told, ReadySocket)
+        handed: HandedSocket | WatchedHandedSocket
+        if told is None:
+            handed = handed_over(sock)
+        else:
+            handed = watched_connection(sock, told, WatchedHandedSocket)
+        handed.mapped = mapped
+    except BaseException:
+        sock.close()
+        raise
+    return handed
+
+
+async def _ended(
+    loop: asyncio.AbstractEventLoop,
+    connector: Connector,
+    target: tuple[str, int],
+    policy: ConnectPolicy,
+    begun: Begun | None,
+    all_errors: bool,
+) -> tuple[CanonicalSocket, SocketAddress]:
+    """The winner of a race."""
     ended: asyncio.Future[tuple[CanonicalSocket, SocketAddress]] = loop.create_future()
 
     def connected(sock: CanonicalSocket, address: SocketAddress) -> None:
@@ -167,23 +213,13 @@ async def race(
             ended.set_exception(_error(end, all_errors))
 
     running = connector.race(target, policy, connected, failed)
-    running.run()
+    running.run(begun)
     try:
-        sock, address = await ended
+        return await ended
     except BaseException:
         running.cancel()
         if ended.done() and not ended.cancelled() and ended.exception() is None:
             ended.result()[0].close()
-        raise
-    try:
-        if len(address) == 2:
-            take_ipv4_form(sock)
-        told = connector.connected(sock, address)
-        if told is None and kind is CanonicalSocket:
-            return sock
-        return watched_connection(sock, told, HandedSocket if kind is HandedSocket else ReadySocket)
-    except BaseException:
-        sock.close()
         raise
 
 
@@ -199,27 +235,52 @@ def _error(end: Unconnected, all_errors: bool) -> BaseException:
     return error_of(end)
 
 
-# A client connects in one way, mostly.
-@lru_cache(maxsize=64, typed=True)
-def _cached_policy(
-    bind_address: Any, delay: float, count: int, mapped_addresses: Any, remember_outcomes: Any
-) -> ConnectPolicy:
-    return ConnectPolicy(
-        timeout=None,
-        bind_address=bind_address,
-        attempt_delay=delay,
-        first_address_family_count=count,
-        mapped_addresses=mapped_addresses,
-        remember_outcomes=remember_outcomes,
-    )
+def _asked(host: Any, port: Any, *more: Any) -> tuple[ConnectPolicy, tuple[str, int]]:
+    """What is to be done, and the target.
+
+    :raises ValueError: naming the offending value and the form to use.
+    :raises OSError: for a service that nobody knows, or a literal that is not of the family.
+    """
+    # What a service means is for the system to say each time; other types may have an equality of
+    # their own.
+    if type(host) is str and type(port) is int:
+        try:
+            hash(more)
+        except TypeError:
+            pass
+        else:
+            return _remembered(host, port, *more)
+    return _settled(host, port, *more)
 
 
-def _policy(*options: Any) -> ConnectPolicy:
+def _settled(
+    host: Any,
+    port: Any,
+    family: int,
+    local_addr: Any,
+    delay: float,
+    interleave: int,
+    mapped_addresses: Any,
+    remember_outcomes: Any,
+) -> tuple[ConnectPolicy, tuple[str, int]]:
     try:
-        hash(options)
-    except TypeError:
-        return _cached_policy.__wrapped__(*options)
-    return _cached_policy(*options)
+        policy = ConnectPolicy(
+            timeout=None,
+            bind_address=local_addr,
+            attempt_delay=delay,
+            first_address_family_count=interleave,
+            mapped_addresses=mapped_addresses,
+            remember_outcomes=remember_outcomes,
+        )
+        target = canonical_target(host, port_number(port, "tcp"))
+    except ValueError as error:
+        raise spelled(error, SPELLING) from error.__cause__
+    check_family(target[0], family)
+    return policy, target
+
+
+# A client connects in one way to a few places, mostly.
+_remembered = lru_cache(maxsize=256, typed=True)(_settled)
 
 
 def _is_over(transport: asyncio.BaseTransport) -> bool:

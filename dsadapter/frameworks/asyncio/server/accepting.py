@@ -13,7 +13,11 @@ from functools import partial
 from typing import Any
 from weakref import ref
 
-from dsadapter.frameworks.asyncio.loop_sockets import AcceptingSocket, HandedSocket
+from dsadapter.frameworks.asyncio.loop_sockets import (
+    AcceptingSocket,
+    HandedSocket,
+    WatchedHandedSocket,
+)
 from dsadapter.frameworks.asyncio.transports import canonical_factory
 
 ACCEPT_AGAIN = 1.0
@@ -30,14 +34,18 @@ more: to be told that there is none costs a system call and an exception."""
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 
+_Handed = HandedSocket | WatchedHandedSocket
+
 _HandingOver = tuple[
-    HandedSocket,
+    _Handed,
     Coroutine[Any, Any, tuple[asyncio.BaseTransport, asyncio.BaseProtocol]],
     asyncio.Future[Any] | None,
 ]
 """A call of the loop's ``connect_accepted_socket``, driven by hand, because a task for each
 connection would be the better part of what accepting costs; and what it waits for, None for a turn
 of the loop."""
+
+_FEW = 64
 
 
 class Acceptor:
@@ -62,8 +70,10 @@ class Acceptor:
         self._patience = 0
         self._again: asyncio.TimerHandle | None = None
         self._handshakes: set[asyncio.Task[Any]] = set()
-        # Weak, so that an abandoned transport is found to be one.
-        self._handed: set[ref[HandedSocket]] = set()
+        # Weak, so that an abandoned transport is found to be one; those of sockets that are gone
+        # are left out when they have become many.
+        self._handed: list[ref[_Handed]] = []
+        self._many = _FEW
 
     def start(self) -> None:
         """Accept from now on."""
@@ -91,11 +101,12 @@ class Acceptor:
     def _accept(self) -> None:
         accepted = 0
         begun: list[_HandingOver] = []
+        accept, factory = self._socket.handing(), self._factory
+        connect, options = self._loop.connect_accepted_socket, self._options
         # Failures count, too: a sandbox may refuse every one.
         for _ in range(self._at_once):
             try:
-                sock: Any
-                sock, _ = self._socket.accept()
+                sock = accept()
             except BlockingIOError:
                 break
             except OSError as error:
@@ -108,9 +119,15 @@ class Acceptor:
                 self._report("accepting failed", error)
                 break
             accepted += 1
-            self._hand_over(sock, begun)
+            call = connect(canonical_factory(factory) if sock.mapped else factory, sock, **options)
+            if not options:
+                begun.append((sock, call, None))
+            else:
+                task = self._loop.create_task(call)
+                self._handshakes.add(task)
+                task.add_done_callback(partial(self._shaken, sock))
         if begun:
-            self._loop.call_soon(self._go_on, begun)
+            self._go_on(begun)
         if accepted < self._at_once:
             self._at_once, self._patience = max(1, accepted), _PATIENCE
         elif self._patience:
@@ -123,58 +140,52 @@ class Acceptor:
         self.stop()
         self._again = self._loop.call_later(ACCEPT_AGAIN, self.start)
 
-    def _hand_over(self, sock: HandedSocket, begun: list[_HandingOver]) -> None:
-        factory = canonical_factory(self._factory) if sock.mapped else self._factory
-        call = self._loop.connect_accepted_socket(factory, sock, **self._options)
-        if self._options:
-            task = self._loop.create_task(call)
-            self._handshakes.add(task)
-            task.add_done_callback(lambda task: self._shaken(sock, task))
-        else:
-            self._drive(sock, call, begun)
-
-    def _drive(self, sock: HandedSocket, call: Any, begun: list[_HandingOver]) -> None:
-        try:
-            waits_for = call.send(None)
-        except StopIteration as returned:
-            self._handed_over(sock, returned.value[0])
-        except BaseException as error:
-            sock.close()
-            self._failed(error)
-        else:
-            if waits_for is not None:
-                waits_for._asyncio_future_blocking = False
-            begun.append((sock, call, waits_for))
-
     def _go_on(self, begun: list[_HandingOver]) -> None:
         # What a loop calls in the next turn has been called: most of them are at their end.
         still: list[_HandingOver] = []
+        handed = self._handed
         for handing_over in begun:
             sock, call, waits_for = handing_over
-            if waits_for is None or waits_for.done():
-                self._drive(sock, call, still)
-            else:
+            if waits_for is not None and not waits_for.done():
                 waits_for.add_done_callback(partial(self._go_on_alone, handing_over))
+                continue
+            try:
+                waits_for = call.send(None)
+            except StopIteration as returned:
+                if sock.fileno() != -1:
+                    sock.transport = returned.value[0]
+                    handed.append(ref(sock))
+            except BaseException as error:
+                sock.close()
+                self._failed(error)
+            else:
+                if waits_for is not None:
+                    waits_for._asyncio_future_blocking = False
+                still.append((sock, call, waits_for))
         if still:
             self._loop.call_soon(self._go_on, still)
+        if len(handed) > self._many:
+            self._forget_the_gone()
+
+    def _forget_the_gone(self) -> None:
+        self._handed = [each for each in self._handed if each() is not None]
+        self._many = 2 * len(self._handed) + _FEW
 
     def _go_on_alone(self, handing_over: _HandingOver, _: asyncio.Future[Any]) -> None:
         self._go_on([handing_over])
 
-    def _shaken(self, sock: HandedSocket, task: asyncio.Task[Any]) -> None:
+    def _shaken(self, sock: _Handed, task: asyncio.Task[Any]) -> None:
         self._handshakes.discard(task)
         if task.cancelled():
             sock.close()
         elif (error := task.exception()) is not None:
             sock.close()
             self._failed(error)
-        else:
-            self._handed_over(sock, task.result()[0])
-
-    def _handed_over(self, sock: HandedSocket, transport: asyncio.BaseTransport) -> None:
-        if sock.fileno() != -1:
-            sock.transport = transport
-            self._handed.add(ref(sock, self._handed.discard))
+        elif sock.fileno() != -1:
+            sock.transport = task.result()[0]
+            self._handed.append(ref(sock))
+            if len(self._handed) > self._many:
+                self._forget_the_gone()
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, (SystemExit, KeyboardInterrupt)):

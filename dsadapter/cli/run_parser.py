@@ -44,6 +44,11 @@ def add_parser(commands: Any) -> None:
         "--widen", action="store_true", help="make listeners on 0.0.0.0 dual-stack, too"
     )
     parser.add_argument(
+        "--merge-pairs",
+        action="store_true",
+        help="make 0.0.0.0 and :: of one port one socket where one accept loop is behind both",
+    )
+    parser.add_argument(
         "--reuse-port",
         action="store_true",
         help="have listeners share their port (SO_REUSEPORT), for dsadapter cutover",
@@ -82,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
             only=options.only,
             excepted=options.excepted,
             widen=options.widen,
+            merge_pairs=options.merge_pairs,
             reuse_port=options.reuse_port,
             explain=options.explain == "",
             file=_emptied(options.explain) if options.explain else None,

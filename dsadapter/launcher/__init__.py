@@ -18,6 +18,7 @@ def install(
     only: Iterable[int] | None = None,
     excepted: Iterable[int] = (),
     widen: bool = False,
+    merge_pairs: bool = False,
     explain: bool = False,
     file: str | None = None,
     guard: Literal["log"] | None = None,
@@ -30,6 +31,7 @@ def install(
     :param only: the ports whose listeners are widened; None for every one.
     :param excepted: ports whose listeners stay as the program makes them.
     :param widen: make a listener on 0.0.0.0 dual-stack, too.
+    :param merge_pairs: make a pair with one accept loop behind it one socket.
     :param explain: list the listeners on standard error when the process ends.
     :param file: where to list them at every change, a JSON object a line.
     :param guard: ``"log"`` lists mapped addresses on standard error when the process ends, by
@@ -46,6 +48,7 @@ def install(
             only=only,
             excepted=excepted,
             widen=widen,
+            merge_pairs=merge_pairs,
             explain=explain,
             file=file,
             guard=guard is not None,

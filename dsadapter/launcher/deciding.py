@@ -18,7 +18,10 @@ _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 _OPEN_FILES = "/proc/self/fd" if sys.platform.startswith("linux") else "/dev/fd"
 _name: Any = _socket.socket.getsockname
 
-Kind = Literal["widen", "left", "translated"]
+Kind = Literal["widen", "left", "translated", "merged"]
+
+settled: dict[int, tuple[Kind, str]] = {}
+"""By the number of a socket that has yet to listen: what it is, and why, decided elsewhere."""
 
 
 class Decision(NamedTuple):
@@ -50,7 +53,10 @@ def decide(sock: Any, settings: Settings, bound_here: bool) -> Decision:
             return Decision("translated", "ipv4", address, "bound to an IPv4 address", False)
         if host != "::":
             return Decision("left", "ipv6", address, "bound to one address", False)
-        if not read_v6only(sock):
+        dual = not read_v6only(sock)
+        if (known := settled.pop(os.fstat(sock.fileno()).st_ino, None)) is not None:
+            return Decision(known[0], "dual-stack" if dual else "ipv6", address, known[1], False)
+        if dual:
             why = "the program serves both families"
             return Decision("translated", "dual-stack", address, why, False)
         mode: ListenMode = "ipv6"
@@ -58,6 +64,8 @@ def decide(sock: Any, settings: Settings, bound_here: bool) -> Decision:
     else:
         if host != "0.0.0.0":
             return Decision("left", "ipv4", address, "bound to one address", False)
+        if (known := settled.pop(os.fstat(sock.fileno()).st_ino, None)) is not None:
+            return Decision(known[0], "ipv4", address, known[1], False)
         if not settings.widen:
             return Decision("left", "ipv4", address, "IPv4; --widen widens it", False)
         mode, other, name = "ipv4", _INET6, "[::]"

@@ -24,7 +24,7 @@ class Entry:
 
     :param address: as people write it.
     :param serves: ``dual-stack``, ``ipv4``, ``ipv6`` or ``pair``.
-    :param done: ``widened``, ``left`` or ``translated``, which is dual-stack without us.
+    :param done: ``widened``, ``merged``, ``left``, or ``translated``: dual-stack without us.
     :param why: why that.
     :param what: ``listener``, ``datagrams`` or ``connection``.
     :param counters: where datagrams are counted.
@@ -104,6 +104,11 @@ def list_entry(entry: Entry) -> None:
         _entries[id(entry)] = entry
         _inherited.discard(id(entry))
         entry.write()
+
+
+def forget(entry: Entry) -> None:
+    """Another entry says more of the same socket."""
+    _entries.pop(id(entry), None)
 
 
 def end(entry: Entry) -> None:

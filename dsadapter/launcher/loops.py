@@ -28,6 +28,7 @@ from dsadapter.hooks.manager import active_hooks
 from dsadapter.launcher.listing import DATAGRAMS, Entry, connected, list_entry
 from dsadapter.launcher.methods import listeners
 from dsadapter.launcher.receiving import wanted
+from dsadapter.launcher.report import settings
 from dsadapter.listener import Listener
 from dsadapter.policy import socket_name
 from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watched
@@ -53,7 +54,13 @@ def create_server(original: Any, module: Any) -> Any:
         elif host is None and port is None:
             return await original(self, protocol_factory, host, port, **options)
         else:
-            sockets = await _bound(self, host, port, options)
+            if settings().merge_pairs:
+                from dsadapter.launcher.merged_servers import merged
+
+                made = await merged(self, protocol_factory, host, port, options)
+                if made is not None:
+                    return made
+            sockets = await bound(self, host, port, options)
         return await _serve(self, protocol_factory, sockets, given is not None, options)
 
     return create_server
@@ -98,7 +105,7 @@ class _Server(DualStackServer):
             sock.close()
 
 
-async def _bound(loop: Any, host: Any, port: Any, options: dict[str, Any]) -> list[Any]:
+async def bound(loop: Any, host: Any, port: Any, options: dict[str, Any]) -> list[Any]:
     """The sockets that asyncio and uvloop bind for a server.
 
     :raises OSError: as ``loop.create_server``.

@@ -21,7 +21,7 @@ from dsadapter.launcher.deciding import families_on
 from dsadapter.launcher.listening import watch_widened
 from dsadapter.launcher.listing import DATAGRAMS, Entry, connected, list_entry
 from dsadapter.launcher.report import say, settings
-from dsadapter.policy import socket_name
+from dsadapter.policy import Family, socket_name
 from dsadapter.sockets.options import read_v6only
 
 _WILDCARDS = {"": socket.AF_INET, "0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}
@@ -33,30 +33,71 @@ def listen_tcp(original: Any, module: Any) -> Any:
     def listenTCP(
         self: Any, port: int, factory: Any, backlog: int = 50, interface: str = ""
     ) -> Any:
-        widens, why = _decided(port, interface, socket.SOCK_STREAM)
-        if widens is None:
-            return original(self, port, factory, backlog, interface)
-        endpoint = DualStackServerEndpoint(self, port, backlog=backlog, fallback="fail")
-        try:
-            made: Any = endpoint._listen(factory)
-        except CannotListenError as error:
-            if not widens:
-                raise
-            # Without us it may succeed.
-            say(f"port {port} stays as the program makes it: {error.socketError}")
-            return original(self, port, factory, backlog, interface)
-        host = made.getHost()
-        address = socket_name(host.host, host.port)
-        done = "widened" if widens else "translated"
-        entry = Entry(address, "dual-stack", done, why)
-        entry.ipv4 = None
-        list_entry(entry)
-        if widens:
-            watch_widened(made.socket, _WILDCARDS[interface], entry)
-            say(f"{address} serves IPv4 and IPv6 (process {os.getpid()})")
-        return made
+        if settings().merge_pairs:
+            return _listen_merging(original, self, port, factory, backlog, interface)
+        return _listen_tcp(original, self, port, factory, backlog, interface)
 
     return listenTCP
+
+
+def _listen_merging(
+    original: Any, self: Any, port: int, factory: Any, backlog: int, interface: str
+) -> Any:
+    from dsadapter.launcher import merged_ports
+
+    merged_ports.release(port)
+    number = _WILDCARDS.get(interface)
+    if number is None or settings().spares(port) is not None:
+        return _listen_tcp(original, self, port, factory, backlog, interface)
+    family: Family = "ipv4" if number == socket.AF_INET else "ipv6"
+    made = merged_ports.join(self, port, factory, backlog, family)
+    if made is None:
+        made = _listen_tcp(
+            merged_ports.listen_ipv4 if family == "ipv4" else original,
+            self,
+            port,
+            factory,
+            backlog,
+            interface,
+            merged_ports.IPv6Endpoint,
+        )
+    merged_ports.remember(made, family)
+    return made
+
+
+def _listen_tcp(
+    original: Any,
+    self: Any,
+    port: int,
+    factory: Any,
+    backlog: int,
+    interface: str,
+    endpoint_class: type[DualStackServerEndpoint] = DualStackServerEndpoint,
+) -> Any:
+    widens, why = _decided(port, interface, socket.SOCK_STREAM)
+    if widens is None:
+        return original(self, port, factory, backlog, interface)
+    endpoint = endpoint_class(self, port, backlog=backlog, fallback="fail")
+    try:
+        made: Any = endpoint._listen(factory)
+    except CannotListenError as error:
+        if not widens:
+            raise
+        # Without us it may succeed.
+        say(f"port {port} stays as the program makes it: {error.socketError}")
+        return original(self, port, factory, backlog, interface)
+    host = made.getHost()
+    address = socket_name(host.host, host.port)
+    done = "widened" if widens else "translated"
+    entry = Entry(address, "dual-stack", done, why)
+    entry.ipv4 = None
+    list_entry(entry)
+    if widens:
+        watch_widened(made.socket, _WILDCARDS[interface], entry)
+        say(f"{address} serves IPv4 and IPv6 (process {os.getpid()})")
+    if endpoint_class is not DualStackServerEndpoint:
+        made.launched = entry
+    return made
 
 
 def listen_udp(original: Any, module: Any) -> Any:

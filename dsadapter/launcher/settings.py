@@ -34,6 +34,7 @@ class Settings:
     :param only: the ports whose listeners are widened; None for every one.
     :param excepted: ports whose listeners stay as the program makes them.
     :param widen: whether a listener on 0.0.0.0 is widened, too.
+    :param merge_pairs: whether a pair with one accept loop behind it becomes one socket.
     :param explain: whether listeners are listed when a process ends.
     :param file: where they are listed at every change; None for nowhere.
     :param guard: whether mapped addresses are counted, and listed when a process ends.
@@ -47,6 +48,7 @@ class Settings:
         "file",
         "guard",
         "guard_report",
+        "merge_pairs",
         "only",
         "reuse_port",
         "widen",
@@ -58,6 +60,7 @@ class Settings:
         only: Iterable[int] | None = None,
         excepted: Iterable[int] = (),
         widen: bool = False,
+        merge_pairs: bool = False,
         explain: bool = False,
         file: str | None = None,
         guard: bool = False,
@@ -67,6 +70,7 @@ class Settings:
         self.only = None if only is None else frozenset(only)
         self.excepted = frozenset(excepted)
         self.widen = widen
+        self.merge_pairs = merge_pairs
         self.explain = explain
         self.file = file
         self.guard = guard
@@ -96,7 +100,7 @@ class Settings:
         typed = [] if self.only is None else [f"--only={_joined(self.only)}"]
         if self.excepted:
             typed.append(f"--except={_joined(self.excepted)}")
-        typed += ["--widen"] * self.widen
+        typed += ["--widen"] * self.widen + ["--merge-pairs"] * self.merge_pairs
         typed += ["--reuse-port"] * self.reuse_port
         if self.file is not None:
             typed.append(f"--explain={self.file}")
@@ -107,7 +111,7 @@ class Settings:
 
     def words(self) -> str:
         """As the environment carries them."""
-        names = ("widen", "explain", "guard", "reuse_port")
+        names = ("widen", "merge_pairs", "explain", "guard", "reuse_port")
         words = [name for name in names if getattr(self, name)]
         if self.only is not None:
             words.append(f"only={_joined(self.only)}")
@@ -124,6 +128,7 @@ class Settings:
             only=_ports(pairs["only"]) if "only" in pairs else None,
             excepted=_ports(pairs.get("except", "")),
             widen="widen" in words,
+            merge_pairs="merge_pairs" in words,
             explain="explain" in words,
             file=environment.get(EXPLAIN) or None,
             guard="guard" in words,

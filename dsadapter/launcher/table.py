@@ -151,6 +151,19 @@ GROUPS: tuple[Group, ...] = (
         only_counts=True,
     ),
     Group(
+        "asyncio",
+        "asyncio.base_events",
+        [
+            Row(
+                "BaseEventLoop",
+                "create_server",
+                "servers:create_server",
+                "--merge-pairs: a server's pair is one socket",
+                inherited=False,
+            )
+        ],
+    ),
+    Group(
         "uvloop",
         "uvloop",
         [

@@ -115,13 +115,21 @@ def test_options_that_keep_it_out_are_refused_with_the_line_to_type(
     options: list[str], left: list[str]
 ) -> None:
     program = [sys.executable, *options, "-c", SEE]
-    done = finished(launch(*program, options=("--widen", "--only=80,443")))
+    done = finished(launch(*program, options=("--widen", "--merge-pairs", "--only=80,443")))
     assert (done.returncode, done.stdout) == (2, "")
     text, _, advice = done.stderr.strip().rpartition("; type: ")
     assert f"keeps dsadapter out of {sys.executable}" in text
     words = shlex.split(advice)
     expected = [sys.executable, *left, "-c", SEE]
-    assert words == ["dsadapter", "run", "--only=80,443", "--widen", "--", *expected]
+    assert words == [
+        "dsadapter",
+        "run",
+        "--only=80,443",
+        "--widen",
+        "--merge-pairs",
+        "--",
+        *expected,
+    ]
     assert seen([*DSADAPTER, *words[1:]])[1]
 
 

@@ -68,6 +68,14 @@ PROGRAMS = (
     Program("python http_plain.py PORT"),
     Program("python twisted_plain.py PORT"),
 )
+TWIST = "python -m twisted web --wsgi application.wsgi "
+PAIRS = (
+    Program("uvicorn --host= --port PORT --loop asyncio application:asgi"),
+    Program("uvicorn --host= --port PORT --loop uvloop application:asgi"),
+    Program("python aiohttp_plain.py PORT pair", answers_half_closed=False),
+    Program(TWIST + "--listen tcp:PORT --listen tcp6:PORT", answers_half_closed=False),
+    Program(TWIST + "--listen tcp6:PORT --listen tcp:PORT", answers_half_closed=False),
+)
 
 
 @contextlib.contextmanager
@@ -112,6 +120,26 @@ def test_a_server_sees_no_mapped_address(
     for peer in peers:
         name = " ".join(map(str, (*peer.name[:2], *peer.server[:2])))
         assert name in {what for _, what in made}
+
+
+@pytest.mark.parametrize("program", PAIRS, ids=str)
+def test_a_pair_with_one_accept_loop_is_one_socket(
+    program: Program, servers: Environment, tmp_path: Path
+) -> None:
+    told = Told(tmp_path / "told")
+    with covered(program, servers, told, "--merge-pairs") as (server, port):
+        until(lambda: f"0.0.0.0:{port} and [::]:{port} are one socket" in server.log(), server)
+        # The first one of Twisted's two closes when nothing can wait for it any more.
+        until(lambda: len(listening_sockets(port)) == 1, server)
+        answers, peers = visits(server, port, program.answers_half_closed)
+        number = len(peers) + 2 * len(FAMILIES)
+        until(lambda: len(told.lines("lost")) >= number, server)
+    log = server.log()
+    assert leaks("".join(answers) + log + told.text()) == []
+    assert not re.search(r'File ".*/dsadapter/', log), log
+    for address in LOOPBACK.values():
+        assert any("GET /" in line and address in line for line in log.splitlines())
+    assert set(told.connections("made").values()) == {1}
 
 
 def test_a_server_starts_its_workers_anew(servers: Environment, tmp_path: Path) -> None:

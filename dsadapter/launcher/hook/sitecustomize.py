@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Targets that import socket halfway if nobody has: they have to be watched from their start.
-_HALFWAY = frozenset({"gevent._socket3", "trio._socket", "twisted.internet.posixbase", "uvloop"})
+_HALFWAY = frozenset(
+    {
+        "asyncio.base_events",
+        "gevent._socket3",
+        "trio._socket",
+        "twisted.internet.posixbase",
+        "uvloop",
+    }
+)
 _STARTS = frozenset({"os.exec", "os.posix_spawn", "subprocess.Popen"})
 
 

@@ -66,7 +66,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         :raises CannotListenError: with the reason in its text; nothing stays open.
         """
         with cannot_listen(self.policy):
-            sockets = self._life.open(reads_headers=True)
+            sockets = self._open()
         skt, *others = sockets
         self._preexistingSocket = skt
         self._others = tuple(
@@ -88,6 +88,9 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         self._shouldShutdown = not self.policy.inherited
         self.addressFamily = skt.family
         self._life.opened()
+
+    def _open(self) -> tuple[CanonicalSocket, ...]:
+        return self._life.open(reads_headers=True)
 
     def startReading(self) -> None:
         """Accept connections, of every family that is served."""

@@ -12,4 +12,5 @@ async def hello(request):
 logging.basicConfig(level=logging.INFO)
 app = web.Application()
 app.add_routes([web.get("/", hello)])
-web.run_app(app, host="::", port=int(sys.argv[1]))
+port, *pair = sys.argv[1:]
+web.run_app(app, host=None if pair else "::", port=int(port))

@@ -19,7 +19,12 @@ from benchmarks.rounds import Samples, interleave
 
 CLIENTS = {"IPv4": "127.0.0.1", "IPv6": "::1"}
 
-_NAMES = {"two-sockets": "two sockets", "observed": "dualstack: with an observer"}
+_NAMES = {
+    "two-sockets": "two sockets",
+    "observed": "dualstack: with an observer",
+    "stand-ins": "stand-ins",
+    "wrapping": "without them",
+}
 
 Cpus = set[int] | None
 Subjects = dict[str, Callable[[], float]]

@@ -29,13 +29,15 @@ from typing import Any, cast
 from twisted.internet import reactor as _reactor
 from twisted.internet import stdio
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.interfaces import IHandshakeListener, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.basic import LineReceiver
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dsadapter import hookimpl
+from dsadapter.frameworks.twisted import CanonicalServerEndpoint
 from dsadapter.plugin import get_plugin_manager
 
 reactor = cast(Any, _reactor)
@@ -49,6 +51,18 @@ ENDPOINTS = {
     "dualstack": f"dualstack:0:backlog={BACKLOG}",
     "observed": f"dualstack:0:backlog={BACKLOG}",
 }
+
+
+@implementer(IStreamServerEndpoint)
+class Wrapping:
+    """An endpoint that stands between the port and the application, as those of TLS do."""
+
+    def listen(self, factory: Any) -> Any:
+        inner = serverFromString(reactor, ENDPOINTS["tcp6"])
+        return inner.listen(WrappingFactory(factory))
+
+
+MADE = {"wrapping": Wrapping, "stand-ins": lambda: CanonicalServerEndpoint(Wrapping())}
 
 
 class Observer:
@@ -178,7 +192,9 @@ def listen(name: str, options: str, factory: Factory) -> list[Any]:
         [port] = listen("tcp", options, factory)
         return [port, _listen_v6only(port.getHost().port, factory)]
     ports: list[Any] = []
-    endpoint = serverFromString(reactor, ENDPOINTS[name] + options)
+    endpoint = (
+        MADE[name]() if name in MADE else serverFromString(reactor, ENDPOINTS[name] + options)
+    )
     endpoint.listen(factory).addCallback(ports.append)
     return ports
 

@@ -20,7 +20,7 @@ class StandIn:
     __slots__ = ("__weakref__", "_original")
 
     def __init__(self, original: Any) -> None:
-        _set_original(self, original)
+        set_original(self, original)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_original":
@@ -49,7 +49,7 @@ class StandIn:
 
 
 # Past __setattr__, which asks whose each attribute is: one or two stand-ins a connection.
-_set_original = vars(StandIn)["_original"].__set__
+set_original = vars(StandIn)["_original"].__set__
 
 
 def _is_own(kind: type[StandIn], name: str) -> bool:

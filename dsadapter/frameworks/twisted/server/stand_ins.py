@@ -21,7 +21,7 @@ from dsadapter.listener import Listener
 from dsadapter.policy import ListenPolicy
 from dsadapter.proxied import Arrival, ProxyGate
 from dsadapter.sockets.handing_on import native_ipv4
-from dsadapter.stand_in import StandIn
+from dsadapter.stand_in import StandIn, set_original
 
 
 class AdoptedFactory(StandIn):
@@ -44,8 +44,11 @@ class AdoptedFactory(StandIn):
         """What the reactor's transport gets; None for a connection that is to be closed."""
         canonical = canonical_address(addr)
         if self._gate is None:
-            protocol = self.build(canonical)
-            return None if protocol is None else _Protocol(protocol, self._life)
+            protocol = self._original.buildProtocol(canonical)
+            if protocol is not None:
+                return _Protocol(protocol, self._life)
+            self._unbuilt(canonical)
+            return None
         peer = sockaddr_of(canonical)
         if not self._gate.admits(peer):
             return None
@@ -54,9 +57,13 @@ class AdoptedFactory(StandIn):
     def build(self, peer: IAddress) -> Any:
         """The application's protocol; None, and observers have been told, if it builds none."""
         protocol = self._original.buildProtocol(peer)
-        if protocol is None and self._life is not None:
-            self._life.unbuilt(sockaddr_of(peer))
+        if protocol is None:
+            self._unbuilt(peer)
         return protocol
+
+    def _unbuilt(self, peer: IAddress) -> None:
+        if self._life is not None:
+            self._life.unbuilt(sockaddr_of(peer))
 
     def doStart(self) -> None:
         """Of each port."""
@@ -82,15 +89,16 @@ class _Protocol(StandIn):
     _lost: Callable[[], None] | None
 
     def __init__(self, protocol: Any, life: Listener | None) -> None:
-        super().__init__(protocol)
-        # As StandIn sets its own.
+        # As StandIn does, without its call: one of these a connection.
+        set_original(self, protocol)
         _set_life(self, life)
         _set_lost(self, None)
 
     def makeConnection(self, transport: Any) -> None:
-        policy = None if self._life is None else self._life.policy
-        if isinstance(policy, ListenPolicy) and policy.native_ipv4:
-            native_ipv4(transport.getHandle())
+        if self._life is not None:
+            policy = self._life.policy
+            if isinstance(policy, ListenPolicy) and policy.native_ipv4:
+                native_ipv4(transport.getHandle())
         if isinstance(self._original, _Expecting):
             self._original.expect(transport, self)
         else:
@@ -112,12 +120,15 @@ class _Protocol(StandIn):
         self._original.dataReceived(data)
 
     def connectionLost(self, reason: Failure) -> None:
-        lost, self._lost = self._lost, None
+        lost = self._lost
+        if lost is None:
+            self._original.connectionLost(reason)
+            return
+        self._lost = None
         try:
             self._original.connectionLost(reason)
         finally:
-            if lost is not None:
-                lost()
+            lost()
 
     def replace(self, protocol: Any) -> None:
         """The application goes on with another protocol."""
@@ -138,7 +149,7 @@ class _Transport(StandIn):
         protocol: _Protocol,
         names: tuple[SocketAddress, SocketAddress] | None = None,
     ) -> None:
-        super().__init__(transport)
+        set_original(self, transport)
         _set_protocol(self, protocol)
         _set_names(self, names)
 
@@ -200,13 +211,13 @@ class _Transport(StandIn):
         """Twisted's transports log as ``PROTOCOL,NUMBER,HOST``, from an attribute."""
         transport = self._original
         prefix = getattr(transport, "logstr", None)
-        if not isinstance(prefix, str):
+        if not isinstance(prefix, str) or (self._names is None and not _may_be_mapped(prefix)):
             return
         head, comma, host = prefix.rpartition(",")
         with contextlib.suppress(AttributeError, ValueError):
-            if self._names is None and ":" in host:
+            if self._names is None:
                 transport.logstr = f"{head}{comma}{unmap_text(host)}"
-            elif self._names is not None:
+            else:
                 _, _, number = head.rpartition(",")
                 name = type(self.protocol).__name__
                 transport.logstr = f"{name},{number},{self._names[0][0]}"
@@ -219,8 +230,13 @@ _set_protocol, _set_names = (vars(_Transport)[name].__set__ for name in ("_proto
 def canonical_address(address: Any) -> Any:
     """Twisted's address object, canonical; of another kind than IP as it is."""
     host = getattr(address, "host", None)
-    # An AF_UNIX socket's has no host, and most have a dotted one already.
-    return unmap(address) if isinstance(host, str) and ":" in host else address
+    # An AF_UNIX socket's has no host.
+    return unmap(address) if isinstance(host, str) and _may_be_mapped(host) else address
+
+
+def _may_be_mapped(host: str) -> bool:
+    """False for what needs no parsing: in whatever spelling, a mapped address has these digits."""
+    return ":" in host and "ffff" in host.lower()
 
 
 class _Expecting(Protocol):

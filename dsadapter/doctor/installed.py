@@ -128,9 +128,12 @@ def _version(name: str) -> str | None:
 
 def _is_old(what: Needed) -> bool:
     here = _version(what.name)
-    if here is None or not what.least:
-        return False
-    for ours, theirs in zip_longest(_numbers(here), _numbers(what.least), fillvalue=0):
+    return here is not None and bool(what.least) and is_older(here, what.least)
+
+
+def is_older(one: str, than: str) -> bool:
+    """Whether a version comes before another one, by the numbers that they begin with."""
+    for ours, theirs in zip_longest(_numbers(one), _numbers(than), fillvalue=0):
         if ours != theirs:
             return ours < theirs
     return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dsadapter.doctor import dropin, installed, loops, machine, ports
+from dsadapter.doctor import dropin, installed, launched, loops, machine, ports, tools
 from dsadapter.doctor.contributed import plugin_rows
 from dsadapter.doctor.examining import examined
 from dsadapter.doctor.findings import Question, Row
@@ -20,6 +20,9 @@ def examine(question: Question) -> Iterator[Row]:
     yield from plugin_rows(question)
     if question.ports:
         yield from examined(ports.CHECKS, question)
+    yield from examined(tools.CHECKS, question)
+    if question.program:
+        yield from examined(launched.CHECKS, question)
 
 
 def status_of(rows: Iterable[Row], *, strict: bool = False) -> int:

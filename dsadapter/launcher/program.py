@@ -34,10 +34,12 @@ class Program:
     :param argv: its arguments, its own name first.
     """
 
-    __slots__ = ("argv", "interpreter", "kept_out", "path", "python", "script")
+    __slots__ = ("argv", "interpreter", "kept_out", "options", "path", "python", "script")
 
     python: str | None
     """The interpreter that runs it in the end; None if that is no Python."""
+    options: list[str]
+    """The interpreter's own, if it is Python."""
     kept_out: str
     """Those of the interpreter's options that keep the hook out, such as ``IE``."""
     interpreter: str
@@ -49,6 +51,7 @@ class Program:
         self.path = path
         self.argv = [*argv]
         self.python = self.script = None
+        self.options = []
         self.kept_out = ""
         line = [path, *argv[1:]]
         for _ in range(_MOST_INTERPRETERS):
@@ -61,7 +64,8 @@ class Program:
         if not _is_python(self.interpreter):
             return
         self.python = line[0]
-        self.kept_out = _keeping_out(_split(line[1:])[0])
+        self.options = _split(line[1:])[0]
+        self.kept_out = _keeping_out(self.options)
 
     @property
     def reason(self) -> str:

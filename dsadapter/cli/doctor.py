@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsadapter.cli.console import Console
 from dsadapter.cli.errors import CommandError
-from dsadapter.messages import quoted
+from dsadapter.messages import did_you_mean, quoted
 
 if TYPE_CHECKING:
     from dsadapter.doctor import AskedPort
@@ -46,6 +46,9 @@ def add_parser(commands: Any) -> None:
         metavar="COMMAND",
         help="a command line, in one word: how it would fare under 'dsadapter run'; as after --",
     )
+    parser.add_argument(
+        "--only", type=_ids, default=[], metavar="ID,...", help="make these checks alone"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show all that is known")
     parser.add_argument("--json", action="store_true", help="write JSON, for programs")
     parser.add_argument("--strict", action="store_true", help="exit with 1 for advice, too")
@@ -58,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     from dsadapter.doctor.whole import examine, status_of
 
     question = Question(tuple(dict.fromkeys(options.ports)), _program(options))
-    rows = list(examine(question))
+    rows = list(examine(question, options.only))
     status = status_of(rows, strict=options.strict)
     if options.json:
         from dsadapter.doctor.json_report import json_text
@@ -93,6 +96,19 @@ def _program(options: argparse.Namespace) -> tuple[str, ...]:
     if not words:
         raise CommandError("name a program: dsadapter doctor -- PROGRAM [ARGUMENT ...]")
     return tuple(words)
+
+
+def _ids(text: str) -> list[str]:
+    from dsadapter.doctor.whole import ids
+
+    names = text.split(",")
+    for name in names:
+        if name not in ids():
+            near = did_you_mean(name, ids())
+            raise argparse.ArgumentTypeError(
+                f"there is no check {quoted(name)}{near}; there are {', '.join(ids())}"
+            )
+    return names
 
 
 def _port(text: str) -> AskedPort:

@@ -24,6 +24,7 @@ _NUMBER: dict[Family, int] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _PATIENCE = 2.0
 """Seconds for a packet to come over loopback."""
 _SETTINGS = Path("/proc/sys/net/ipv6")
+_LOOPBACK_UP = "ip link set lo up"
 _SWITCH = "net.ipv6.conf.all.disable_ipv6"
 _NO_ROUTE = (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH)
 
@@ -181,16 +182,12 @@ def _arrives(sock: socket.socket, receiver: Receiver, family: Family, keep_off: 
         if error.errno in _NO_ROUTE or says_absent(error):
             return Finding("ok", f"not tried, {host} can't be sent to: {said(error)}", "", subject)
         raise
-    told = [info.destination for _, _, info in datagrams if info is not None]
-    if told == [host]:
+    if not datagrams:
+        return Finding("advice", f"a datagram to {host} does not arrive", _LOOPBACK_UP, subject)
+    if [info.destination for _, _, info in datagrams if info is not None] == [host]:
         return Finding("ok", "a datagram says which address it came to", "", subject)
-    return Finding(
-        "problem" if not datagrams else "advice",
-        f"a datagram to {host} "
-        + ("did not arrive with packet information" if datagrams else "was not delivered"),
-        "dsadapter doctor -v",
-        subject,
-    )
+    fact = f"a datagram to {host} came without packet information"
+    return Finding("problem", fact, "dsadapter doctor -v", subject)
 
 
 def _listener(question: Question) -> Finding:
@@ -203,6 +200,7 @@ def _listener(question: Question) -> Finding:
         return Finding("problem", f"no listener can be opened: {error.strerror}")
     shown = []
     failures = []
+    silent = []
     for sock in opened.sockets:
         sock.setblocking(True)
         sock.settimeout(_PATIENCE)
@@ -215,6 +213,8 @@ def _listener(question: Question) -> Finding:
                 shown.append(peer)
                 if peer != host:
                     failures.append(f"{host} is shown as {peer}")
+        except TimeoutError:
+            silent.append(host)
         except OSError as error:
             if error.errno not in _NO_ROUTE and not says_absent(error):
                 failures.append(f"{host} can't connect: {said(error)}")
@@ -222,6 +222,9 @@ def _listener(question: Question) -> Finding:
         sock.close()
     if failures:
         return Finding("problem", "; ".join(failures))
+    if silent:
+        fact = f"{' and '.join(silent)} can't be reached from this very machine"
+        return Finding("advice", fact, _LOOPBACK_UP)
     how = "one socket serves" if opened.mode == "dual-stack" else f"'{opened.mode}' serves"
     return Finding("ok", f"{how} {' and '.join(shown) or 'nobody yet'}, shown as such")
 
@@ -267,7 +270,7 @@ def _address_form(question: Question) -> Finding | None:
         "advice",
         "bare descriptors of IPv4 connections stay AF_INET6, with mapped addresses: child "
         "processes and C libraries see those",
-        _serve(r"interface=0.0.0.0,\:\:"),
+        "twist web --listen dualstack:8080:family=ipv4 --listen dualstack:8080:family=ipv6",
     )
 
 

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from dsadapter.doctor import dropin, installed, launched, loops, machine, ports, tools
-from dsadapter.doctor.contributed import plugin_rows
+from dsadapter.doctor import contributed, dropin, installed, launched, loops, machine, ports, tools
 from dsadapter.doctor.examining import examined
-from dsadapter.doctor.findings import Question, Row
+from dsadapter.doctor.findings import Check, Question, Row
 
 #: The command's exit statuses, and what FAILED is for: it could not tell.
 FINE, PROBLEM, FAILED = 0, 1, 2
 
 
-def examine(question: Question) -> Iterator[Row]:
-    """Every row, as soon as it is known."""
+def ids() -> list[str]:
+    """The ids of all checks of ours, in the order of their rows."""
+    rooms = (machine, installed, loops, dropin, ports, tools, launched)
+    found = [check.id for room in rooms for check in room.CHECKS]
+    found.insert(found.index(ports.CHECKS[0].id), contributed.ID)
+    return found
+
+
+def examine(question: Question, only: Collection[str] = ()) -> Iterator[Row]:
+    """Every row, as soon as it is known.
+
+    :param only: the ids of the checks to make; empty for all.
+    """
+
+    def rows(checks: Iterable[Check]) -> Iterator[Row]:
+        return examined([c for c in checks if not only or c.id in only], question)
+
     for room in (machine, installed, loops, dropin):
-        yield from examined(room.CHECKS, question)
-    yield from plugin_rows(question)
+        yield from rows(room.CHECKS)
+    if not only or contributed.ID in only:
+        yield from contributed.plugin_rows(question)
     if question.ports:
-        yield from examined(ports.CHECKS, question)
-    yield from examined(tools.CHECKS, question)
+        yield from rows(ports.CHECKS)
+    yield from rows(tools.CHECKS)
     if question.program:
-        yield from examined(launched.CHECKS, question)
+        yield from rows(launched.CHECKS)
 
 
 def status_of(rows: Iterable[Row], *, strict: bool = False) -> int:

@@ -273,13 +273,14 @@ def _held(policy: ListenPolicy | DatagramPolicy) -> Message:
     holders = port_holders(policy)
     held = " and ".join(holders.values()) or str(policy)
     text = f"{{held}} {'are' if len(holders) > 1 else 'is'} held by another socket"
+    told = f"; 'dsadapter doctor {policy.port}' says whose it is"
     if policy.mode != "dual-stack":
-        return Message(text, held=held)
+        return Message(text + told, held=held)
     text += "; a dual-stack listener needs both families"
     free = [family for family in FAMILIES if family not in holders]
     if len(free) == 1:
         text += f"; {{family}}={free[0]} serves {FAMILY_NAMES[free[0]]} alone"
-    return Message(text, held=held)
+    return Message(text + told, held=held)
 
 
 def _other_mode() -> str:

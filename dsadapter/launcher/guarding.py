@@ -86,13 +86,14 @@ def counted(method: str, replacement: Any) -> Any:
     if method not in _NAMES:
         return replacement
     place = _NAMES[method]
+    operation = method.lstrip("_")
 
     def call(self: Any, *args: Any, **options: Any) -> Any:
         answer = replacement(self, *args, **options)
         if _family(self) == _INET6:
             name = answer if place is None else answer[place]
             if isinstance(name, tuple) and len(name) == 2:
-                _arrived(method, name[0], sys._getframe(1))
+                _arrived(operation, name[0], sys._getframe(1))
         return answer
 
     return call

@@ -23,7 +23,7 @@ LEFT = ("half-closes", "closes", "resets")
 
 PACKAGES = (
     *("aiohttp", "cheroot", "django", "eventlet", "flask", "gevent", "gunicorn", "hypercorn"),
-    *("tornado", "trio", "uvicorn", "uvloop", "waitress", "werkzeug"),
+    *("pyftpdlib", "tornado", "trio", "uvicorn", "uvloop", "waitress", "werkzeug"),
 )
 
 

@@ -19,6 +19,7 @@ from dsadapter.messages import quoted
 from dsadapter.records import Leak, LeakOperation
 
 _family: Any = _socket.socket.family.__get__
+_peer: Any = _socket.socket.getpeername
 _INET6 = int(getattr(_socket, "AF_INET6", -1))
 
 
@@ -129,6 +130,29 @@ def acceptor(original: Any, module: Any) -> Any:
         return accept
 
     return acceptor
+
+
+def handing(original: Any, module: Any) -> Any:
+    """The same of what accepts for a loop, and gives no names."""
+
+    def handing(self: Any) -> Callable[[], Any]:
+        take: Callable[[], Any] = original(self)
+        if _family(self) != _INET6:
+            return take
+
+        def accept() -> Any:
+            accepted = take()
+            try:
+                host = _peer(accepted)[0]
+            except OSError:
+                # It has gone already.
+                return accepted
+            _arrived("accept", host.removeprefix("::ffff:"), sys._getframe(1))
+            return accepted
+
+        return accept
+
+    return handing
 
 
 def _arrived(operation: str, host: Any, frame: FrameType) -> None:

@@ -164,6 +164,20 @@ GROUPS: tuple[Group, ...] = (
         ],
     ),
     Group(
+        "guard of loops",
+        "dsadapter.frameworks.asyncio.loop_sockets",
+        [
+            Row(
+                "AcceptingSocket",
+                "handing",
+                "guarding:handing",
+                "--guard: counts",
+                inherited=False,
+            )
+        ],
+        only_counts=True,
+    ),
+    Group(
         "uvloop",
         "uvloop",
         [

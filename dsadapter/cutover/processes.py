@@ -17,7 +17,8 @@ from typing import NamedTuple
 from dsadapter.cutover.errors import CutoverError
 
 _PROC = Path("/proc")
-_KERNEL_THREADS = 2
+# PF_KTHREAD of linux/sched.h.
+_KERNEL_THREAD = 0x00200000
 # The same number on every machine (Linux 5.6); Python has no function for it.
 _PIDFD_GETFD = 438
 _SHOWN = 80
@@ -110,7 +111,7 @@ def relations() -> dict[int, Relation]:
         with suppress(OSError):
             # The name, in parentheses, may have anything in it.
             fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-            if int(fields[1]) != _KERNEL_THREADS and pid != _KERNEL_THREADS:
+            if not int(fields[6]) & _KERNEL_THREAD:
                 found[pid] = Relation(int(fields[1]), int(fields[3]), int(fields[19]))
     return found
 

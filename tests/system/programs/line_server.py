@@ -1,7 +1,7 @@
 """Answers every line with the client's address: ``line_server.py PORT SHAPE...``.
 
-SHAPE is ``pair``, ``dual``, ``ipv4``, ``alone`` (dual, sharing its port with nobody), or ``fd=N``;
-``workers=N`` has it fork.
+SHAPE is ``pair``, ``dual``, ``ipv4``, ``ipv6``, ``alone`` (dual, sharing its port with nobody),
+or ``fd=N``; ``workers=N`` has it fork.
 """
 
 import os
@@ -32,6 +32,8 @@ def opened(shape, port):
         return [listening("::", port, False, share)]
     if shape == "ipv4":
         return [listening("0.0.0.0", port)]
+    if shape == "ipv6":
+        return [listening("::", port, True, share)]
     if shape == "alone":
         return [listening("::", port, False, share=False)]
     if shape.startswith("fd="):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams.complaints import Complaints
@@ -126,9 +127,11 @@ class DatagramPort:
     def close(self) -> None:
         """Close the sockets, deliver nothing more, and tell observers, once."""
         self.end()
-        for each in self.served:
-            each.sock.close()
-        self.life.closed()
+        with ExitStack() as stack:
+            # All of it, even where somebody has closed a descriptor already.
+            stack.callback(self.life.closed)
+            for each in self.served:
+                stack.callback(each.sock.close)
 
     def end(self) -> None:
         """Deliver nothing more: what was received and not yet delivered is gone. The sockets stay

@@ -271,6 +271,9 @@ def _shared_name(states: Sequence[_State]) -> tuple[str, int]:
     """The host and the port that one policy for all of them has."""
     if len(states) == 1:
         return states[0].host, states[0].port
+    numbers = _spoken([state.inherited.descriptor for state in states])
+    if len({state.inherited.inode for state in states}) < len(states):
+        raise OSError(errno.EINVAL, f"descriptors {numbers} are one socket; pass it once")
     hosts = {state.host: state.mode for state in states}
     ports = {state.port for state in states}
     if len(states) == 2 and len(ports) == 1:
@@ -282,7 +285,7 @@ def _shared_name(states: Sequence[_State]) -> tuple[str, int]:
         return ",".join(hosts), states[0].port
     raise OSError(
         errno.EINVAL,
-        f"descriptors {_spoken([state.inherited.descriptor for state in states])} are "
+        f"descriptors {numbers} are "
         f"{' and '.join(socket_name(state.host, state.port) for state in states)}, and not "
         f"addresses of one port, such as '0.0.0.0' and a v6-only '::'",
     )

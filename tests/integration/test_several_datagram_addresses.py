@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from typing import Any
 
@@ -90,14 +91,36 @@ def test_a_port_that_loses_one_of_its_sockets_ends(reactor: Reactor, which: int)
     protocol.stopProtocol = lambda: stopped.append(True)  # type: ignore[method-assign]
     port = listen(reactor, protocol, ADDRESSES)
     for reader in set(reactor.getReaders()) - readers:
-        with socket.socket(fileno=socket.dup(reader.fileno())) as sock:
-            if sock.getsockname()[0] == ADDRESSES[which]:
+        if named(reader.fileno()) == ADDRESSES[which]:
+            with socket.socket(fileno=os.dup(reader.fileno())) as sock:
+                # Of one that is not connected it does what it is to, and is an error.
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
     reactor.until(lambda: stopped)
     assert set(reactor.getReaders()) == readers
     assert open_descriptors() == before
     assert not port.connected
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_descriptor_that_somebody_takes_away_leaves_nothing(reactor: Reactor, which: int) -> None:
+    before, readers = open_descriptors(), set(reactor.getReaders())
+    port = listen(reactor, Recorder(), ADDRESSES)
+    [taken] = [
+        reader.fileno()
+        for reader in set(reactor.getReaders()) - readers
+        if named(reader.fileno()) == ADDRESSES[which]
+    ]
+    os.close(taken)
+    with contextlib.suppress(OSError):
+        reactor.result_of(port.stopListening())
+    assert set(reactor.getReaders()) == readers
+    assert open_descriptors() == before
+
+
+def named(descriptor: int) -> str:
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        return str(sock.getsockname()[0])
 
 
 def test_a_reactor_that_ends_stops_it_once(reactor: Reactor) -> None:

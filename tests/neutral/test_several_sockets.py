@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -251,3 +252,22 @@ def test_two_inherited_sockets_are_too_many_for_one() -> None:
         port.open(list, lambda: None)
     for sock, _ in numbers:
         sock.close()
+
+
+def test_one_socket_is_inherited_once() -> None:
+    """Two ports would take each other's datagrams."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, sock.dup() as same:
+        sock.bind(("127.0.0.7", 0))
+        with pytest.raises(OSError, match="are one socket; pass it once"):
+            inherited_datagrams(fd=[sock.fileno(), same.fileno()])
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_closing_closes_all_whatever_somebody_else_has_closed(taken: int) -> None:
+    before = open_descriptors()
+    made = SeveralPort(",".join(ADDRESSES))
+    made.port.life.opened()
+    os.close(made.port.served[taken].sock.fileno())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        made.port.close()
+    assert open_descriptors() == before

@@ -170,7 +170,7 @@ class ListenPolicy(_ForSockets):
         whole_number("backlog", self.backlog)
         yes_or_no("reuse_port", self.reuse_port)
         yes_or_no("native_ipv4", self.native_ipv4)
-        _check_device(self.device)
+        _check_device(self.device, self.inherited)
         _check_fallback(self, FALLBACKS, "'::' and 'localhost'")
         if self.proxy_from is not None:
             _set(self, "proxy_from", proxy_set(self.proxy_from))
@@ -214,7 +214,7 @@ class DatagramPolicy(_ForSockets):
         whole_number("port", self.port)
         whole_number("max_packet_size", self.max_packet_size)
         yes_or_no("reuse_port", self.reuse_port)
-        _check_device(self.device)
+        _check_device(self.device, self.inherited)
         _check_fallback(self, DATAGRAM_FALLBACKS, "'::' and 'localhost'")
 
     @property
@@ -416,13 +416,15 @@ def _several(given: str) -> tuple[ListenMode, str]:
     return mode, ",".join(modes)
 
 
-def _check_device(device: object) -> None:
+def _check_device(device: object, inherited: tuple[Inherited, ...]) -> None:
     """Check a parameter that names a network interface (``dev_valid_name`` of Linux).
 
     :raises ValueError: naming the value.
     """
     if device is None:
         return
+    if inherited:
+        raise ValueError(Message("{device} is for a socket to be opened; leave it out"))
     named = isinstance(device, str) and 0 < len(device.encode()) < 16 and device not in (".", "..")
     if not named or any(c in "/:" or c.isspace() or not c.isprintable() for c in str(device)):
         raise ValueError(

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import BaseRequestHandler, UDPServer
 from typing import Any
@@ -23,6 +24,7 @@ import dsadapter.frameworks.anyio as dual_anyio
 import dsadapter.frameworks.asyncio as dual_asyncio
 import dsadapter.frameworks.trio as dual_trio
 from dsadapter.frameworks.blocking import DualStackMixin, create_server
+from dsadapter.sockets.adopting import inherited_streams
 from dsadapter.sockets.listening import listening_socket
 
 SO_BINDTODEVICE = 25
@@ -171,6 +173,13 @@ def test_text_that_names_no_interface_is_refused_before_a_socket_exists() -> Non
     for device in ("", "eth 0", "x" * 16, "a/b", ".."):
         with pytest.raises(ValueError, match="is not the name of a network interface"):
             listening_socket("::", 0, device=device)
+
+
+def test_a_socket_that_is_open_already_takes_no_device() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        policy = inherited_streams(fd=sock.fileno())
+        with pytest.raises(ValueError, match="device is for a socket to be opened"):
+            replace(policy, device="lo")
 
 
 WIRES = {"one": ("192.0.2.{}", "2001:db8:1::{}"), "two": ("198.51.100.{}", "2001:db8:2::{}")}

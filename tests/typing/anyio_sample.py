@@ -28,6 +28,7 @@ async def main(context: ssl.SSLContext) -> None:
     secure: TLSStream = await connect_tcp("localhost", 443, ssl_context=context)
     print(plain.extra(SocketAttribute.remote_address), secure.extra(SocketAttribute.remote_port))
     await create_tcp_listener(fallback="both")  # type: ignore[arg-type]
+    await create_tcp_listener(proxy_from=["10.0.0.1"], proxy_timeout=1, device="eth0")
     async with await create_udp_socket(local_port=8053) as sock:
         data, sender, info = await sock.receive_datagram()
         source = info.destination if info is not None else None

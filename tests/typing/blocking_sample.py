@@ -52,6 +52,8 @@ def serve(context: ssl.SSLContext) -> None:
 def listen() -> ListenMode:
     create_server(("::", 80), fallback="none")  # type: ignore[arg-type]
     create_server(("::", 80), 5)  # type: ignore[call-arg]
+    create_server(("::", 80), proxy_from=10)  # type: ignore[arg-type]
+    create_server(("::", 80), proxy_from=["10.0.0.1"], proxy_timeout=2.5, device="eth0").close()
     with create_server(("", 8080), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         accepted, (host, port, *_) = server.accept()
         with accepted:

@@ -31,6 +31,7 @@ async def main(context: ssl.SSLContext) -> None:
     secure = await open_ssl_over_tcp_stream("localhost", 443, ssl_context=context)
     print(secure.transport_stream.socket.getpeername())
     await open_tcp_listeners(0, fallback="both")  # type: ignore[arg-type]
+    await open_tcp_listeners(0, proxy_from=["10.0.0.1"], device="eth0")
     async with trio.open_nursery() as nursery:
         started: list[trio.SocketListener] = await nursery.start(serve_tcp, echo, 0)
         nursery.start_soon(serve_ssl_over_tcp, echo_over_tls, 0, context)

@@ -179,7 +179,8 @@ def test_a_stranger_is_closed() -> None:
 
 
 def test_timeouts_are_those_of_a_socket() -> None:
-    with listening() as sock:
+    with create_server(("", 0), proxy_from=LOOPBACK) as sock:
+        assert (sock.gettimeout(), sock.getblocking()) == (None, True)
         for value, blocking in ((None, True), (0.0, False), (2.5, True)):
             sock.settimeout(value)
             assert (sock.gettimeout(), sock.getblocking()) == (value, blocking)

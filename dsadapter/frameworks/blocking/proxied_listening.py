@@ -31,7 +31,9 @@ class ProxiedListeningSocket(TranslatingSocket):
         """Read the headers of what comes, from now on."""
         listener = listener_of(self)
         assert listener is not None
-        self._take_over(ProxiedQueue(self, listener), self.gettimeout())
+        # Before the queue makes the descriptor non-blocking.
+        patience = self.gettimeout()
+        self._take_over(ProxiedQueue(self, listener), patience)
 
     def _take_over(self, queue: ProxiedQueue, patience: float | None) -> None:
         queue.accept_from(self)

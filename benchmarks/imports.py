@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from resource import RUSAGE_CHILDREN, getrusage
 
 from benchmarks.rounds import BEYOND, Samples, interleave
@@ -57,6 +58,21 @@ DualStackServerEndpoint(reactor, 0).listen(factory)
 print((time.process_time() - start) * 1e3)
 """
 )
+# What a user of the framework has imported already, and the first name that he would import.
+_FRAMEWORKS = {
+    "anyio": ("anyio", "create_tcp_listener"),
+    "asyncio": ("asyncio", "create_server"),
+    "blocking": ("socketserver", "create_server"),
+    "trio": ("trio", "open_tcp_listeners"),
+    "twisted": ("twisted.internet.reactor", "DualStackServerEndpoint"),
+}
+_ADAPTER = """
+import {framework}{beside}
+import time
+start = time.process_time()
+{statement}
+print((time.process_time() - start) * 1e3)
+"""
 _LOADED = """
 {statement}
 import sys
@@ -69,6 +85,7 @@ def tables(rounds: int | None) -> Iterator[Table]:
     yield _starts(rounds)
     yield _drop_in(rounds)
     yield _first(rounds)
+    yield _adapters(rounds)
 
 
 def _starts(rounds: int) -> Table:
@@ -130,6 +147,38 @@ def _first(rounds: int) -> Table:
     for name in (_ENDPOINT, _CLASS):
         table.compare(name, _TCP, BEYOND)
     return table
+
+
+def _adapters(rounds: int) -> Table:
+    subjects: dict[str, Callable[[], float]] = {_NOTHING: partial(_adapter, "time", "", "pass")}
+    targets: dict[str, Target | None] = {}
+    for name, (framework, first) in _FRAMEWORKS.items():
+        package = f"dsadapter.frameworks.{name}"
+        for text, beside, statement, target in (
+            (f"import {package}", "", f"import {package}", Target(10)),
+            (f"{name}'s adapter", ", pluggy", f"import {package}.adapter", Target(10)),
+            (f"{name}'s {first}", "", f"from {package} import {first}", None),
+        ):
+            subjects[text] = partial(_adapter, framework, beside, statement)
+            targets[text] = target
+    samples = Samples()
+    interleave(subjects, rounds, samples)
+    table = Table(
+        "Importing the adapters",
+        "CPU time of one import statement in a fresh interpreter that has already imported the "
+        "framework: of the package; of the module that the plugin manager imports, zope.interface "
+        "included, where pluggy is there already; and of the first name, with all that an endpoint "
+        "needs, pluggy included.",
+        samples,
+        "ms",
+    )
+    for text, target in targets.items():
+        table.compare(text, _NOTHING, BEYOND, target)
+    return table
+
+
+def _adapter(framework: str, beside: str, statement: str) -> float:
+    return float(_run(_ADAPTER.format(framework=framework, beside=beside, statement=statement)))
 
 
 def _process_time(code: str) -> Callable[[], float]:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
 
-from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenMode, ListenPolicy
-
 if TYPE_CHECKING:
+    from dsadapter.addressing.sockaddr import SocketAddress
     from dsadapter.packetinfo import PacketInfo
     from dsadapter.packetinfo.receiving import Counters
+    from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenMode, ListenPolicy
 
 
 class IServerEndpointFactory(Interface):

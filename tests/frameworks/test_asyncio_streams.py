@@ -363,6 +363,18 @@ def test_the_story_of_every_attempt(run: Run) -> None:
         (lambda: dual_stack.create_server(asyncio.Protocol, None, "99999"), "port 99999"),
         (lambda: dual_stack.create_server(asyncio.Protocol, None, 80.5), r"port 80\.5"),
         (lambda: dual_stack.create_server(asyncio.Protocol, 80, 80), "host 80"),
+        (lambda: dual_stack.create_server(asyncio.Protocol, b"::1", 80), "host b'::1' is not text"),
+        (lambda: dual_stack.create_server(asyncio.Protocol, ["::1", 2], 80), "host 2 is not text"),
+        (
+            lambda: dual_stack.create_server(asyncio.Protocol, None, [1]),
+            r"port \[1\] is not a whole",
+        ),
+        (lambda: dual_stack.create_connection(asyncio.Protocol, b"::1", 80), "host b'::1' is not"),
+        (lambda: dual_stack.create_connection(asyncio.Protocol, "::1", 1.5), r"port 1\.5 is not"),
+        (
+            lambda: dual_stack.create_connection(asyncio.Protocol, "::1", 80, family="x"),
+            "family 'x' is none of",
+        ),
         (
             lambda: dual_stack.create_server(asyncio.Protocol, None, 0, ssl_handshake_timeout=1),
             "ssl_handshake_timeout 1 goes with ssl",

@@ -342,7 +342,7 @@ def _policies(
     wanted = family_of(family)
     if host is None:
         hosts = [""]
-    elif isinstance(host, str) or not isinstance(host, Iterable):
+    elif isinstance(host, (str, bytes)) or not isinstance(host, Iterable):
         hosts = [host]
     else:
         hosts = list(dict.fromkeys(host))

@@ -132,6 +132,26 @@ class TestTransport:
 
         run(main)
 
+    @pytest.mark.parametrize("end", ["close", "abort"])
+    def test_a_protocol_that_ends_it_gets_nothing_more(self, run: Run, make: Any, end: str) -> None:
+        class Ending(Recorder):
+            def datagram_received(self, data: bytes, addr: Any) -> None:
+                super().datagram_received(data, addr)
+                getattr(transport, end)()
+
+        async def main() -> None:
+            nonlocal transport
+            protocol = Ending()
+            transport, _ = await make(lambda: protocol, ("127.0.0.1", 0))
+            with peer("127.0.0.1") as client:
+                for number in range(100):
+                    client.sendto(b"%d" % number, transport.get_extra_info("sockname"))
+                await until(lambda: LOST in protocol.told)
+            assert [data for data, *_ in protocol.got] == [b"0"]
+
+        transport: Any = None
+        run(main)
+
     @pytest.mark.parametrize("data", ["text", 7])
     def test_what_is_no_bytes(self, run: Run, make: Any, data: Any) -> None:
         async def main() -> None:

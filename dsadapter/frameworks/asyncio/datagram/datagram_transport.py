@@ -171,6 +171,8 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         """Give the protocol what has come; called by the port."""
         informed = getattr(self._protocol, "packet_received", None)
         for data, peer, info in arrived:
+            if self._closing:
+                return
             try:
                 if informed is not None:
                     informed(data, self._shown(peer), info)

@@ -103,30 +103,34 @@ class Acceptor:
         begun: list[_HandingOver] = []
         accept, factory = self._socket.handing(), self._factory
         connect, options = self._loop.connect_accepted_socket, self._options
-        # Failures count, too: a sandbox may refuse every one.
-        for _ in range(self._at_once):
-            try:
-                sock = accept()
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno in _ONE_CONNECTION:
-                    continue
-                self._wait_out(error)
-                break
-            except Exception as error:
-                # A plugin's check of a connection is its own business.
-                self._report("accepting failed", error)
-                break
-            accepted += 1
-            call = connect(canonical_factory(factory) if sock.mapped else factory, sock, **options)
-            if not options:
-                begun.append((sock, call, None))
-            else:
-                task = self._loop.create_task(call)
-                self._handshakes.add(task)
-                task.add_done_callback(partial(self._shaken, sock))
-        if begun:
+        try:
+            # Failures count, too: a sandbox may refuse every one.
+            for _ in range(self._at_once):
+                try:
+                    sock = accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _ONE_CONNECTION:
+                        continue
+                    self._wait_out(error)
+                    break
+                except Exception as error:
+                    # A plugin's check of a connection is its own business.
+                    self._report("accepting failed", error)
+                    break
+                accepted += 1
+                call = connect(
+                    canonical_factory(factory) if sock.mapped else factory, sock, **options
+                )
+                if not options:
+                    begun.append((sock, call, None))
+                else:
+                    task = self._loop.create_task(call)
+                    self._handshakes.add(task)
+                    task.add_done_callback(partial(self._shaken, sock))
+        finally:
+            # Also where a plugin ends the program.
             self._go_on(begun)
         if accepted < self._at_once:
             self._at_once, self._patience = max(1, accepted), _PATIENCE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -104,6 +105,8 @@ def run(options: argparse.Namespace) -> int:
         return _run(options, words, user, output)
     except CutoverError as error:
         raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"{error.strerror or error}; all is as it was") from None
     except InterruptedCutoverError:
         Console().line(("interrupted", "yellow"))
         return 130
@@ -146,7 +149,7 @@ def _run(
 def _describe(console: Console, server: RunningServer) -> None:
     names = " and ".join(str(each.place) for each in server.held)
     console.line(f"{server} listens on {names}, with {server.connections()} connections")
-    for unit in server.units:
+    for unit in map(shlex.quote, server.units):
         console.line(
             ("note: ", "yellow"),
             f"{unit} looks after it, and won't look after NEW: have NEW in a unit of its own "
@@ -157,8 +160,6 @@ def _describe(console: Console, server: RunningServer) -> None:
 
 
 def _plan(console: Console, course: Course, old: RunningServer, words: Sequence[str]) -> None:
-    import shlex
-
     console.line("would share its ports (SO_REUSEPORT)")
     console.line(f"would start {shlex.join(words)}, and wait {course.timeout:g} s for it to listen")
     console.line("would have new connections go to it, and wait until the old queue is empty twice")

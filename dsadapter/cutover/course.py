@@ -112,12 +112,11 @@ class Course:
                     self._wait_for_queue(succession, now, kept.is_running, signals)
                     self._wait_for_connections(now, signals)
                     self._check(kept.is_running, signals)
-                except (CutoverError, InterruptedCutoverError):
+                except BaseException:
                     with suppress(OSError):
                         succession.undo()
                     raise
-                kept.release()
-                return self._end(now, signals)
+                return self._end(now, succession, kept.is_running, kept.release, signals)
             finally:
                 now.release()
                 kept.release()
@@ -215,8 +214,7 @@ class Course:
         except BaseException:
             self._give_up(old, new, succession)
             raise
-        new.release()
-        return self._end(old, signals)
+        return self._end(old, succession, new.is_serving, new.release, signals)
 
     def _wait_for_queue(
         self,
@@ -253,18 +251,28 @@ class Course:
         if count and server.is_running():
             self.say(f"{_connections(count)} left, which it ends with")
 
-    def _end(self, server: RunningServer, signals: _Signals) -> int:
+    def _end(
+        self,
+        server: RunningServer,
+        succession: Succession,
+        serving: Callable[[], bool],
+        release: Callable[[], None],
+        signals: _Signals,
+    ) -> int:
+        """End a server in whose place another one serves, with duplicates to release."""
         names = str(server)
         # Before it closes them: a duplicate would keep them open.
         server.release()
         for process in server.processes:
             process.send(signal.SIGTERM)
         end = time.monotonic() + self.timeout
-        with suppress(InterruptedCutoverError):
-            while server.stragglers() or server.is_running():
-                if time.monotonic() >= end:
-                    break
-                self._check(None, signals)
+        # Interrupted, or left by the other one, there is nothing to go back to.
+        with suppress(InterruptedCutoverError, CutoverError):
+            while (server.stragglers() or server.is_running()) and time.monotonic() < end:
+                self._check(serving, signals)
+        with suppress(OSError):
+            succession.finish()
+        release()
         if left := server.stragglers():
             pids = " ".join(str(process.pid) for process in left)
             self.say(
@@ -301,7 +309,11 @@ class Course:
             with suppress(OSError):
                 back.start()
                 back.wait(pause=_LOOK, timeout=_PATIENCE)
-        new.end(_PATIENCE)
+            new.end(_PATIENCE)
+            with suppress(OSError):
+                back.finish()
+        else:
+            new.end(_PATIENCE)
         old.share_no_more()
 
     def _check(

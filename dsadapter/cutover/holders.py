@@ -60,11 +60,12 @@ def refuse_strangers(
     """
     for pid in sorted(holders.by_process.keys() - family):
         if pid == 1:
-            unit = unit_of(next(iter(mains))) or "the service"
+            unit = unit_of(next(iter(mains))) or "the server"
             raise CutoverError(
-                f"process 1 has the sockets, too, as systemd for a socket unit: a later start of "
-                f"{unit} would get them parked; 'systemctl list-sockets' shows the unit: stop and "
-                f"disable it, and repeat"
+                f"process 1 ({command_line(1)}) has the sockets, too; if it is systemd, for a "
+                f"socket unit, a later start of {unit} would get them parked: 'systemctl "
+                f"list-sockets' shows the unit, stop and disable it, and repeat; in a container, "
+                f"replace the container"
             )
         raise CutoverError(
             f"process {pid} ({command_line(pid)}) has the sockets, too, and would have them "

@@ -64,8 +64,8 @@ class Process:
         poll.register(self._descriptor, select.POLLIN)
         return not poll.poll(0)
 
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended.
+    def send(self, number: int) -> None:
+        """Send it a signal, unless it has ended; 0 to see whether it may be.
 
         :raises PermissionError: if it may not be.
         """

@@ -160,13 +160,9 @@ class NewServer:
         """
         self.release()
         everybody = relations()
-        mine = {
-            pid
-            for pid, relation in everybody.items()
-            if relation.session == self.pid or pid in family_of(self.pid, everybody)
-        }
+        mine = {pid for pid, relation in everybody.items() if relation.session == self.pid}
         processes = list(self._holders)
-        for pid in mine | {self.pid}:
+        for pid in mine | family_of(self.pid, everybody):
             with suppress(CutoverError):
                 processes.append(Process(pid))
         for process in processes:

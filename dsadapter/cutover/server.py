@@ -70,6 +70,10 @@ class RunningServer:
         self.holders = [Process(pid) for pid in holders.by_process]
         try:
             self._borrow(holders, rows)
+            for process in self.processes:
+                # Else its number may be another's by now.
+                if not process.is_running():
+                    raise CutoverError(f"{process} has ended; 'ss -ltnp' shows who listens")
             self._refuse_places(parked)
         except BaseException:
             self.release()
@@ -193,6 +197,10 @@ def _refuse_unreachable(process: Process) -> None:
         )
     if process.pid == os.getpid():
         raise CutoverError("--pid is this command itself; 'ss -ltnp' shows who listens")
+    try:
+        process.send(0)
+    except PermissionError:
+        raise CutoverError(f"{process} may not be sent SIGTERM; run this as root") from None
     try:
         if not shares_network(process.pid):
             raise CutoverError(

@@ -104,14 +104,22 @@ class Succession:
         """
         parked, self._parked = self._parked, []
         unpark(parked)
-        for sockets in self._steered:
-            unsteer(sockets)
-        self._steered = []
+        self.finish()
         self._draining = None
         # Last, so that there is always one that serves.
         unparked, self._unparked = self._unparked, []
         if unparked:
             park(unparked, self._old, one_way=True)
+
+    def finish(self) -> None:
+        """Have new connections spread over all sockets of a group again, once the old ones have
+        closed: some of the new ones, or of those that come later, would be passed over.
+
+        :raises OSError: as :func:`unsteer`.
+        """
+        for sockets in self._steered:
+            unsteer(sockets)
+        self._steered = []
 
     def _groups(self) -> dict[Place, list[HasDescriptor]]:
         groups: dict[Place, list[HasDescriptor]] = defaultdict(list)

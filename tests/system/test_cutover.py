@@ -54,7 +54,7 @@ def load() -> Iterator[Load]:
             pass
 
         def start(self) -> None:
-            super().__init__(PORT, ask=ask_line)
+            super().__init__(PORT, ask=ask_line, clients=1)
             clients.append(self)
 
     yield Later()
@@ -252,6 +252,54 @@ def test_where_the_new_server_dies_the_old_one_serves_again(
             assert all(ask_line(host, PORT) for host in BOTH)
             client.sendall(b"\r\n")
             assert client.recv(100) == b"::1\n"
+
+
+def test_an_old_server_that_accepts_nothing_stays_and_serves_what_waited(
+    cutovers: Cutovers,
+) -> None:
+    with running_old("pair") as server:
+        server.wait_for_log("listening")
+        os.kill(server.process.pid, signal.SIGSTOP)
+        with socket.create_connection(("::1", PORT), 20) as client:
+            pid = str(server.process.pid)
+            status, said = cutovers.run("--pid", pid, "--timeout=6", "--", *line_server("dual"))
+            assert status == 2
+            assert "does not accept what waits in its queue; is it stuck?" in said
+            os.kill(server.process.pid, signal.SIGCONT)
+            client.sendall(b"\r\n")
+            assert client.recv(100) == b"::1\n"
+        assert (len(listening_sockets(PORT)), parked()) == (2, 0)
+
+
+def test_an_old_server_that_ignores_sigterm_is_said_to_be_left(cutovers: Cutovers) -> None:
+    ignoring = ["sh", "-c", 'trap "" TERM; exec "$@"', "sh", *line_server("pair"), "old"]
+    with running_command(ignoring, env=clean_environment()) as server:
+        server.wait_for_log("listening")
+        pid = str(server.process.pid)
+        status, said = cutovers.run("--pid", pid, "--timeout=6", "--", *line_server("dual"))
+        assert status == 1
+        advice = said.strip().rpartition("to end it: ")[2]
+        assert advice == f"kill -9 {pid}"
+        subprocess.run(advice.split(), check=True)
+    assert all(ask_line(host, PORT) for host in BOTH)
+
+
+def test_workers_that_come_later_get_connections_too(cutovers: Cutovers) -> None:
+    """Nothing is steered any more when the old server has gone."""
+    with running_old("dual") as server:
+        server.wait_for_log("listening")
+        pid = str(server.process.pid)
+        assert cutovers.run("--pid", pid, "--", *line_server("dual"))[0] == 0
+    with socket.socket(socket.AF_INET6) as later:
+        later.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        later.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        later.bind(("::", PORT))
+        later.listen()
+        later.setblocking(False)
+        clients = [socket.create_connection(("127.0.0.1", PORT), 20) for _ in range(40)]
+        accepted, _ = later.accept()
+        for each in (accepted, *clients):
+            each.close()
 
 
 def test_an_old_server_that_ends_by_itself_leaves_the_new_one(cutovers: Cutovers) -> None:

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.handover import Draining
+from dsadapter.launcher.binding import share_port
 from dsadapter.launcher.deciding import settled
 from dsadapter.launcher.listing import Entry, list_entry
 from dsadapter.launcher.report import say
@@ -85,6 +86,7 @@ def _bound(
         if check is not None:
             check(sock)
         sock.setsockopt(*_REUSE, 1)
+        share_port(sock)
         shares = sock.getsockopt(*_SHARES)
         sock.setsockopt(*_SHARES, 1)
         _bind(sock, (WILDCARDS[family or "ipv6"], port))

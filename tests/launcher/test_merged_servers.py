@@ -238,6 +238,24 @@ run(main)
     assert merged(loop, source)[1] == "98 True\n1\n"
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_port_that_processes_share(loop: str) -> None:
+    source = """
+async def main(port):
+    server = await asyncio.start_server(serve, None, port)
+    print(listening(port), flush=True)
+    if "again" in sys.argv:
+        return
+    again = await asyncio.create_subprocess_exec(*sys.orig_argv, "again")
+    assert await again.wait() == 0
+    await both(port)
+run(main)
+"""
+    _, out, lines = merged(loop, source, "--reuse-port")
+    assert out == "1\n2\n" + BOTH
+    assert sum("are one socket" in line for line in lines) == 2
+
+
 def test_two_sockets_with_two_accept_loops_stay_two() -> None:
     source = """
 import threading

@@ -255,6 +255,27 @@ react(main)
     assert out == "waits\nwaits\nb'one 127.0.0.1'\nb'one ::1'\n"
 
 
+@pytest.mark.parametrize("order", ORDERS[:2])
+def test_a_port_that_processes_share(order: tuple[str, str]) -> None:
+    out, _ = merged(
+        f"""
+from twisted.internet import utils
+async def main(reactor):
+    number = int(sys.argv[1]) if sys.argv[1:] else 0
+    ports, number, factory = opened(*{order}, number=number)
+    await settled(number, 2 if sys.argv[1:] else 1)
+    if not sys.argv[1:]:
+        again = [*sys.orig_argv[1:], str(number)]
+        assert await utils.getProcessValue(sys.executable, again, env=None) == 0
+        for host in "127.0.0.1", "::1":
+            print(await ask(host, number))
+react(main)
+""",
+        "--reuse-port",
+    )
+    assert out == "one 127.0.0.1\none ::1\n"
+
+
 @needs_root
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("closing", [0, 1])

@@ -7,6 +7,7 @@ loaded as a server does; where that doesn't end well, each by itself, and the re
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -38,7 +39,8 @@ class _Loaded(NamedTuple):
 
     sources: dict[str, str]
     failures: dict[str, str]
-    complaints: list[str]
+    complaints: list[tuple[str, str]]
+    installed: list[str]
     checking: list[str]
     failure: str
 
@@ -48,7 +50,7 @@ def plugin_rows(question: Question) -> Iterator[Row]:
     loaded = _loaded(())
     stuck: dict[str, str] = {}
     if loaded.failure:
-        names = sorted({point.name for point in installed_plugins()} - {*names_in(BLOCK_VARIABLE)})
+        names = sorted({*_names()} - {*names_in(BLOCK_VARIABLE)})
         for name in names[:_MOST_PLUGINS]:
             alone = _loaded({*names} - {name} - BUILT_IN.keys())
             if alone.failure:
@@ -70,6 +72,7 @@ def _loaded(block: Collection[str]) -> _Loaded:
         message.get("sources", {}),
         message.get("failures", {}),
         message.get("complaints", []),
+        message.get("installed", []),
         message.get("checking", []),
         said.failure,
     )
@@ -84,19 +87,29 @@ def _load(block: Collection[str], say: Say) -> None:
         {
             "sources": dict(manager.sources),
             "failures": failures,
-            "complaints": [c for c in complaints.texts if c not in failures.values()],
+            "complaints": [c for c in complaints.texts if c[0] not in failures.values()],
+            "installed": [point.name for point in installed_plugins()],
             "checking": manager.implementers(_HOOK),
         }
     )
 
 
+def _names() -> list[str]:
+    said = isolated(lambda say: say([point.name for point in installed_plugins()]), _TO_LOAD)
+    return said.messages[0] if said.messages else []
+
+
 class _Complaints(logging.Handler):
+    """What is logged of what no plugin is to blame for, and what to type about it."""
+
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.texts: list[str] = []
+        self.texts: list[tuple[str, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
+        place = str(getattr(record, "place", ""))
+        remedy = f"rm -r {shlex.quote(place)}" if os.path.exists(place) else ""
+        self.texts.append((record.getMessage(), remedy))
 
 
 def _findings(loaded: _Loaded, stuck: Mapping[str, str]) -> Iterator[Finding]:
@@ -112,9 +125,9 @@ def _findings(loaded: _Loaded, stuck: Mapping[str, str]) -> Iterator[Finding]:
         if mark == "problem":
             fact = f"required and broken, so nothing opens: {text}"
         yield Finding(mark, fact, _keeping_out(name, blocked), _shown(name))
-    for text in loaded.complaints:
-        yield Finding("advice", text, f"{sys.executable} -m pip check")
-    known = {*loaded.sources, *broken, *(point.name for point in installed_plugins()), *BUILT_IN}
+    for text, remedy in loaded.complaints:
+        yield Finding("advice", text, remedy)
+    known = {*loaded.sources, *broken, *loaded.installed, *BUILT_IN}
     for name in dict.fromkeys(blocked):
         yield _kept_out(name, known, blocked)
     for name in dict.fromkeys(required):

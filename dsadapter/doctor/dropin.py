@@ -83,13 +83,19 @@ def _as_twisted_sees(file: str) -> Finding:
         IStreamServerEndpointStringParser,
         IStreamClientEndpointStringParserWithReactor,
     ]
-    found = {
-        plugin.prefix
-        for interface in interfaces
-        for plugin in getPlugins(interface)
-        if type(plugin).__module__.startswith("dsadapter.")
-    }
     cache = os.path.join(os.path.dirname(file), _CACHE)
+    try:
+        found = {
+            plugin.prefix
+            for interface in interfaces
+            for plugin in getPlugins(interface)
+            if type(plugin).__module__.startswith("dsadapter.")
+        }
+    except Exception as error:
+        caches = [os.path.join(folder, _CACHE) for folder in twisted.plugins.__path__]
+        there = [shlex.quote(each) for each in caches if os.path.exists(each)]
+        fact = f"Twisted can't read what it remembers of its plugins: {said_of(error)}"
+        return Finding("problem", fact, f"rm {' '.join(there)}" if there else _again())
     cached = _cached_names(cache)
     hidden = [shown for name, shown in NAMES.items() if cached is not None and name not in cached]
     if hidden and _is_believed(cache, file):

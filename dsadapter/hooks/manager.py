@@ -352,11 +352,13 @@ def installed_plugins() -> list[EntryPoint]:
                     # Python, too, takes the first of two.
                     found.setdefault(entry_point.name, entry_point)
             except Exception as error:
+                place = str(getattr(distribution, "_path", distribution))
                 logger.error(
                     "the entry points of an installed distribution (%s) can't be read: %s; install "
                     "it again, or remove it",
-                    quoted(str(getattr(distribution, "_path", distribution))),
+                    quoted(place),
                     said_of(error),
+                    extra={"place": place},
                 )
         return list(found.values())
 

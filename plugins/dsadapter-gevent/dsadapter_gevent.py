@@ -8,7 +8,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 import gevent.event
@@ -30,6 +30,9 @@ from dsadapter.listener import Listener
 from dsadapter.packetinfo import PacketInfo
 from dsadapter.plugin import active_hooks
 from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenPolicy, canonical_target
+
+if TYPE_CHECKING:
+    from dsadapter.doctor import Check, Finding, Question
 
 __all__ = ["DatagramSocket", "SSLSocket", "Server", "Socket", "bind", "create_connection", "serve"]
 
@@ -370,3 +373,27 @@ def datagram(runtime: None, policy: DatagramPolicy) -> DatagramSocket:
 def dsadapter_register_frameworks() -> Any:
     """Contribute gevent."""
     return sys.modules[__name__]
+
+
+@hookimpl
+def dsadapter_register_checks() -> Check:
+    """Tell ``dsadapter doctor`` how gevent waits."""
+    from dsadapter.doctor import Check
+
+    return Check("hub", "hub", _waits)
+
+
+def _waits(question: Question) -> Finding:
+    """Wait for a socket on a hub, as servers do."""
+    from dsadapter.doctor import Finding
+
+    loop = type(gevent.get_hub().loop)
+    near, far = socket.socketpair()
+    with near, far:
+        far.sendall(b"?")
+        try:
+            gevent.socket.wait_read(near.fileno(), timeout=1.0)
+        except OSError as error:
+            fact = f"{loop.__module__} of gevent {gevent.__version__} does not wait: {error}"
+            return Finding("problem", fact, f"{sys.executable} -m pip install -U gevent")
+    return Finding("ok", f"gevent {gevent.__version__} waits by {loop.__module__}")

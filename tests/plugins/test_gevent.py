@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -70,3 +71,13 @@ def test_the_registry_has_it(environment: Environment) -> None:
         text=True,
     )
     assert done.stdout == "b'127.0.0.1'\n", done.stderr
+
+
+def test_the_doctor_waits_on_a_hub(environment: Environment) -> None:
+    command = [environment.program("dsadapter"), "doctor", "--json", "--only=plugin"]
+    done = subprocess.run(
+        command, cwd="/", env=clean_environment(), capture_output=True, text=True, check=True
+    )
+    facts = {row["id"]: row["fact"] for row in json.loads(done.stdout)["rows"]}
+    assert facts["plugin"].startswith("dsadapter-gevent ")
+    assert " waits by gevent.libev." in facts["gevent:hub"]

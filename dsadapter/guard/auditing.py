@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from dsadapter.addressing.literal import parse_literal
-from dsadapter.guard.callers import caller_of
+from dsadapter.guard.callers import asks_for_numbers, caller_of
 from dsadapter.guard.leak_errors import MappedAddressLeak
 from dsadapter.guard.tally import LEAKS, logger
 from dsadapter.records import Leak, LeakOperation
@@ -217,6 +217,8 @@ def seen(
     """
     busy = _State.busy
     if _State.mode is None or getattr(busy, "now", False):
+        return
+    if operation == "getnameinfo" and asks_for_numbers(frame):
         return
     busy.now = True
     try:

@@ -20,6 +20,10 @@ _STDLIB = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
 _INSTALLED = ("site-packages", "dist-packages")
 
 
+# The audit event of getnameinfo has no flags. These ask for numbers alone, which looks nothing up.
+_ASK_FOR_NUMBERS = frozenset({"twisted.internet.tcp"})
+
+
 class Caller(NamedTuple):
     """A source line, or a callback that has none on the stack."""
 
@@ -48,6 +52,11 @@ def caller_of(frame: FrameType | None) -> Caller:
             last = frame
         frame = frame.f_back
     return Caller("?", 0, "?") if last is None else _place_of(last)
+
+
+def asks_for_numbers(frame: FrameType) -> bool:
+    """Whether a frame that calls ``getnameinfo`` is known to look nothing up."""
+    return frame.f_globals.get("__name__") in _ASK_FOR_NUMBERS
 
 
 def is_passed_over(frame: FrameType) -> bool:

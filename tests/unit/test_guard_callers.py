@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.internet.selectreactor import SelectReactor
+from twisted.python.failure import Failure
 
 from dsadapter import guard
 from dsadapter.guard.callers import caller_of
@@ -117,6 +119,14 @@ class TestAsyncio:
         ]
 
 
+def end(reactor: Any, port: Any) -> None:
+    """Close what a test has opened, without running the reactor."""
+    port.stopListening()
+    for selectable in reactor.removeAll():
+        selectable.connectionLost(Failure(ConnectionDone()))
+    reactor.runUntilCurrent()
+
+
 class TestTwisted:
     def test_a_call_by_way_of_twisted(self, seen: list[Leak]) -> None:
         with socket.socket() as sock:
@@ -134,6 +144,22 @@ class TestTwisted:
             reactor.runUntilCurrent()
         assert places(seen) == [("", "socket.connect")] * 2 + [(__file__, "leak")]
 
+    def test_the_numbers_that_it_asks_for_are_no_lookup(self, seen: list[Leak]) -> None:
+        reactor: Any = SelectReactor()
+        peers: list[str] = []
+
+        class Greeted(Protocol):
+            def connectionMade(self) -> None:
+                peers.append(self.transport.getPeer().host)
+
+        port = reactor.listenTCP(0, ClientFactory.forProtocol(Greeted), interface="::")
+        with socket.create_connection(("127.0.0.1", port.getHost().port)):
+            reactor.doIteration(10)
+        # It has arrived, which has no event.
+        assert peers == [MAPPED[0]]
+        assert seen == []
+        end(reactor, port)
+
     def test_what_a_protocol_does_and_what_is_done_for_it(self, seen: list[Leak]) -> None:
         class Leaking(Protocol):
             def connectionMade(self) -> None:
@@ -149,8 +175,7 @@ class TestTwisted:
                 reactor.doIteration(10)
         assert places(seen)[0] == (__file__, "leak")
         assert places(seen)[1] == (__file__, Leaking.__qualname__)
-        port.stopListening()
-        reactor.removeAll()
+        end(reactor, port)
 
 
 def test_a_thread_whose_function_has_no_frame(seen: list[Leak]) -> None:

@@ -239,6 +239,51 @@ run(main)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_a_pair_that_leaves_no_descriptor_for_a_third_socket_stays(loop: str) -> None:
+    source = """
+import os, resource
+import dsadapter.launcher.merged_servers
+async def main(port):
+    # What is imported and opened at the first server is there.
+    (await asyncio.start_server(serve, None, 0)).close()
+    # All below a number are taken, and two from there on are left.
+    last = os.open("/dev/null", os.O_RDONLY)
+    fillers = []
+    for number in range(last):
+        try:
+            os.fstat(number)
+        except OSError:
+            fillers.append(os.open("/dev/null", os.O_RDONLY))
+    os.close(last)
+    limit = last + 2
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    server = await asyncio.start_server(serve, None, port)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    print(names(server), listening(port))
+    await both(port)
+run(main)
+"""
+    port, out, lines = merged(loop, source)
+    assert out == f"[('0.0.0.0', {port}), ('::', {port})] 2\n" + BOTH
+    assert f"0.0.0.0:{port} and [::]:{port} stay a pair: Too many open files" in lines
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_from_inside_a_program(loop: str) -> None:
+    source = """
+async def main(port):
+    server = await asyncio.start_server(serve, None, port)
+    print(listening(port))
+run(main)
+"""
+    first = "import dsadapter.launcher\ndsadapter.launcher.install(merge_pairs=True)\n"
+    text = first + START.format(loop=loop) + source
+    done = finished([sys.executable, "-c", text, str(free_port())])
+    assert done.stdout == "1\n", done.stderr
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_port_that_processes_share(loop: str) -> None:
     source = """
 async def main(port):

@@ -111,7 +111,7 @@ def merged(source: str, *options: str, prefix: tuple[str, ...] = ()) -> tuple[st
     return done.stdout, said(done)
 
 
-ORDERS = [("::", "0.0.0.0"), ("0.0.0.0", "::"), ("", "::")]
+ORDERS = [("::", "0.0.0.0"), ("0.0.0.0", "::"), ("::", "")]
 
 
 @pytest.mark.parametrize("order", ORDERS[:2])
@@ -277,7 +277,7 @@ react(main)
 
 
 @needs_root
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", ORDERS[1:])
 @pytest.mark.parametrize("closing", [0, 1])
 def test_a_face_closes_when_privileges_are_gone(order: tuple[str, str], closing: int) -> None:
     source = f"""
@@ -307,7 +307,6 @@ react(main)
     [
         ("two factories", (), False),
         ("excepted", ("--except=8080",), False),
-        ("another port", ("--only=80",), False),
         ("no such option", (), True),
     ],
 )

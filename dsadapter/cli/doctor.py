@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dsadapter.doctor import AskedPort
 
 _DIGITS = 5
+_MOST_PORTS = 20
 _EPILOG = """\
 Nothing is changed, nothing is sent but over loopback, and a port that is asked about is never
 bound, not even for a moment.
@@ -60,7 +61,10 @@ def run(options: argparse.Namespace) -> int:
     from dsadapter.doctor import Question
     from dsadapter.doctor.whole import examine, status_of
 
-    question = Question(tuple(dict.fromkeys(options.ports)), _program(options))
+    asked = tuple(dict.fromkeys(options.ports))
+    if len(asked) > _MOST_PORTS:
+        raise CommandError(f"{len(asked)} ports are too many; name at most {_MOST_PORTS} at a time")
+    question = Question(asked, _program(options))
     rows = list(examine(question, options.only))
     status = status_of(rows, strict=options.strict)
     if options.json:

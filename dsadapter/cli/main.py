@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dsadapter.cli.errors import FAILED, CommandError
 
 _RUN = ["run", "--"]
+_CANT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,6 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = [*(sys.argv[1:] if arguments is None else arguments)]
     command = words[0] if words else ""
+    # Python has None for what is closed; the program of "run" finds it closed as ever.
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
         status = _run(words)
         sys.stdout.flush()
@@ -27,12 +34,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Console(sys.stderr).line(f"dsadapter {command}: {error}")
         return FAILED
     except BrokenPipeError:
-        # The reader, such as head, has seen enough. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader, such as head, has seen enough.
+        _give_up_output()
+        return FAILED
+    except OSError as error:
+        if error.errno not in _CANT_WRITE:
+            raise
+        _give_up_output()
+        sys.stderr.write(f"dsadapter {command}: the output can't be written: {error.strerror}\n")
         return FAILED
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _give_up_output() -> None:
+    # Python would complain again at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:

@@ -49,7 +49,7 @@ def isolated(work: Callable[[Say], object], limit: float) -> Said:
 
 
 def _forked(work: Callable[[Say], object], limit: float) -> Said:
-    readable, writable = os.pipe()
+    readable, writable = map(_past_standard, os.pipe())
     process = os.fork()
     if not process:
         _child(work, writable, limit)
@@ -61,6 +61,15 @@ def _forked(work: Callable[[Say], object], limit: float) -> Said:
         return _listen(process, readable, limit)
     finally:
         os.close(readable)
+
+
+def _past_standard(descriptor: int) -> int:
+    """A descriptor as one that the standard streams don't take the place of: they may be closed."""
+    import fcntl
+
+    moved: int = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    return moved
 
 
 def _child(work: Callable[[Say], object], writable: int, limit: float) -> None:

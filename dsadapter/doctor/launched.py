@@ -25,7 +25,7 @@ _WRAP = "app = dsadapter.asgi.CanonicalAddresses(app)"
 
 def _program(question: Question) -> list[Finding]:
     words, settings = question.program, Settings()
-    name = os.path.basename(words[0])
+    name = os.path.basename(words[0]) if words[0][:1] != "-" else " ".join(words[:2])
     try:
         program = covered(words, settings)
     except NotCoveredError as error:

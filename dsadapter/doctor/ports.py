@@ -22,6 +22,8 @@ _LOWEST = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _STATUS = Path("/proc/self/status")
 _CAP_NET_BIND_SERVICE = 10
 _LOW_PORTS = 1024
+_PATIENCE = 30.0
+"""Seconds: the kernel looks through all its connections for each port."""
 # ioctl_ns(2): the user namespace that owns another one.
 _NS_GET_USERNS = 0xB701
 
@@ -126,8 +128,8 @@ def _owns_network() -> bool:
 
 
 CHECKS = (
-    Check("port.tcp", "port", _tcp),
-    Check("port.tcp.held", "held", _held_tcp),
-    Check("port.udp", "port (UDP)", _udp),
-    Check("port.udp.held", "held (UDP)", _held_udp),
+    Check("port.tcp", "port", _tcp, _PATIENCE),
+    Check("port.tcp.held", "held", _held_tcp, _PATIENCE),
+    Check("port.udp", "port (UDP)", _udp, _PATIENCE),
+    Check("port.udp.held", "held (UDP)", _held_udp, _PATIENCE),
 )

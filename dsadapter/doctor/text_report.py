@@ -44,7 +44,7 @@ def summary(rows: Sequence[Row]) -> str:
     parts = [
         f"{problems or 'no'} problem{'s' * (problems != 1)}",
         f"{advice or 'no'} advice" if not advice else f"{advice} with advice",
-        f"{len(rows)} rows",
+        f"{len(rows)} row{'s' * (len(rows) != 1)}",
     ]
     if failed:
         parts.insert(2, f"{failed} can't be told")

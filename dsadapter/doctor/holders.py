@@ -15,6 +15,8 @@ from dsadapter.sockets.port_table import FREE, UNCONNECTED, WAITS, PortEntry, li
 
 _PROC = "/proc"
 _SERVICE = ".service"
+_MANAGER = "user@"
+_USER = "--user"
 _LONGEST_NAME = 32
 
 T = TypeVar("T")
@@ -149,12 +151,24 @@ def _numbers(folder: str) -> list[int]:
 
 def _process(number: int) -> Process:
     name = printable(_read(f"{_PROC}/{number}/comm").strip() or "?", _LONGEST_NAME)
-    path = _read(f"{_PROC}/{number}/cgroup").strip().rpartition(":")[2]
-    unit = next((part for part in reversed(path.split("/")) if part.endswith(_SERVICE)), "")
-    # That of a user's own manager, or of a session, is not to be stopped.
-    if unit.startswith("user@") or not unit.replace("-", "").replace(".", "").isalnum():
-        unit = ""
+    unit = unit_of(_read(f"{_PROC}/{number}/cgroup"))
     return Process(number, name, unit)
+
+
+def unit_of(groups: str) -> str:
+    """The systemd unit of a process, by its control groups (cgroups(7)); one of a user's own
+    manager as ``--user UNIT``, and empty for none."""
+    for line in groups.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers not in ("", "name=systemd"):
+            continue
+        services = [part for part in path.split("/") if part.endswith(_SERVICE)]
+        managers = [part for part in services if part.startswith(_MANAGER)]
+        # The manager itself, and a session in it, are not to be stopped.
+        if services and services[-1] not in managers and services[-1].isprintable():
+            return f"{_USER} {services[-1]}" if managers else services[-1]
+    return ""
 
 
 def _read(path: str) -> str:

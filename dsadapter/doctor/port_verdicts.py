@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -133,8 +134,13 @@ def _stopping(holders: Sequence[Holder]) -> list[str]:
                 units.setdefault(process.unit)
             else:
                 processes.setdefault(process.number, process.name)
-    lines = [f"systemctl stop {unit}" for unit in units]
+    lines = [_stop_unit(unit) for unit in units]
     return lines + [f"kill {number}  # {name}" for number, name in processes.items()]
+
+
+def _stop_unit(unit: str) -> str:
+    *options, name = unit.split(" ", 1) if unit.startswith("--user ") else [unit]
+    return " ".join(["systemctl", *options, "stop", shlex.quote(name)])
 
 
 def _shown(holders: Sequence[Holder]) -> str:

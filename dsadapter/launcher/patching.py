@@ -5,9 +5,9 @@ Imported by every covered process that imports ``socket``, so it imports little 
 
 from __future__ import annotations
 
+import os
 import sys
 
-from dsadapter.launcher.report import say, settings
 from dsadapter.launcher.table import GROUPS, Group, Row
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ _done: list[tuple[Row, Any, Any, Any]] = []
 
 def module_ran(module: Any) -> None:
     """Do what the table says of a module that has just been imported."""
-    guards = settings().guards
+    guards = _guards()
     if guards:
         _load("dsadapter.launcher.guarding:begin")()
     for group in GROUPS:
@@ -95,7 +95,7 @@ def _put(row: Row, module: Any) -> None:
         return
     original = getattr(owner, row.name)
     replacement = _load(row.make)(original, module)
-    if settings().guards and hasattr(replacement, "__dict__"):
+    if _guards() and hasattr(replacement, "__dict__"):
         replacement = _load("dsadapter.launcher.guarding:counted")(row.name, replacement)
     if hasattr(replacement, "__dict__"):
         replacement.__name__ = row.name
@@ -111,6 +111,19 @@ def _is_done(row: Row, owner: Any) -> bool:
     return any(done is row and where is owner for done, where, *_ in _done)
 
 
+def _guards() -> bool:
+    """Whether mapped addresses are counted. Most processes are told so by variables alone, and
+    spared the import."""
+    report = sys.modules.get("dsadapter.launcher.report")
+    if report is None:
+        told = "DSADAPTER_RUN_GUARD_REPORT" in os.environ
+        if not told and "guard" not in os.environ.get("DSADAPTER_RUN_OPTIONS", ""):
+            return False
+        report = _module("dsadapter.launcher.report")
+    guards: bool = report.settings().guards
+    return guards
+
+
 def _owner(row: Row, module: Any) -> Any:
     owner = module
     for name in filter(None, row.owner.split(".")):
@@ -120,12 +133,18 @@ def _owner(row: Row, module: Any) -> Any:
 
 def _load(place: str) -> Any:
     module, _, name = place.partition(":")
-    __import__(module)
-    return getattr(sys.modules[module], name)
+    return getattr(_module(module), name)
+
+
+def _module(name: str) -> Any:
+    __import__(name)
+    return sys.modules[name]
 
 
 def _switch_off(group: Group, reason: str) -> None:
     _states[group.name] = reason
+    from dsadapter.launcher.report import say
+
     say(f"{group.name} stays as it is: {reason}")
 
 

@@ -15,7 +15,7 @@ from support.builds import Distributions
 from support.early_peers import Peer, early_peer
 from support.environments import Environment, create_environment
 from support.processes import PATIENCE, Server
-from support.programs import FAMILIES, LOOPBACK, Family, curl, until
+from support.programs import EVERY, FAMILIES, LOOPBACK, Family, curl, until
 from support.told import build_telling_plugin, processes_of
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -25,6 +25,7 @@ PACKAGES = (
     *("aiohttp", "cheroot", "django", "eventlet", "flask", "gevent", "gunicorn", "hypercorn"),
     *("pyftpdlib", "tornado", "trio", "uvicorn", "uvloop", "waitress", "werkzeug"),
 )
+MORE = ("cherrypy", "fastapi", "jetforce", "matrix-synapse", "scrapyd")
 
 
 def servers_environment(
@@ -33,7 +34,9 @@ def servers_environment(
     """Every server, and a plugin that tells what it is told."""
     folder = tmp_path_factory.mktemp("servers")
     made = create_environment(folder / "environment", "uv")
-    made.install(distributions.wheel, build_telling_plugin(folder), *PACKAGES)
+    made.install(
+        distributions.wheel, build_telling_plugin(folder), *PACKAGES, *(MORE if EVERY else ())
+    )
     return made
 
 

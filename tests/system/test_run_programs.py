@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from support.environments import Environment, clean_environment
 from support.processes import PATIENCE, Server
-from support.programs import FAMILIES, LOOPBACK, leaks, listening_sockets, serving, until
+from support.programs import EVERY, FAMILIES, LOOPBACK, leaks, listening_sockets, serving, until
 from support.servers import asked, visits
 from support.told import Told, processes_of
 
@@ -42,6 +42,14 @@ class Program(NamedTuple):
 UVICORN = "uvicorn --host :: --port PORT "
 GUNICORN = "gunicorn --access-logfile - --graceful-timeout 1 -b [::]:PORT "
 HYPERCORN = "hypercorn --access-logfile - -b [::]:PORT "
+MORE = (
+    (
+        Program("python cherrypy_plain.py PORT"),
+        Program(UVICORN + "--loop uvloop fastapi_plain:app"),
+    )
+    if EVERY
+    else ()
+)
 PROGRAMS = (
     Program(UVICORN + "--loop asyncio application:asgi"),
     Program(UVICORN + "--loop uvloop application:asgi"),
@@ -66,7 +74,13 @@ PROGRAMS = (
     Program("python gevent_plain.py PORT"),
     Program("python eventlet_plain.py PORT", lost=False),
     Program("python http_plain.py PORT"),
+    Program("python wsgiref_plain.py PORT"),
     Program("python twisted_plain.py PORT"),
+    Program(
+        "python -m twisted web --listen tcp6:PORT --wsgi application.wsgi",
+        answers_half_closed=False,
+    ),
+    *MORE,
 )
 TWIST = "python -m twisted web --wsgi application.wsgi "
 PAIRS = (

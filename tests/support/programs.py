@@ -40,9 +40,9 @@ def listening_sockets(port: int) -> list[str]:
     return listing.stdout.splitlines()
 
 
-def until(condition: Callable[[], bool], server: Server) -> None:
+def until(condition: Callable[[], bool], server: Server, patience: float = PATIENCE) -> None:
     """Wait for what a server has to do; when it ends or takes too long, show its log."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
         running = server.process.poll() is None
         assert running or condition(), f"the server has ended; its log:\n{server.log()}"

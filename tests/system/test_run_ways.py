@@ -237,7 +237,8 @@ if EVERY:
             )
         run = [servers.program("dsadapter"), "run", "--", *program]
         with running_command(run, cwd=tmp_path, env=env) as server:
-            until(lambda: bool(listening_sockets(port)), server)
+            # It makes its database first.
+            until(lambda: bool(listening_sockets(port)), server, 4 * PATIENCE)
             for family in FAMILIES:
                 assert "HTTP/1.1 200 OK" in _versions(family, port)
             server.stop()

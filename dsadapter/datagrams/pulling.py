@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
+from dsadapter.coroutines import CoroutineWaiting
 from dsadapter.datagrams.port import DatagramPort
 from dsadapter.listener import Listener
 from dsadapter.packetinfo.receiving import Datagram
 from dsadapter.policy import DatagramPolicy
 
 _READ_AT_ONCE = 1 << 18
-
-
-class CoroutineWaiting(NamedTuple):
-    """How coroutines of a framework wait."""
-
-    until_readable: Callable[[socket.socket], Awaitable[None]]
-    until_writable: Callable[[socket.socket], Awaitable[None]]
-    sleep: Callable[[float], Awaitable[None]]
-    """For some seconds."""
-    checkpoint_if_cancelled: Callable[[], Awaitable[None]]
-    cancel_shielded_checkpoint: Callable[[], Awaitable[None]]
-    notify_closing: Callable[[socket.socket], object]
-    """Wakes who waits for a socket with the framework's own error."""
 
 
 class PulledDatagrams:

@@ -1,4 +1,4 @@
-"""Accepting for frameworks that take no subclass of ``socket.socket``."""
+"""Connections for frameworks that take no subclass of ``socket.socket``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dsadapter.sockets.canonical import (
     accept_descriptor,
     canonical_name,
     family_number,
+    take_ipv4_form,
 )
 from dsadapter.sockets.options import ADDRESS_FORM
 
@@ -52,3 +53,17 @@ def accept_plain(listening: socket.socket) -> PlainConnection:
         else:
             return PlainConnection(sock, peer, False)
     return PlainConnection(PlainSocket(_INET6, kind, proto, sock.detach()), peer, True)
+
+
+def made_plain(sock: socket.socket, ipv4: bool) -> tuple[socket.socket, bool]:
+    """A socket of Python's own class, in the place of one that has connected; as an AF_INET one
+    where the kernel can make it one.
+
+    :param ipv4: whether it is connected to an IPv4 peer.
+    :returns: the socket, and whether its own names are mapped.
+    """
+    is_mapped = ipv4 and family_number(sock) == _INET6 and not take_ipv4_form(sock)
+    family = _INET if ipv4 and not is_mapped else family_number(sock)
+    # Not the method of CanonicalSocket, which would ask the kernel once more.
+    fd = PlainSocket.detach(sock)
+    return PlainSocket(family, _kind(sock), _proto(sock), fd), is_mapped

@@ -10,22 +10,8 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from dsadapter.ready.canonical_view import CanonicalView
 from dsadapter.ready.life import Life
-from dsadapter.sockets.canonical import CanonicalSocket, family_number, take_ipv4_form
 
 FRAMEWORK = "anyio"
-
-
-async def stream_of(sock: CanonicalSocket, ipv4: bool) -> SocketStream:
-    """A stream of a connection; it takes the socket's place.
-
-    :param ipv4: whether it is connected to an IPv4 peer.
-    :raises ConnectionResetError: if its peer has reset it already.
-    """
-    is_mapped = ipv4 and family_number(sock) == socket.AF_INET6 and not take_ipv4_form(sock)
-    family = socket.AF_INET if ipv4 and not is_mapped else family_number(sock)
-    # Trio takes no subclass of socket.socket.
-    plain = socket.socket(family, sock.type, sock.proto, socket.socket.detach(sock))
-    return await plain_stream(plain, is_mapped)
 
 
 async def plain_stream(sock: socket.socket, is_mapped: bool) -> SocketStream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from dsadapter.listener import Listener
 from dsadapter.ready.canonical_view import shown
 from dsadapter.ready.life import Life
 from dsadapter.ready.plain_accept import PlainConnection, accept_plain
-from dsadapter.sockets.canonical import canonical_name, family_number, take_ipv4_form
+from dsadapter.sockets.canonical import canonical_name
 
 FRAMEWORK = "trio"
 
@@ -137,36 +138,31 @@ class ListeningTrioSocket(CanonicalTrioSocket):
     def _shown(self, accepted: PlainConnection) -> trio.socket.SocketType:
         sock, peer, is_mapped = accepted
         try:
-            made = trio.socket.from_stdlib_socket(sock)
-            if is_mapped:
-                made = CanonicalTrioSocket(made)
-            if self._listener.hooks.connections is None:
-                return made
-            lost = self._listener.accepted(peer, canonical_name(sock.getsockname()))
-            return made if lost is None else _alive(made, lost)
+            lost = None
+            if self._listener.hooks.connections is not None:
+                lost = self._listener.accepted(peer, canonical_name(sock.getsockname()))
+            return trio_socket(sock, is_mapped, lost)
         except BaseException:
             sock.close()
             raise
 
 
-def trio_socket(sock: socket.socket, ipv4: bool, lost: Any = None) -> trio.socket.SocketType:
-    """A socket as Trio's own where the kernel shows canonical names of it, and else as one of ours;
-    it takes its place.
+def trio_socket(
+    sock: socket.socket, is_mapped: bool, lost: Callable[[], None] | None = None
+) -> trio.socket.SocketType:
+    """A socket of Python's own class as Trio's where the kernel shows canonical names of it, and
+    else as one of ours; it takes its place.
 
-    :param ipv4: whether it is connected to an IPv4 peer.
+    :param is_mapped: whether its own names are mapped.
     :param lost: called when it is closed; None if nobody wants to know.
     """
-    translated = ipv4 and family_number(sock) == socket.AF_INET6 and not take_ipv4_form(sock)
-    family = socket.AF_INET if ipv4 and not translated else family_number(sock)
-    # The method of socket.socket: one of ours would ask the kernel once more.
-    plain = socket.socket(family, sock.type, sock.proto, socket.socket.detach(sock))
-    made = trio.socket.from_stdlib_socket(plain)
-    if translated:
+    made = trio.socket.from_stdlib_socket(sock)
+    if is_mapped:
         made = CanonicalTrioSocket(made)
     return made if lost is None else _alive(made, lost)
 
 
-def _alive(sock: trio.socket.SocketType, lost: Any) -> CanonicalTrioSocket:
+def _alive(sock: trio.socket.SocketType, lost: Callable[[], None]) -> CanonicalTrioSocket:
     made = sock if isinstance(sock, CanonicalTrioSocket) else CanonicalTrioSocket(sock)
     made._life = Life(made, lost)
     return made

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import errno
 import ssl
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
 
 from dsadapter.addressing.hosts import is_literal
-from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.connector import Connector, Lookups, Unconnected
-from dsadapter.connector.os_errors import attempt_errors, error_of
-from dsadapter.errors import PluginError
-from dsadapter.frameworks.anyio.anyio_waiting import RaceWaiting, shared_outcomes
-from dsadapter.frameworks.anyio.socket_stream import (
-    FRAMEWORK,
-    ObservedStream,
-    stream_of,
-)
-from dsadapter.hooks.manager import active_hooks
+from dsadapter.connector import Connector, Lookups
+from dsadapter.connector.coroutine_race import TaskWaiting, connect_in_task, look_up_by
+from dsadapter.frameworks.anyio.anyio_waiting import WAITING, shared_outcomes
+from dsadapter.frameworks.anyio.socket_stream import FRAMEWORK, ObservedStream, plain_stream
+from dsadapter.hooks.dispatch import Hooks
 from dsadapter.messages import spelled
 from dsadapter.policy import (
     DEFAULT_ATTEMPT_DELAY,
     ConnectPolicy,
     MappedAddresses,
     canonical_target,
-    socket_name,
 )
+from dsadapter.ready.plain_accept import made_plain
 from dsadapter.sockets.canonical import CanonicalSocket
 
 SPELLING = {"bind_address": "local_host", "attempt_delay": "happy_eyeballs_delay"}
@@ -163,66 +156,17 @@ async def connect(target: tuple[str, int], policy: ConnectPolicy) -> SocketStrea
     :param target: as :func:`~dsadapter.policy.canonical_target` gives it.
     :raises OSError: as :func:`connect_tcp`.
     """
-    await anyio.lowlevel.checkpoint_if_cancelled()
-    try:
-        hooks = active_hooks()
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
-    ends: list[Any] = []
-    async with anyio.create_task_group() as group:
-        waiting = RaceWaiting(group)
-        connector = Connector(
-            FRAMEWORK, waiting, hooks, waiting.look_up, Lookups(), shared_outcomes(), SPELLING
-        )
+    return await connect_in_task(WAITING, _connector, target, policy, _taken, groups=False)
 
-        def connected(sock: CanonicalSocket, address: SocketAddress) -> None:
-            if ends:
-                sock.close()
-                return
-            ends.append((sock, address))
-            waiting.changed()
 
-        def failed(end: Unconnected) -> None:
-            ends.append(end)
-            waiting.changed()
+def _connector(waiting: TaskWaiting, hooks: Hooks) -> Connector:
+    # Each with tasks of its own, which no other waits for.
+    look_up = look_up_by(anyio.getaddrinfo, waiting.tasks.start_soon, anyio.CancelScope)
+    return Connector(FRAMEWORK, waiting, hooks, look_up, Lookups(), shared_outcomes(), SPELLING)
 
-        race = connector.race(target, policy, connected, failed)
-        race.run()
-        try:
-            await waiting.run_until(lambda: bool(ends))
-        except BaseException:
-            race.cancel()
-            for end in ends:
-                if not isinstance(end, Unconnected):
-                    end[0].close()
-            ends.append(None)
-            raise
-    end = ends[-1]
-    if end is None:
-        # The group takes that for its own doing: others may cancel every task of an asyncio loop.
-        raise OSError(
-            errno.ECANCELED, f"{socket_name(*target)}: the connect's tasks were cancelled"
-        )
-    if isinstance(end, Unconnected):
-        raise _error(end)
-    sock, address = end
-    lost = None
-    try:
-        lost = connector.connected(sock, address)
-        stream = await stream_of(sock, len(address) == 2)
-    except BaseException:
-        sock.close()
-        if lost is not None:
-            lost()
-        raise
+
+async def _taken(
+    sock: CanonicalSocket, ipv4: bool, lost: Callable[[], None] | None
+) -> SocketStream:
+    stream = await plain_stream(*made_plain(sock, ipv4))
     return stream if lost is None else ObservedStream(stream, lost)
-
-
-def _error(end: Unconnected) -> BaseException:
-    if end.cause is not None and not isinstance(end.cause, Exception):
-        return end.cause
-    failure = error_of(end)
-    errors = attempt_errors(end)
-    if isinstance(failure, OSError) and errors:
-        failure.__cause__ = errors[0] if len(errors) == 1 else ExceptionGroup(end.text, errors)
-    return failure

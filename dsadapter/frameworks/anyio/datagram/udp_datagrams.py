@@ -14,8 +14,9 @@ from anyio.abc import ConnectedUDPSocket, UDPSocket
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.datagrams import Counters
-from dsadapter.datagrams.pulling import CoroutineWaiting, PulledDatagrams
+from dsadapter.datagrams.pulling import PulledDatagrams
 from dsadapter.errors import PluginError
+from dsadapter.frameworks.anyio.anyio_waiting import WAITING
 from dsadapter.frameworks.anyio.socket_stream import FRAMEWORK
 from dsadapter.packetinfo.receiving import Datagram
 from dsadapter.policy import (
@@ -26,15 +27,6 @@ from dsadapter.policy import (
     canonical_target,
 )
 from dsadapter.sockets.families import family_of
-
-_WAITING = CoroutineWaiting(
-    anyio.wait_readable,
-    anyio.wait_writable,
-    anyio.sleep,
-    anyio.lowlevel.checkpoint_if_cancelled,
-    anyio.lowlevel.cancel_shielded_checkpoint,
-    anyio.notify_closing,
-)
 
 
 async def create_udp_socket(
@@ -138,7 +130,7 @@ class _DatagramSocket:
     """What both kinds of sockets have."""
 
     def __init__(self, policy: DatagramPolicy) -> None:
-        self._datagrams = PulledDatagrams(FRAMEWORK, policy, _WAITING)
+        self._datagrams = PulledDatagrams(FRAMEWORK, policy, WAITING)
 
     @property
     def _raw_socket(self) -> socket.socket:

@@ -229,9 +229,6 @@ def _error(end: Unconnected, all_errors: bool) -> BaseException:
         errors = attempt_errors(end)
         if errors:
             return ExceptionGroup("create_connection failed", errors)
-    # An error that is no Exception ends the program.
-    if end.cause is not None and not isinstance(end.cause, Exception):
-        return end.cause
     return error_of(end)
 
 

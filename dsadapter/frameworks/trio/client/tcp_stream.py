@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import ssl
-from typing import Any
+from collections.abc import Callable
 
 import trio
 
 from dsadapter.addressing.hosts import is_literal
-from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.connector import Connector, Unconnected
-from dsadapter.connector.os_errors import attempt_errors, error_of
-from dsadapter.errors import PluginError
+from dsadapter.connector import Connector
+from dsadapter.connector.coroutine_race import TaskWaiting, connect_in_task
 from dsadapter.frameworks.trio.delegating import FRAMEWORK, trio_socket
 from dsadapter.frameworks.trio.server.tcp_listeners import host_text
-from dsadapter.frameworks.trio.trio_waiting import RaceWaiting, look_up, shared
-from dsadapter.hooks.manager import active_hooks
+from dsadapter.frameworks.trio.trio_waiting import WAITING, look_up, shared
+from dsadapter.hooks.dispatch import Hooks
 from dsadapter.messages import spelled
 from dsadapter.policy import DEFAULT_ATTEMPT_DELAY, ConnectPolicy, MappedAddresses, canonical_target
+from dsadapter.ready.plain_accept import made_plain
 from dsadapter.sockets.canonical import CanonicalSocket
 
 SPELLING = {"bind_address": "local_address", "attempt_delay": "happy_eyeballs_delay"}
@@ -111,46 +109,15 @@ async def connect(target: tuple[str, int], policy: ConnectPolicy) -> trio.Socket
     :param target: as :func:`~dsadapter.policy.canonical_target` gives it.
     :raises OSError: as :func:`open_tcp_stream`.
     """
-    await trio.lowlevel.checkpoint_if_cancelled()
-    try:
-        hooks = active_hooks()
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
-    ends: list[Any] = []
-    async with trio.open_nursery() as nursery:
-        waiting = RaceWaiting(nursery)
-        connector = Connector(FRAMEWORK, waiting, hooks, look_up, *shared(), SPELLING)
+    sock = await connect_in_task(WAITING, _connector, target, policy, _taken, groups=True)
+    return trio.SocketStream(sock)
 
-        def connected(sock: CanonicalSocket, address: SocketAddress) -> None:
-            if ends:
-                sock.close()
-                return
-            lost = connector.connected(sock, address)
-            ends.append(trio_socket(sock, len(address) == 2, lost))
-            waiting.changed()
 
-        def failed(end: Unconnected) -> None:
-            ends.append(end)
-            waiting.changed()
+def _connector(waiting: TaskWaiting, hooks: Hooks) -> Connector:
+    return Connector(FRAMEWORK, waiting, hooks, look_up, *shared(), SPELLING)
 
-        race = connector.race(target, policy, connected, failed)
-        race.run()
-        try:
-            await waiting.run_until(lambda: bool(ends))
-        except BaseException:
-            race.cancel()
-            for end in ends:
-                if not isinstance(end, Unconnected):
-                    end.close()
-            ends.append(None)
-            raise
-    [end] = ends
-    if isinstance(end, Unconnected):
-        if end.cause is not None and not isinstance(end.cause, Exception):
-            raise end.cause
-        failure = error_of(end)
-        errors = attempt_errors(end)
-        if errors and isinstance(failure, OSError):
-            raise failure from ExceptionGroup(end.text, errors)
-        raise failure
-    return trio.SocketStream(end)
+
+async def _taken(
+    sock: CanonicalSocket, ipv4: bool, lost: Callable[[], None] | None
+) -> trio.socket.SocketType:
+    return trio_socket(*made_plain(sock, ipv4), lost)

@@ -12,10 +12,11 @@ import trio
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams import Counters
-from dsadapter.datagrams.pulling import CoroutineWaiting, PulledDatagrams
+from dsadapter.datagrams.pulling import PulledDatagrams
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.trio.delegating import FRAMEWORK, DelegatingSocket
 from dsadapter.frameworks.trio.server.tcp_listeners import host_text
+from dsadapter.frameworks.trio.trio_waiting import WAITING
 from dsadapter.messages import quoted
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.receiving import Datagram
@@ -25,15 +26,6 @@ from dsadapter.policy import (
     DatagramPolicy,
     Family,
     ListenMode,
-)
-
-_WAITING = CoroutineWaiting(
-    trio.lowlevel.wait_readable,
-    trio.lowlevel.wait_writable,
-    trio.sleep,
-    trio.lowlevel.checkpoint_if_cancelled,
-    trio.lowlevel.cancel_shielded_checkpoint,
-    trio.lowlevel.notify_closing,
 )
 
 
@@ -89,7 +81,7 @@ class DualStackUDPSocket(DelegatingSocket):
     """
 
     def __init__(self, policy: DatagramPolicy) -> None:
-        self._datagrams = PulledDatagrams(FRAMEWORK, policy, _WAITING)
+        self._datagrams = PulledDatagrams(FRAMEWORK, policy, WAITING)
         self._port = self._datagrams.port
         self._shut_down = False
         super().__init__(self._datagrams.sock)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
@@ -90,3 +92,15 @@ class UnknownFrameworkError(LookupError):
 
     The message says which frameworks exist and what to install.
     """
+
+
+@contextmanager
+def plugin_errors_as_os_errors() -> Iterator[None]:
+    """For frameworks whose users expect an ``OSError`` alone.
+
+    :raises PermissionError: in the place of a :class:`PluginError`, which is its cause.
+    """
+    try:
+        yield
+    except PluginError as error:
+        raise PermissionError(errno.EPERM, str(error)) from error

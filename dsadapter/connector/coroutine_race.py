@@ -17,7 +17,7 @@ from dsadapter.connector.story import Unconnected
 from dsadapter.connector.timers import Timers
 from dsadapter.connector.waiting import Cancellable, Ready
 from dsadapter.coroutines import CoroutineWaiting, Tasks
-from dsadapter.errors import PluginError
+from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.messages import said_by
@@ -165,10 +165,8 @@ async def connect_in_task(
         ``PermissionError`` if a plugin refuses, ``ECANCELED`` if others have cancelled the tasks.
     """
     await how.checkpoint_if_cancelled()
-    try:
+    with plugin_errors_as_os_errors():
         hooks = active_hooks()
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
     winners: list[tuple[CanonicalSocket, SocketAddress]] = []
     losers: list[Unconnected] = []
     try:

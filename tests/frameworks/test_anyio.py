@@ -6,7 +6,6 @@ import asyncio
 import errno
 import inspect
 import socket
-import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
 from anyio.streams.tls import TLSListener, TLSStream
-from support.certificates import Authority
+from support.certificates import Files
 from support.early_peers import DEEDS, early_peer
 from support.processes import PATIENCE, running_command
 from support.programs import free_port, until, until_listening
@@ -104,13 +103,7 @@ def test_two_sockets_have_one_port_number(run: Run) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::ffff:127.0.0.1", "::1"])
 def test_tls(run: Run, host: str, tmp_path: Path) -> None:
-    authority = Authority.made()
-    issued = authority.issue("127.0.0.1", "::1")
-    chain = tmp_path / "chain.pem"
-    chain.write_bytes(issued.key_pem() + issued.pem + authority.intermediate.pem)
-    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    serving.load_cert_chain(chain)
-    trusting = ssl.create_default_context(cadata=authority.root.pem.decode())
+    serving, trusting = Files.written_to(tmp_path).contexts
     seen: list[Any] = []
 
     async def main() -> None:

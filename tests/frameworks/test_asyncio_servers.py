@@ -45,13 +45,6 @@ def files(tmp_path: Path) -> Files:
     return Files.written_to(tmp_path)
 
 
-def contexts(files: Files) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """The server's and the client's."""
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(files.full_chain, files.key)
-    return server, ssl.create_default_context(cafile=files.root)
-
-
 async def refused(number: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("::1", number)
@@ -168,7 +161,7 @@ class TestServer:
     def test_it_closes_its_connections(
         self, run: Run, end: str, tls: bool, mode: Any, files: Files
     ) -> None:
-        theirs, ours = contexts(files)
+        theirs, ours = files.contexts
 
         async def main() -> None:
             before = open_descriptors()
@@ -348,7 +341,7 @@ class TestTLS:
     @pytest.mark.parametrize("host", BOTH)
     @pytest.mark.parametrize("kernel", ["helps", "refuses"])
     def test_every_name_is_canonical(self, run: Run, host: str, kernel: str, files: Files) -> None:
-        theirs, ours = contexts(files)
+        theirs, ours = files.contexts
         seen: list[Any] = []
 
         async def main() -> None:
@@ -379,7 +372,7 @@ class TestTLS:
             thread.submit(work).result()
 
     def test_garbage_is_its_senders_trouble_alone(self, run: Run, files: Files) -> None:
-        theirs, ours = contexts(files)
+        theirs, ours = files.contexts
 
         async def main() -> None:
             told: list[Any] = []
@@ -412,7 +405,7 @@ class TestTLS:
 
     @pytest.mark.parametrize("host", BOTH)
     def test_it_can_be_started_later(self, run: Run, host: str, files: Files) -> None:
-        theirs, ours = contexts(files)
+        theirs, ours = files.contexts
         seen: list[Any] = []
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -202,10 +202,7 @@ def test_plugins_are_told_of_the_client(serve: Serve) -> None:
 
 
 def test_the_header_comes_before_TLS(serve: Serve, tmp_path: Path) -> None:
-    files = Files.written_to(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(files.full_chain, files.key)
-    trust = ssl.create_default_context(cafile=files.root)
+    context, trust = Files.written_to(tmp_path).contexts
 
     def client(served: Served) -> None:
         with (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import inspect
 import socket
-import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 import trio
-from support.certificates import Authority
+from support.certificates import Files
 from support.early_peers import DEEDS, early_peer
 from support.processes import PATIENCE, running_command
 from support.programs import free_port, until, until_listening
@@ -134,13 +133,7 @@ def test_a_server_that_greets_and_closes_at_once_is_never_mapped() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::ffff:127.0.0.1", "::1"])
 def test_tls(host: str, tmp_path: Path) -> None:
-    authority = Authority.made()
-    issued = authority.issue("127.0.0.1", "::1")
-    chain = tmp_path / "chain.pem"
-    chain.write_bytes(issued.key_pem() + issued.pem + authority.intermediate.pem)
-    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    serving.load_cert_chain(chain)
-    trusting = ssl.create_default_context(cadata=authority.root.pem.decode())
+    serving, trusting = Files.written_to(tmp_path).contexts
     seen: list[Any] = []
 
     async def main() -> None:

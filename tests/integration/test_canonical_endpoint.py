@@ -19,7 +19,7 @@ import pytest
 from support.builds import CHECKOUT
 from support.certificates import Files, older_pyopenssl_api
 from support.foreign_reactor import ForeignReactor
-from support.listeners import RecordingFactory, stop
+from support.listeners import Recorder, RecordingFactory, stop
 from support.processes import running_command
 from support.reactors import Reactor
 from support.versions import SERVES_DIRECTORIES, lacking
@@ -38,7 +38,6 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
     ITCPTransport,
 )
-from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import KeyPair
 from twisted.python import log
 from twisted.python.components import proxyForInterface
@@ -62,30 +61,14 @@ V2 = (
 )
 
 
-class Recorder(Protocol):
-    received = b""
-
-    def connectionMade(self) -> None:
-        self.factory.made.append(self)
-
+class Chatty(Recorder):
     def dataReceived(self, data: bytes) -> None:
-        self.received += data
+        super().dataReceived(data)
         log.msg("a line of the application")
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.factory.lost.append(self)
 
 
 class Recording(RecordingFactory):
-    protocol = Recorder
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.built_with: list[Any] = []
-
-    def buildProtocol(self, addr: Any) -> Any:
-        self.built_with.append(addr)
-        return super().buildProtocol(addr)
+    protocol = Chatty
 
 
 def serve(reactor: Any, description: str, factory: Any = None) -> tuple[Any, Any]:

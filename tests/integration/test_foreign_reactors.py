@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.foreign_reactor import ForeignPort, ForeignReactor, ForeignTransport
+from support.listeners import Recorder, RecordingFactory
 from support.reactors import open_descriptors
 from support.spellings import LOOPBACK as SPELLED
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -26,7 +27,6 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import KeyPair
 from twisted.python import log
 from twisted.web.resource import Resource
@@ -42,32 +42,6 @@ from dsadapter.testing import RecordingPlugin, registered
 LOOPBACK = ["127.0.0.1", "::1"]
 
 
-class Recorder(Protocol):
-    def connectionMade(self) -> None:
-        self.received = b""
-        self.factory.made.append(self)
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.factory.lost.append(self)
-
-
-class Recording(Factory):
-    noisy = False
-    protocol = Recorder
-
-    def __init__(self) -> None:
-        self.built_with: list[Any] = []
-        self.made: list[Any] = []
-        self.lost: list[Any] = []
-
-    def buildProtocol(self, addr: Any) -> Any:
-        self.built_with.append(addr)
-        return super().buildProtocol(addr)
-
-
 @pytest.fixture
 def reactor() -> Iterator[ForeignReactor]:
     made = ForeignReactor()
@@ -76,7 +50,7 @@ def reactor() -> Iterator[ForeignReactor]:
 
 
 def listen(reactor: ForeignReactor, port: int = 0, interface: str = "::", **options: Any) -> Any:
-    factory = options.pop("factory", None) or Recording()
+    factory = options.pop("factory", None) or RecordingFactory()
     deferred = DualStackServerEndpoint(reactor, port, interface=interface, **options).listen(
         factory
     )
@@ -108,7 +82,7 @@ def address(name: tuple[Any, ...]) -> Any:
 
 def test_the_reactor_is_foreign_and_leaks(reactor: ForeignReactor) -> None:
     assert not isinstance(reactor, PosixReactorBase)
-    factory = Recording()
+    factory = RecordingFactory()
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
         listener.setblocking(False)
         port = reactor.adoptStreamPort(listener.fileno(), socket.AF_INET6, factory)
@@ -155,7 +129,7 @@ def test_the_reactors_own_log_prefix_is_canonical(reactor: ForeignReactor, host:
             super().dataReceived(data)
             log.msg("a line of the application")
 
-    factory = Recording()
+    factory = RecordingFactory()
     factory.protocol = Talking
     port = listen(reactor, factory=factory)
     client = connect(reactor, port, host)
@@ -257,7 +231,7 @@ def test_half_closing(reactor: ForeignReactor) -> None:
         def writeConnectionLost(self) -> None:
             pass
 
-    factory = Recording()
+    factory = RecordingFactory()
     factory.protocol = HalfClosing
     port = listen(reactor, factory=factory)
     client = connect(reactor, port, "127.0.0.1")
@@ -296,7 +270,7 @@ def test_startTLS(reactor: ForeignReactor) -> None:
             super().connectionMade()
             self.transport.startTLS(options)
 
-    factory = Recording()
+    factory = RecordingFactory()
     factory.protocol = Securing
     with registered(RecordingPlugin()) as recording:
         port = listen(reactor, factory=factory)
@@ -400,7 +374,7 @@ def test_a_plugin_refuses(reactor: ForeignReactor) -> None:
 
 
 def test_a_factory_that_builds_no_protocol(reactor: ForeignReactor) -> None:
-    class Closed(Recording):
+    class Closed(RecordingFactory):
         def buildProtocol(self, addr: Any) -> None:
             self.built_with.append(addr)
 
@@ -428,7 +402,7 @@ def test_a_held_port_is_named_and_nothing_stays_open(reactor: ForeignReactor) ->
 
 
 def test_a_factory_that_cannot_start_leaves_nothing_open(reactor: ForeignReactor) -> None:
-    class Failing(Recording):
+    class Failing(RecordingFactory):
         def startFactory(self) -> None:
             raise RuntimeError("no")
 
@@ -446,7 +420,7 @@ def test_a_reactor_that_adopts_nothing_says_what_to_run_on() -> None:
             pass
 
     before = open_descriptors()
-    deferred = DualStackServerEndpoint(IOCPReactor(), 0).listen(Recording())
+    deferred = DualStackServerEndpoint(IOCPReactor(), 0).listen(RecordingFactory())
     failures: list[Any] = []
     deferred.addErrback(failures.append)
     assert failures[0].check(NotImplementedError)

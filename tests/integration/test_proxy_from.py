@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from support.foreign_reactor import ForeignReactor
-from support.listeners import stop
+from support.listeners import RecordingFactory, stop
 from support.proxy_headers import LOCAL, UNIX, version_1, version_2
 from support.reactors import Reactor, open_descriptors
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.protocol import Factory, Protocol
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -28,32 +27,6 @@ from dsadapter.frameworks.twisted import DualStackServerEndpoint
 from dsadapter.testing import RecordingPlugin, registered
 
 FROM_LOOPBACK = r"dualstack:0:proxyFrom=127.0.0.0/8,\:\:1"
-
-
-class Recorder(Protocol):
-    def connectionMade(self) -> None:
-        self.received = b""
-        self.factory.made.append(self)
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.factory.lost.append(self)
-
-
-class Recording(Factory):
-    noisy = False
-    protocol = Recorder
-
-    def __init__(self) -> None:
-        self.built_with: list[Any] = []
-        self.made: list[Any] = []
-        self.lost: list[Any] = []
-
-    def buildProtocol(self, addr: Any) -> Any:
-        self.built_with.append(addr)
-        return super().buildProtocol(addr)
 
 
 @pytest.fixture(params=[Reactor, ForeignReactor], ids=["own-ports", "adopted"])
@@ -65,7 +38,7 @@ def any_reactor(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 class Listening(NamedTuple):
     reactor: Any
-    factory: Recording
+    factory: RecordingFactory
     port: Any
 
     @property
@@ -112,7 +85,7 @@ def listen(any_reactor: Any) -> Iterator[Listen]:
     listening: list[Listening] = []
 
     def listen(description: str = FROM_LOOPBACK, factory: Any = None) -> Listening:
-        factory = factory or Recording()
+        factory = factory or RecordingFactory()
         endpoint = serverFromString(any_reactor, description)
         port = any_reactor.result_of(endpoint.listen(factory))
         listening.append(Listening(any_reactor, factory, port))
@@ -198,7 +171,7 @@ def test_P6_only_what_follows_the_header_is_the_applications(seen: Seen) -> None
 
 
 def test_P7_getHandle_names(reactor: Reactor) -> None:
-    factory = Recording()
+    factory = RecordingFactory()
     port = reactor.result_of(serverFromString(reactor, FROM_LOOPBACK).listen(factory))
     listening = Listening(reactor, factory, port)
     with listening.connect() as client:
@@ -234,7 +207,7 @@ def test_P8_without_addresses_those_of_the_connection_hold(
 def test_haproxy_shows_the_same_header_mapped_and_itself_before(
     reactor: Reactor, header: bytes, text: str
 ) -> None:
-    factory = Recording()
+    factory = RecordingFactory()
     port = reactor.result_of(serverFromString(reactor, "haproxy:dualstack:0").listen(factory))
     peer = Listening(reactor, factory, port).connection(header).transport.getPeer()
     assert shown(peer) == ("IPv6Address", text)
@@ -355,7 +328,7 @@ def test_headers_that_are_late_end_their_connections_and_no_others(listen: Liste
 
 
 def test_stopping_closes_those_that_wait_and_leaves_nothing(reactor: Reactor) -> None:
-    factory = Recording()
+    factory = RecordingFactory()
     port = reactor.result_of(serverFromString(reactor, FROM_LOOPBACK).listen(factory))
     client = Listening(reactor, factory, port).connect()
     client.setblocking(False)
@@ -369,7 +342,7 @@ def test_stopping_closes_those_that_wait_and_leaves_nothing(reactor: Reactor) ->
 
 
 def test_a_factory_that_builds_nothing_closes(listen: Listen) -> None:
-    class Unbuilding(Recording):
+    class Unbuilding(RecordingFactory):
         def buildProtocol(self, addr: Any) -> None:
             self.built_with.append(addr)
 
@@ -381,7 +354,7 @@ def test_a_factory_that_builds_nothing_closes(listen: Listen) -> None:
 
 
 def test_a_factory_that_fails_closes_and_accepting_goes_on(reactor: Reactor) -> None:
-    class Failing(Recording):
+    class Failing(RecordingFactory):
         def buildProtocol(self, addr: Any) -> Any:
             if addr.host == "192.0.2.1":
                 raise ArithmeticError
@@ -430,7 +403,7 @@ def test_the_access_log_has_the_client(listen: Listen, any_reactor: Any) -> None
     "named", [["127.0.0.1"], AddressSet(["127.0.0.0/8"]), ["::ffff:127.0.0.1"]], ids=repr
 )
 def test_the_constructor_takes_rules_and_sets(reactor: Reactor, named: Any) -> None:
-    factory = Recording()
+    factory = RecordingFactory()
     endpoint = DualStackServerEndpoint(reactor, 0, proxyFrom=named, proxyTimeout=2)
     port = reactor.result_of(endpoint.listen(factory))
     peer = Listening(reactor, factory, port).connection(version_2(*MAPPED)).transport.getPeer()
@@ -440,7 +413,7 @@ def test_the_constructor_takes_rules_and_sets(reactor: Reactor, named: Any) -> N
 
 
 def test_both_sockets_of_a_pair_take_headers(reactor: Reactor) -> None:
-    factory = Recording()
+    factory = RecordingFactory()
     description = FROM_LOOPBACK + ":interface=localhost"
     port = reactor.result_of(serverFromString(reactor, description).listen(factory))
     listening = Listening(reactor, factory, port)
@@ -450,6 +423,6 @@ def test_both_sockets_of_a_pair_take_headers(reactor: Reactor) -> None:
 
 
 def test_without_the_option_there_are_no_counters(reactor: Reactor) -> None:
-    port = reactor.result_of(serverFromString(reactor, "dualstack:0").listen(Recording()))
+    port = reactor.result_of(serverFromString(reactor, "dualstack:0").listen(RecordingFactory()))
     assert port.proxyCounters is None
     stop(reactor, port)

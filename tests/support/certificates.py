@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import ssl
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -125,7 +126,7 @@ class Files(NamedTuple):
     """The root, for clients."""
     key: Path
     certificate: Path
-    """The server's own for ``localhost`` and ``a.example``."""
+    """The server's own for ``localhost``, its addresses and ``a.example``."""
     chain: Path
     """The intermediate."""
     full_chain: Path
@@ -135,7 +136,7 @@ class Files(NamedTuple):
     @classmethod
     def written_to(cls, folder: Path) -> Files:
         authority = Authority.made()
-        server = authority.issue("a.example", "localhost")
+        server = authority.issue("a.example", "localhost", "127.0.0.1", "::1")
         other = authority.issue("b.example", "*.b.example")
         directory = folder / "certificates"
         (directory / "other").mkdir(parents=True)
@@ -153,3 +154,10 @@ class Files(NamedTuple):
         for name, path in paths.items():
             path.write_bytes(contents[name])
         return cls(**paths, directory=directory)
+
+    @property
+    def contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        """The server's and its clients'."""
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(self.full_chain, self.key)
+        return server, ssl.create_default_context(cafile=self.root)

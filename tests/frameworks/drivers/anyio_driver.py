@@ -30,6 +30,19 @@ def names(stream: Any) -> dict[str, Any]:
     }
 
 
+def serving(chain: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    return context
+
+
+async def ask(send: Callable[[bytes], Any], receive: Callable[[], Any]) -> None:
+    await send(b"request")
+    got = b""
+    while len(got) < 7:
+        got += await receive()
+
+
 class PortalDriver(Driver):
     """An event loop in a thread; what serves are tasks that are cancelled at the end."""
 
@@ -45,6 +58,17 @@ class PortalDriver(Driver):
 
     def start(self, function: Callable[..., Any], *args: Any) -> None:
         self.tasks.append(self.portal.start_task_soon(function, *args))
+
+    async def echo_datagrams(self, sock: Any, answer: Callable[..., Any], report: Report) -> None:
+        while True:
+            data, sender, info = await sock.receive_datagram()
+            report(source=sender, destination=info.destination, interface=info.interface_name)
+            await answer(data, sender)
+
+    def send(
+        self, data: bytes, address: tuple[str, int] | None, *, source: str | None = None
+    ) -> None:
+        self.portal.call(self.datagrams[-1].send_datagram, data, address, source)
 
     def close(self) -> None:
         async def settled() -> None:
@@ -90,9 +114,7 @@ class AnyIODriver(PortalDriver):
         )
         addresses = [each.extra(SocketAttribute.local_address) for each in listener.listeners]
         if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(tls)
-            listener = TLSListener(listener, context, standard_compatible=False)
+            listener = TLSListener(listener, serving(tls), standard_compatible=False)
         self.start(serve, listener)
         return addresses
 
@@ -100,10 +122,7 @@ class AnyIODriver(PortalDriver):
         async def request() -> None:
             async with await dual_stack.connect_tcp(host, port, local_host=source) as stream:
                 report(**names(stream))
-                await stream.send(b"request")
-                got = b""
-                while len(got) < 7:
-                    got += await stream.receive()
+                await ask(stream.send, stream.receive)
 
         self.portal.call(request)
 
@@ -121,24 +140,12 @@ class AnyIODriver(PortalDriver):
 
         async def echo(sock: Any) -> None:
             async with sock:
-                while True:
-                    data, sender, info = await sock.receive_datagram()
-                    report(
-                        source=sender,
-                        destination=info.destination,
-                        interface=info.interface_name,
-                    )
-                    await sock.send_datagram(data, sender)
+                await self.echo_datagrams(sock, sock.send_datagram, report)
 
         sock = self.portal.call(opened)
         self.datagrams.append(sock)
         self.start(echo, sock)
         return sock.extra(SocketAttribute.local_address)
-
-    def send(
-        self, data: bytes, address: tuple[str, int] | None, *, source: str | None = None
-    ) -> None:
-        self.portal.call(self.datagrams[-1].send_datagram, data, address, source)
 
     def join(self, group: str, interface: str) -> None:
         sock = self.datagrams[-1].extra(SocketAttribute.raw_socket)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 from typing import Any
 
 import trio
@@ -11,7 +10,7 @@ import trio
 from dsadapter.frameworks import trio as dual_stack
 from dsadapter.testing import Report
 
-from .anyio_driver import PortalDriver
+from .anyio_driver import PortalDriver, ask, serving
 from .groups import membership
 
 
@@ -62,8 +61,7 @@ class TrioDriver(PortalDriver):
         )
         addresses = [listener.socket.getsockname() for listener in listeners]
         if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(tls)
+            context = serving(tls)
             listeners = [
                 trio.SSLListener(each, context, https_compatible=True) for each in listeners
             ]
@@ -74,10 +72,7 @@ class TrioDriver(PortalDriver):
         async def request() -> None:
             async with await dual_stack.open_tcp_stream(host, port, local_address=source) as stream:
                 report(**names(stream))
-                await stream.send_all(b"request")
-                got = b""
-                while len(got) < 7:
-                    got += await stream.receive_some()
+                await ask(stream.send_all, stream.receive_some)
 
         self.portal.call(request)
 
@@ -93,24 +88,12 @@ class TrioDriver(PortalDriver):
 
         async def echo(sock: Any) -> None:
             with sock:
-                while True:
-                    data, sender, info = await sock.receive_datagram()
-                    report(
-                        source=sender,
-                        destination=info.destination,
-                        interface=info.interface_name,
-                    )
-                    await sock.sendto(data, sender)
+                await self.echo_datagrams(sock, sock.sendto, report)
 
         sock = self.portal.call(opened)
         self.datagrams.append(sock)
         self.start(echo, sock)
         return sock.getsockname()
-
-    def send(
-        self, data: bytes, address: tuple[str, int] | None, *, source: str | None = None
-    ) -> None:
-        self.portal.call(self.datagrams[-1].send_datagram, data, address, source)
 
     def join(self, group: str, interface: str) -> None:
         self.datagrams[-1].setsockopt(*membership(group, interface))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 import anyio
@@ -15,7 +14,7 @@ from anyio.abc import ConnectedUDPSocket, UDPSocket
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.datagrams import Counters
 from dsadapter.datagrams.pulling import PulledDatagrams
-from dsadapter.errors import PluginError
+from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.anyio.anyio_waiting import WAITING
 from dsadapter.frameworks.anyio.socket_stream import FRAMEWORK
 from dsadapter.packetinfo.receiving import Datagram
@@ -77,7 +76,7 @@ async def create_connected_udp_socket(
     target = canonical_target(str(remote_host), remote_port)
     policy = _policy(family, local_host, local_port, reuse_port, max_packet_size, fallback, device)
     peers = await _resolved(target, family)
-    with _refusals():
+    with plugin_errors_as_os_errors():
         made = DualStackConnectedUDPSocket(policy)
     try:
         made.connect(peers)
@@ -111,7 +110,7 @@ def _policy(
 async def bind(policy: DatagramPolicy) -> DualStackUDPSocket:
     """Bind by a policy that has been made elsewhere; see :func:`create_udp_socket`."""
     await anyio.lowlevel.checkpoint()
-    with _refusals():
+    with plugin_errors_as_os_errors():
         return DualStackUDPSocket(policy)
 
 
@@ -227,11 +226,3 @@ class DualStackConnectedUDPSocket(_DatagramSocket, ConnectedUDPSocket):
     async def send(self, item: bytes) -> None:
         """As AnyIO's."""
         await self.send_datagram(item)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error

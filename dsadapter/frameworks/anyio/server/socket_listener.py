@@ -12,7 +12,7 @@ import anyio.lowlevel
 from anyio.abc import SocketListener, SocketStream
 from anyio.streams.stapled import MultiListener
 
-from dsadapter.errors import PluginError
+from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.anyio.socket_stream import (
     FRAMEWORK,
     ObservedStream,
@@ -82,10 +82,8 @@ async def listen(policy: ListenPolicy) -> MultiListener[SocketStream]:
         from dsadapter.frameworks.anyio.server.proxied_listener import ListenerBehindProxies
 
         kind = ListenerBehindProxies
-    try:
+    with plugin_errors_as_os_errors():
         sockets = listener.open(reads_headers=True)
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
     life = Life(sockets[0], listener.closed)
     made = [kind(sock, listener, life) for sock in sockets]
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import ssl as ssl_module
 from asyncio.selector_events import BaseSelectorEventLoop
@@ -16,7 +15,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.connector import Connector, Unconnected
 from dsadapter.connector.beginning import Begun, begin_only
 from dsadapter.connector.os_errors import attempt_errors, error_of
-from dsadapter.errors import PluginError
+from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_sockets import (
@@ -164,10 +163,8 @@ async def race(
     :raises OSError: as :func:`create_connection`.
     """
     loop = asyncio.get_running_loop()
-    try:
+    with plugin_errors_as_os_errors():
         connector = connector_of(loop, family)
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
     begun = begin_only(connector, target, policy, kind)
     if begun is not None and begun.sock is not None and begun.connected:
         # There is nothing to wait for.

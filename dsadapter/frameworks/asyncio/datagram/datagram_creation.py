@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.datagrams import DatagramPort
 from dsadapter.datagrams.port import Opening
-from dsadapter.errors import PluginError
+from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
 from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
@@ -118,12 +117,10 @@ async def exchange(
     protocol = protocol_factory()
     transport = DualStackDatagramTransport(loop, port, protocol)
     informed = hasattr(protocol, "packet_received")
-    try:
+    with plugin_errors_as_os_errors():
         port.open(
             transport.deliver, transport.refused, details=informed, opening=opening, several=True
         )
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
     try:
         if allow_broadcast:
             port.allow_broadcast(True)

@@ -13,7 +13,7 @@ from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams import Counters
 from dsadapter.datagrams.pulling import PulledDatagrams
-from dsadapter.errors import PluginError
+from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.trio.delegating import FRAMEWORK, DelegatingSocket
 from dsadapter.frameworks.trio.server.tcp_listeners import host_text
 from dsadapter.frameworks.trio.trio_waiting import WAITING
@@ -65,11 +65,8 @@ async def open_udp_socket(
 async def bind(policy: DatagramPolicy) -> DualStackUDPSocket:
     """Bind by a policy that has been made elsewhere; see :func:`open_udp_socket`."""
     await trio.lowlevel.checkpoint()
-    try:
-        made = DualStackUDPSocket(policy)
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
-    return made
+    with plugin_errors_as_os_errors():
+        return DualStackUDPSocket(policy)
 
 
 class DualStackUDPSocket(DelegatingSocket):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
@@ -10,7 +9,7 @@ from typing import Any
 
 import trio
 
-from dsadapter.errors import PluginError
+from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.trio.delegating import FRAMEWORK, ListeningTrioSocket
 from dsadapter.listener import Listener
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, Family, ListenPolicy, proxy_set
@@ -79,10 +78,8 @@ async def listen(policy: ListenPolicy) -> list[trio.SocketListener]:
         from dsadapter.frameworks.trio.server.proxied_trio_socket import ListeningBehindProxies
 
         kind = ListeningBehindProxies
-    try:
+    with plugin_errors_as_os_errors():
         sockets = listener.open(reads_headers=True)
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
     made: list[ListeningTrioSocket] = []
     for sock in sockets:
         plain = socket.socket(sock.family, sock.type, sock.proto, socket.socket.detach(sock))

@@ -99,7 +99,7 @@ def packed_literal(text: str) -> bytes | None:
 
     :raises ValueError: as :func:`parse_literal`.
     """
-    if _TAKES_MORE and ("\0" in text or "%" in text):
+    if _TAKES_MORE and not _is_strict(text):
         return _packed_zoned(text)
     try:
         if ":" not in text:
@@ -116,7 +116,8 @@ def _packed_zoned(text: str) -> bytes | None:
     _refuse_unprintable(text)
     literal, percent, zone = text.partition("%")
     try:
-        packed = inet_pton(_INET6, literal) if percent else None
+        strict = percent and not (_TAKES_MORE and not _is_strict(literal))
+        packed = inet_pton(_INET6, literal) if strict else None
     except (OSError, ValueError):
         packed = None
     if packed is None:
@@ -134,14 +135,28 @@ def _packed_zoned(text: str) -> bytes | None:
 
 
 def _takes_more() -> bool:
-    """Whether ``inet_pton`` takes zone ids, or stops at a NUL, as some do."""
-    for text in ("fe80::1%1", "fe80::1\0"):
+    """Whether ``inet_pton`` takes zone ids or leading zeros, or stops at a NUL, as some do."""
+    for text in ("fe80::1%1", "fe80::1\0", "::ffff:010.0.0.1", "::00001"):
         try:
             inet_pton(_INET6, text)
         except (OSError, ValueError):
             continue
         return True
     return False
+
+
+def _is_strict(text: str) -> bool:
+    """Whether a literal has nothing but groups of hexadecimal digits, and decimal numbers without
+    leading zeros; how many of them there are is ``inet_pton``'s to say."""
+    # Only where the platform is lax.
+    import re
+
+    number = "(?:0|[1-9][0-9]{0,2})"
+    groups = "(?:[0-9A-Fa-f]{0,4}:)*"
+    return (
+        re.fullmatch(rf"{groups}(?:[0-9A-Fa-f]{{0,4}}|(?:{number}\.){{3}}{number})", text)
+        is not None
+    )
 
 
 _TAKES_MORE = _takes_more()

@@ -29,7 +29,7 @@ from dsadapter.sockets.listening import Listening
 from dsadapter.sockets.options import set_v6only
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
-_SHARES = socket.SOL_SOCKET, socket.SO_REUSEPORT
+_SHARES = socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT", 15)
 
 sharing: dict[int, tuple[int, Callable[[], None]]] = {}
 """By descriptor: the number of a socket that shares a port until it listens, and what ends that."""

@@ -16,8 +16,9 @@ elif sys.platform == "darwin":
     from dsadapter.packetinfo import _darwin as _platform
 elif sys.platform.startswith(("freebsd", "netbsd", "openbsd", "dragonfly")):
     from dsadapter.packetinfo import _bsd as _platform
+elif sys.platform == "win32":
+    from dsadapter.packetinfo import _windows as _platform
 else:
-    # Windows has its own call for this, WSARecvMsg: a module of its own, here.
     from dsadapter.packetinfo import _unsupported as _platform
 
 __all__ = ["PacketInfo"]

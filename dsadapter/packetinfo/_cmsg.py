@@ -1,4 +1,4 @@
-"""Control messages: from bytes to messages, and from messages to what they say. Pure.
+"""What control messages say. Pure.
 
 Whatever a kernel delivers is told by content: which messages come for an IPv4 datagram on an
 AF_INET6 socket, and in which order, differs between systems and with the options that are set.
@@ -12,9 +12,7 @@ from typing import Literal, NamedTuple
 
 from dsadapter.addressing.mapped import MAPPED_PREFIX, PACKED_IPV4_LENGTH
 from dsadapter.addressing.scope import is_group, is_link_local
-
-Message = tuple[int, int, bytes]
-"""Level, type and data, as ``socket.recvmsg`` has them."""
+from dsadapter.sockets.control_messages import Message
 
 Facts = Mapping[str, int | bytes]
 """What one message says: ``ipv4`` and ``ipv6``, the destination; ``source``, the IPv4 address to
@@ -26,10 +24,6 @@ Decoder = Callable[[bytes], Facts | None]
 IPv4Message = Literal["always", "not asked for", "never"]
 """Whether an IPv4 datagram brings a message of IPv4's own to an AF_INET6 socket, as no IPv6 one
 does."""
-
-_HEADER = struct.Struct("@Nii")
-"""Linux's ``struct cmsghdr``: the length with this header, a ``size_t``; level; type."""
-_ALIGNMENT = struct.calcsize("@N")
 
 _UNSPECIFIED = (bytes(4), bytes(16))
 
@@ -50,24 +44,6 @@ class Arrival(NamedTuple):
     traffic_class: int | None
     by_ipv4: bool
     """Whether a message of IPv4's own said so, not one of IPv6's with a mapped destination."""
-
-
-def split(control: bytes) -> list[Message]:
-    """The messages in a control buffer of Linux (``cmsg(3)``); none if any of them is cut short.
-
-    :param control: the bytes that the kernel has filled.
-    """
-    messages = []
-    offset = 0
-    end = len(control)
-    while end - offset >= _HEADER.size:
-        length, level, kind = _HEADER.unpack_from(control, offset)
-        if not _HEADER.size <= length <= end - offset:
-            return []
-        messages.append((level, kind, control[offset + _HEADER.size : offset + length]))
-        offset += -(-length // _ALIGNMENT) * _ALIGNMENT
-    # The last message may go without padding, which puts the offset beyond the end.
-    return messages if offset >= end else []
 
 
 def read(

@@ -10,7 +10,8 @@ import socket
 
 from dsadapter.addressing.mapped import map_packed
 from dsadapter.packetinfo import _cmsg
-from dsadapter.packetinfo._cmsg import IPv4Message, Message
+from dsadapter.packetinfo._cmsg import IPv4Message
+from dsadapter.sockets.control_messages import Message
 
 __all__ = ["DECODERS", "SUPPORTED", "ipv4_message", "source_messages"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 
 from dsadapter.packetinfo import _cmsg
-from dsadapter.packetinfo._cmsg import IPv4Message, Message
+from dsadapter.packetinfo._cmsg import IPv4Message
+from dsadapter.sockets.control_messages import Message
 
 __all__ = ["DECODERS", "SUPPORTED", "ipv4_message", "source_messages"]
 

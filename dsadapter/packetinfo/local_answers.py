@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from dsadapter.packetinfo import platform
-from dsadapter.packetinfo._cmsg import Message
+from dsadapter.sockets.control_messages import Message
 from dsadapter.sockets.local_routes import is_local
 from dsadapter.sockets.options import IPV6_FREEBIND, set_option
 

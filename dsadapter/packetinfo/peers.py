@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.packetinfo._cmsg import Message
+from dsadapter.sockets.control_messages import Message
 
 
 class Route(NamedTuple):

@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 
 from dsadapter.packetinfo import PacketInfo
-from dsadapter.packetinfo._cmsg import Message
 from dsadapter.packetinfo._recvmmsg import (
     CONTROL_SIZE,
     MSG_DONTWAIT,
@@ -24,6 +23,7 @@ from dsadapter.packetinfo._recvmmsg import (
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.senders import Sender, Senders
 from dsadapter.policy import ListenMode, socket_name
+from dsadapter.sockets.control_messages import Message
 
 Datagram = tuple[bytes, PeerAddress, PacketInfo | None]
 """Payload, sender and packet information."""

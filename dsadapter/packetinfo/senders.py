@@ -9,10 +9,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from dsadapter.addressing.mapped import MAPPED_PREFIX
 from dsadapter.addressing.scope import is_group
 from dsadapter.packetinfo import PacketInfo, _cmsg, platform
-from dsadapter.packetinfo._cmsg import Message
 from dsadapter.packetinfo._recvmmsg import NAME_SIZE
 from dsadapter.packetinfo.peers import PeerAddress, WayBack
 from dsadapter.policy import ListenMode
+from dsadapter.sockets.control_messages import Message, split
 from dsadapter.sockets.ifaddrs import interface_name, is_in_vrf, scoped_text, serves_vrfs
 
 Sender = tuple[PeerAddress, PacketInfo | None, bool, str | None]
@@ -128,7 +128,7 @@ class Senders:
         control = envelope[NAME_SIZE:]
         origin = self._nowhere if flags & _MSG_CTRUNC else self._known_origin(control)
         if origin is None:
-            origin = self._learned(control, _cmsg.split(control))
+            origin = self._learned(control, split(control))
         port = int.from_bytes(envelope[2:4])
         if not self._ipv6:
             return self._sender(envelope, envelope[4:8], port, 0, origin, flags)

@@ -12,7 +12,7 @@ from dsadapter.messages import Message, quoted
 from dsadapter.policy import FAMILIES, FAMILY_NAMES, DatagramPolicy, ListenMode, ListenPolicy
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.capability import capability, says_absent, says_unbindable
-from dsadapter.sockets.conflicts import port_holders
+from dsadapter.sockets.conflicts import port_holders, says_held
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
 from dsadapter.sockets.options import (
     BIND_TO_DEVICE,
@@ -35,6 +35,16 @@ from dsadapter.sockets.options import (
 )
 from dsadapter.sockets.remedies import remedy
 
+if sys.platform == "win32":
+    from dsadapter.sockets.winsock import MessageSocket
+
+    class DatagramSocket(MessageSocket, CanonicalSocket):
+        """With ``recvmsg`` and ``sendmsg``."""
+
+        __slots__ = ()
+else:
+    DatagramSocket = CanonicalSocket
+
 BeforeBind = Callable[[socket.socket, ListenPolicy], None]
 BeforeDatagramBind = Callable[[socket.socket, DatagramPolicy], None]
 _Setter = Callable[[socket.socket, SocketOption, int], None]
@@ -44,7 +54,7 @@ _IPV4_DETAILS = (IPV4_HOP_LIMIT, IPV4_TRAFFIC_CLASS)
 _IPV6 = (IPV6_PACKET_INFO,)
 _IPV6_DETAILS = (IPV6_HOP_LIMIT, IPV6_TRAFFIC_CLASS)
 # macOS and the BSDs refuse these on an AF_INET6 socket; there IPV6_RECVPKTINFO serves IPv4 too.
-_IPV6_SOCKET_TAKES_IPV4_OPTIONS = sys.platform.startswith("linux")
+_IPV6_SOCKET_TAKES_IPV4_OPTIONS = sys.platform.startswith("linux") or sys.platform == "win32"
 
 
 def open_listening_socket(
@@ -137,7 +147,7 @@ def open_datagram_socket(
     family = socket.AF_INET if policy.mode == "ipv4" else socket.AF_INET6
     _check_sharing(policy)
     try:
-        sock = CanonicalSocket(family, socket.SOCK_DGRAM)
+        sock = DatagramSocket(family, socket.SOCK_DGRAM)
     except OSError as error:
         raise explained(error, policy, creating=True) from None
     try:
@@ -254,8 +264,8 @@ def explained(
     """
     if error.errno == errno.ENODEV:
         return error
-    if error.errno == errno.EADDRINUSE:
-        return OSError(errno.EADDRINUSE, _held(policy))
+    if not creating and says_held(error):
+        return OSError(errno.EADDRINUSE, _held(policy, error))
     said = str(error.strerror)
     advice = None if creating else remedy(error, local=(policy.host, policy.port))
     if not (says_absent(error) if creating else says_unbindable(error, policy.host)):
@@ -269,8 +279,14 @@ def explained(
     return AddressFamilyError(f"{text}; {advice}" if advice else text, error)
 
 
-def _held(policy: ListenPolicy | DatagramPolicy) -> Message:
+def _held(policy: ListenPolicy | DatagramPolicy, error: OSError) -> Message:
     holders = port_holders(policy)
+    if not holders and error.errno != errno.EADDRINUSE:
+        return Message(
+            "{held} is reserved by the system, or held by a socket that could not be found; look "
+            "at 'netsh interface ipv4 show excludedportrange protocol=tcp'",
+            held=str(policy),
+        )
     held = " and ".join(holders.values()) or str(policy)
     text = f"{{held}} {'are' if len(holders) > 1 else 'is'} held by another socket"
     told = f"; 'dsadapter doctor {policy.port}' says whose it is"

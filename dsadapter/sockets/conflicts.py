@@ -31,7 +31,17 @@ _NUMBERS: dict[Family, socket.AddressFamily] = {"ipv4": socket.AF_INET, "ipv6": 
 _WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _NAME = {socket.AF_INET: "an IPv4 address", socket.AF_INET6: "an IPv6 address"}
+_WSAEACCES = 10013
 _WHAT_COMES = {socket.SOCK_STREAM: "connections", socket.SOCK_DGRAM: "datagrams"}
+
+
+def says_held(error: OSError) -> bool:
+    """Whether an error of binding may mean that another socket holds the address.
+
+    On Windows WSAEACCES does where that one has ``SO_EXCLUSIVEADDRUSE``; it may also mean that the
+    port is reserved.
+    """
+    return error.errno == errno.EADDRINUSE or getattr(error, "winerror", None) == _WSAEACCES
 
 
 def port_holders(policy: ListenPolicy | DatagramPolicy) -> dict[Family, str]:
@@ -111,7 +121,7 @@ def _in_use(
                 set_option(sock, REUSE_PORT, 1)
             sock.bind((host, policy.port))
     except OSError as error:
-        return True if error.errno == errno.EADDRINUSE else None
+        return says_held(error) or None
     return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from functools import cache
@@ -41,6 +42,8 @@ def interface_addresses() -> list[tuple[str, bytes]]:
     :raises OSError: if this can't be found out.
     """
     try:
+        if os.name != "posix":
+            raise OSError("no getifaddrs")
         import ctypes
 
         library, pointer = _library()

@@ -110,7 +110,9 @@ _PLATFORM = "linux" if sys.platform.startswith("linux") else sys.platform.rstrip
 IPV6_PACKET_INFO = SocketOption(
     "IPV6_RECVPKTINFO",
     socket.IPPROTO_IPV6,
-    {"linux": 49, "darwin": 61, "freebsd": 36, "netbsd": 36, "openbsd": 36}.get(_PLATFORM),
+    {"linux": 49, "darwin": 61, "freebsd": 36, "netbsd": 36, "openbsd": 36, "win": 19}.get(
+        _PLATFORM
+    ),
     "before bind",
     "destination and interface of each datagram (RFC 3542, section 6.2); one that is queued before "
     "the option is set has none",
@@ -118,7 +120,7 @@ IPV6_PACKET_INFO = SocketOption(
 IPV4_PACKET_INFO = SocketOption(
     "IP_PKTINFO",
     socket.IPPROTO_IP,
-    {"linux": 8, "darwin": 26}.get(_PLATFORM),
+    {"linux": 8, "darwin": 26, "win": 19}.get(_PLATFORM),
     "before bind",
     "the same for IPv4, and the address to answer a multicast or a broadcast from",
 )
@@ -132,14 +134,17 @@ IPV4_DESTINATION = SocketOption(
 IPV4_HOP_LIMIT = SocketOption(
     "IP_RECVTTL",
     socket.IPPROTO_IP,
-    {"linux": 12, "darwin": 24, "freebsd": 65, "netbsd": 23, "openbsd": 31}.get(_PLATFORM),
+    {"linux": 12, "darwin": 24, "freebsd": 65, "netbsd": 23, "openbsd": 31, "win": 21}.get(
+        _PLATFORM
+    ),
     "before bind",
     "the TTL of each IPv4 datagram",
 )
 IPV6_HOP_LIMIT = SocketOption(
     "IPV6_RECVHOPLIMIT",
     socket.IPPROTO_IPV6,
-    getattr(socket, "IPV6_RECVHOPLIMIT", None),
+    # On Windows the option has the message's name.
+    getattr(socket, "IPV6_RECVHOPLIMIT", getattr(socket, "IPV6_HOPLIMIT", None)),
     "before bind",
     "the hop limit of each IPv6 datagram (RFC 3542, section 6.3)",
 )

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import importlib
 import importlib.util
 import json
@@ -25,6 +24,9 @@ from typing import Any
 
 from dsadapter.testing.driver import Driver
 from dsadapter.testing.frames import udp_over_ipv6, write_frame
+
+if sys.platform != "win32":
+    import fcntl
 
 MAPPED_NAME = "mapped.dsadapter.test"
 """A host name whose only address is ``::ffff:127.0.0.1``, where :func:`own_machine` is allowed."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import resource
 import socket
 import ssl
 import subprocess
@@ -26,6 +25,9 @@ from support.seccomp import deny_option_in_this_thread
 from dsadapter.frameworks import asyncio as dual_stack
 from dsadapter.sockets.listening import listening_socket
 from dsadapter.testing import RecordingPlugin, registered
+
+if sys.platform != "win32":
+    import resource
 
 BOTH = ["127.0.0.1", "::1"]
 IPV6_ADDRFORM = 1

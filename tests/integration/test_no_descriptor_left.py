@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +17,9 @@ from dsadapter.frameworks.twisted import (
     DualStackDatagramEndpoint,
     DualStackServerEndpoint,
 )
+
+if sys.platform != "win32":
+    import resource
 
 
 @pytest.fixture

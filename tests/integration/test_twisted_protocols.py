@@ -12,7 +12,6 @@ import functools
 import hashlib
 import os
 import poplib
-import pwd
 import re
 import smtplib
 import socket
@@ -27,6 +26,9 @@ from typing import NamedTuple
 import pytest
 from support.processes import PATIENCE, Server, running, running_command
 from support.versions import CONCH_LOGS_USERS_IN, FTP_SPEAKS_IPV6, lacking
+
+if sys.platform != "win32":
+    import pwd
 
 SCRIPT = Path(__file__).parent / "servers" / "twisted_protocols.py"
 MAPPED = "::ffff:127.0.0.1"

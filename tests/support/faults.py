@@ -6,9 +6,9 @@ named. It can't be taken away again, so that what is tested runs in a thread tha
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 
 from support import seccomp
 from support.processes import PATIENCE
+
+if sys.platform != "win32":
+    import fcntl
 
 T = TypeVar("T")
 _EPOLL_CTL_ADD = 1

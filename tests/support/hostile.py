@@ -19,12 +19,13 @@ from dsadapter.errors import ProxyHeaderError
 from dsadapter.forwarded import client_by_forwarded, client_by_x_forwarded_for
 from dsadapter.listener import Listener
 from dsadapter.packetinfo import _bsd, _darwin, _linux
-from dsadapter.packetinfo._cmsg import read, split
+from dsadapter.packetinfo._cmsg import read
 from dsadapter.plugin import active_hooks
 from dsadapter.policy import ListenPolicy
 from dsadapter.proxied import ProxyGate
 from dsadapter.proxy_protocol import MAX_V2_LENGTH, ProxyHeaderParser
 from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.control_messages import split
 
 CASES = int(os.environ.get("FUZZ_CASES", 20_000 if os.environ.get("CI") else 1_000))
 """How many all targets get together."""

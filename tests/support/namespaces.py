@@ -17,7 +17,7 @@ needs_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="network namespaces need root"
 )
 _numbers = itertools.count()
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
 _CLONE_NEWNET = 0x40000000
 _NETWORK_OF_THIS_THREAD = "/proc/thread-self/ns/net"
 # Where ``ip netns exec`` looks for what a namespace has instead of the files in /etc.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
+from twisted.internet import asyncioreactor, selectreactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -60,25 +61,30 @@ class _OwnReactor(Driven):
         self.getThreadPool().stop() if self.threadpool is not None else None
 
 
-class Reactor(_OwnReactor, epollreactor.EPollReactor):
-    """The one for tests that need no other."""
-
-    def close(self) -> None:
-        super().close()
-        self._poller.close()
-
-
-class PollReactor(_OwnReactor, pollreactor.PollReactor):
-    pass
-
-
 class SelectReactor(_OwnReactor, selectreactor.SelectReactor):
     pass
 
 
+if sys.platform != "win32":
+    from twisted.internet import epollreactor, pollreactor
+
+    class Reactor(_OwnReactor, epollreactor.EPollReactor):
+        """The one for tests that need no other."""
+
+        def close(self) -> None:
+            super().close()
+            self._poller.close()
+
+    class PollReactor(_OwnReactor, pollreactor.PollReactor):
+        pass
+
+else:
+    Reactor = PollReactor = SelectReactor
+
+
 class AsyncioReactor(_OwnReactor, asyncioreactor.AsyncioSelectorReactor):
     def __init__(self) -> None:
-        super().__init__(asyncio.new_event_loop())
+        super().__init__(asyncio.SelectorEventLoop())
 
     def close(self) -> None:
         super().close()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import errno
-import fcntl
 import os
 import platform
 import signal
@@ -35,6 +34,9 @@ from dsadapter.testing.denied_options import (
     install,
     on_option,
 )
+
+if sys.platform != "win32":
+    import fcntl
 
 PR_SET_PDEATHSIG = 1
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsadapter.packetinfo import _bsd, _cmsg, _darwin, _linux, _unsupported
-from dsadapter.packetinfo._cmsg import IPv4Message, Message, read, reason_to_distrust, split
+from dsadapter.packetinfo._cmsg import IPv4Message, read, reason_to_distrust
+from dsadapter.sockets.control_messages import Message, split
 
 IP, IPV6 = int(socket.IPPROTO_IP), int(socket.IPPROTO_IPV6)
 PLATFORMS = [_linux, _darwin, _bsd, _unsupported]
@@ -40,11 +41,11 @@ def mapped(packed: bytes) -> bytes:
 
 
 def join(messages: list[Message]) -> bytes:
-    """A control buffer as Linux writes it."""
+    """A control buffer as Linux and Winsock write it, on 64 bits (``cmsg(3)``)."""
     buffer = b""
     for level, kind, data in messages:
-        header = struct.pack("@Nii", socket.CMSG_LEN(len(data)), level, kind)
-        buffer += (header + data).ljust(socket.CMSG_SPACE(len(data)), b"\0")
+        header = struct.pack("=QII", 16 + len(data), level, kind)
+        buffer += (header + data).ljust(16 + -(-len(data) // 8) * 8, b"\0")
     return buffer
 
 

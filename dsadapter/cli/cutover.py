@@ -74,6 +74,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--back", action="store_true", help="put a kept OLD back; what runs instead ends"
     )
+    parser.add_argument(
+        "--adopt",
+        action="store_true",
+        help="pass OLD's sockets on to NEW (dualstack:systemd=0), instead of replacing them",
+    )
     parser.add_argument("--user", metavar="USER", help="start NEW as this user (root only)")
     parser.add_argument(
         "--log", metavar="FILE", help="append NEW's output to a file, instead of mixing it in here"
@@ -90,6 +95,8 @@ def run(options: argparse.Namespace) -> int:
     words = options.new[1:] if options.new[:1] == ["--"] else options.new
     if options.back and words:
         raise CommandError("--back starts nothing; leave NEW away")
+    if options.adopt and (options.keep or options.back):
+        raise CommandError("with --adopt, OLD has the same sockets; leave --keep and --back away")
     if not options.back and not words:
         raise CommandError("name the new server: dsadapter cutover --pid OLD -- NEW [ARGUMENT ...]")
     user = None
@@ -132,12 +139,20 @@ def _run(
         user=user,
         output=output,
     )
-    old = RunningServer(options.pid, only=options.only, parked=options.back)
+    old = RunningServer(
+        options.pid, only=options.only, parked=options.back, passed_on=options.adopt
+    )
     _describe(console, old)
     if options.back:
         now = RunningServer(current_servers(old), only=old.ports)
         _describe(console, now)
         return 0 if options.dry_run else course.put_back(old, now)
+    if options.adopt and not options.dry_run:
+        return course.pass_on(old, words)
+    if options.adopt:
+        console.line(f"would start {shlex.join(words)} with these sockets, and then send SIGTERM")
+        old.release()
+        return 0
     course.check(old)
     if options.dry_run:
         _plan(console, course, old, words)

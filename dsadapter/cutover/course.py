@@ -93,6 +93,43 @@ class Course:
             finally:
                 old.release()
 
+    def pass_on(self, old: RunningServer, words: Sequence[str]) -> int:
+        """Start a new server that gets the sockets of an old one, and end that.
+
+        Nothing in the queue is lost; the old server accepts until it ends.
+
+        :returns: as for :meth:`replace`.
+        :raises CutoverError: as for :meth:`replace`.
+        :raises InterruptedCutoverError: the same, for a signal.
+        """
+        with _Signals() as signals:
+            try:
+                inodes = {each.inode for each in old.held}
+                new = NewServer(words, (), user=self.user, output=self.output, passed=old.sockets)
+                self.say(f"the new server is process {new.pid}: {new.line}")
+                try:
+                    end = time.monotonic() + self.timeout
+                    while not new.waits_for(inodes):
+                        if new.status is not None:
+                            raise CutoverError(
+                                f"the new server ended with status {new.status} before it waited "
+                                f"for connections; nothing has changed"
+                            )
+                        if time.monotonic() >= end:
+                            raise CutoverError(
+                                f"the new server does not wait for connections on what it was "
+                                f"passed after {self.timeout:g} s; it was ended, nothing else has "
+                                f"changed"
+                            )
+                        self._check(None, signals)
+                except BaseException:
+                    new.end(_PATIENCE)
+                    raise
+                self.say("it waits for connections on the same sockets")
+                return self._end(old, None, lambda: new.status is None, new.release, signals)
+            finally:
+                old.release()
+
     def put_back(self, kept: RunningServer, now: RunningServer) -> int:
         """Have a parked server take over again from the one that took its place.
 
@@ -254,7 +291,7 @@ class Course:
     def _end(
         self,
         server: RunningServer,
-        succession: Succession,
+        succession: Succession | None,
         serving: Callable[[], bool],
         release: Callable[[], None],
         signals: _Signals,
@@ -270,8 +307,9 @@ class Course:
         with suppress(InterruptedCutoverError, CutoverError):
             while (server.stragglers() or server.is_running()) and time.monotonic() < end:
                 self._check(serving, signals)
-        with suppress(OSError):
-            succession.finish()
+        if succession is not None:
+            with suppress(OSError):
+                succession.finish()
         release()
         if left := server.stragglers():
             pids = " ".join(str(process.pid) for process in left)

@@ -7,6 +7,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import IO, NamedTuple
@@ -14,6 +15,7 @@ from typing import IO, NamedTuple
 from dsadapter.cutover.errors import CutoverError
 from dsadapter.cutover.holders import Holders
 from dsadapter.cutover.processes import Process, family_of, relations
+from dsadapter.cutover.waiting import waited_for
 from dsadapter.handover.places import Place, not_served, place_of, receives
 from dsadapter.sockets.kernel_tables import LISTENING, tcp_rows
 
@@ -45,6 +47,7 @@ class NewServer:
     :param known: the inodes of what listens already.
     :param user: whom to start it as; None for the user of this process.
     :param output: where its output goes; None for where this process's goes.
+    :param passed: sockets that it gets, as systemd passes them.
     :raises CutoverError: if it can't be started.
     """
 
@@ -55,8 +58,13 @@ class NewServer:
         *,
         user: User | None = None,
         output: IO[bytes] | None = None,
+        passed: Sequence[socket.socket] = (),
     ) -> None:
         self.line = shlex.join(words)
+        numbers = [sock.fileno() for sock in passed]
+        if numbers:
+            listed = ",".join(map(str, numbers))
+            words = [sys.executable, "-m", "dsadapter.cutover.passing", listed, *words]
         self._known = frozenset(known)
         self._sockets: dict[int, socket.socket] = {}
         self._holders: list[Process] = []
@@ -67,6 +75,7 @@ class NewServer:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=numbers,
                 user=user and user.number,
                 group=user and user.group,
                 extra_groups=user and user.groups,
@@ -146,6 +155,23 @@ class NewServer:
                 with suppress(CutoverError):
                     self._holders.append(Process(pid))
         return any(process.is_running() for process in self._holders)
+
+    def waits_for(self, inodes: Collection[int]) -> bool:
+        """Whether it, or what it has started, waits for connections on sockets that it was passed.
+
+        :raises CutoverError: if it can't be seen.
+        """
+        everybody = relations()
+        mine = {pid for pid, relation in everybody.items() if relation.session == self.pid}
+        found: set[int] = set()
+        for pid in mine | family_of(self.pid, everybody):
+            try:
+                found |= waited_for(pid, inodes)
+            except PermissionError:
+                raise CutoverError(
+                    f"the new server, process {pid}, can't be seen; run this as root"
+                ) from None
+        return found == {*inodes}
 
     def release(self) -> None:
         """Give the duplicates up."""

@@ -43,11 +43,18 @@ class RunningServer:
     :param pids: the processes; those that they have started belong to them.
     :param only: the ports to look at; None for all.
     :param parked: look at parked sockets, instead of those that are not.
+    :param passed_on: whether the sockets are to be passed on as they are: then others may have
+        them, too.
     :raises CutoverError: if it can't be replaced, saying why and what to do.
     """
 
     def __init__(
-        self, pids: Sequence[int], *, only: Collection[int] | None = None, parked: bool = False
+        self,
+        pids: Sequence[int],
+        *,
+        only: Collection[int] | None = None,
+        parked: bool = False,
+        passed_on: bool = False,
     ) -> None:
         self.processes = [Process(pid) for pid in pids]
         self.held: list[Held] = []
@@ -66,15 +73,18 @@ class RunningServer:
         if not mine:
             raise CutoverError(_nothing(self.processes, only))
         holders = Holders(mine, everybody)
-        refuse_strangers(holders, self.family, pids, {rows[inode].uid for inode in mine}, everybody)
-        self.holders = [Process(pid) for pid in holders.by_process]
+        if not passed_on:
+            refuse_strangers(
+                holders, self.family, pids, {rows[inode].uid for inode in mine}, everybody
+            )
+        self.holders = [Process(pid) for pid in holders.by_process.keys() & self.family]
         try:
             self._borrow(holders, rows)
             for process in self.processes:
                 # Else its number may be another's by now.
                 if not process.is_running():
                     raise CutoverError(f"{process} has ended; 'ss -ltnp' shows who listens")
-            self._refuse_places(parked)
+            self._refuse_places(parked, passed_on)
         except BaseException:
             self.release()
             raise
@@ -165,7 +175,7 @@ class RunningServer:
         self.ports = {each.place.port for each in self.held}
         self.held.sort(key=lambda each: (each.place.port, each.place.family))
 
-    def _refuse_places(self, parked: bool) -> None:
+    def _refuse_places(self, parked: bool, passed_on: bool) -> None:
         ready = [each for each in self.held if is_parked(each.sock) == parked]
         for each in self.held:
             if each not in ready:
@@ -183,7 +193,7 @@ class RunningServer:
                 )
             )
         for each in ready:
-            if not parked and bound_index(each.sock):
+            if not (parked or passed_on) and bound_index(each.sock):
                 raise CutoverError(
                     f"{each.place} of {self} is bound to an interface, which parking would take "
                     f"away; end the server and start the new one"

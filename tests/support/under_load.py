@@ -20,6 +20,11 @@ def connections(short: int) -> int:
     return int(os.environ.get("CUTOVER_CONNECTIONS", short))
 
 
+def gentle() -> float:
+    """A pause for clients that are few, so that a busy machine has time for what they watch."""
+    return 0.0 if "CUTOVER_CONNECTIONS" in os.environ else 0.01
+
+
 def pair(port: int = 0, *, reuse_port: bool = True) -> list[socket.socket]:
     """An IPv4 socket and a v6-only one of one port, as servers had before."""
     ipv4 = _listening("0.0.0.0", port, reuse_port)
@@ -82,7 +87,10 @@ def ask(host: str, port: int) -> bytes:
 
 
 class Load:
-    """Clients of both families, one connection after the other; each has to get an answer."""
+    """Clients of both families, one connection after the other; each has to get an answer.
+
+    :param pause: seconds between two connections of a client, in which others may run.
+    """
 
     def __init__(
         self,
@@ -91,11 +99,13 @@ class Load:
         ask: Callable[[str, int], bytes] = ask,
         hosts: Sequence[str] = BOTH,
         clients: int = 2,
+        pause: float = 0.0,
     ) -> None:
         self.answers: Counter[bytes] = Counter()
         self.lost: list[str] = []
         self.slowest = 0.0
         self._ask = ask
+        self._pause = pause
         self._ended = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(host, port))
@@ -117,6 +127,8 @@ class Load:
                 self.answers[answer] += 1
                 if not answer:
                     self.lost.append(f"{host}: closed without an answer")
+            if self._pause:
+                self._ended.wait(self._pause)
 
     @property
     def total(self) -> int:

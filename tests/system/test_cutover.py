@@ -23,7 +23,7 @@ from support.environments import clean_environment
 from support.namespaces import OwnLoopback, needs_root
 from support.processes import running_command
 from support.programs import listening_sockets
-from support.under_load import BOTH, Load, connections
+from support.under_load import BOTH, Load, connections, gentle
 
 pytestmark = needs_root
 LEGACY = Path(__file__).parents[2] / "examples" / "legacy"
@@ -54,7 +54,7 @@ def load() -> Iterator[Load]:
             pass
 
         def start(self) -> None:
-            super().__init__(PORT, ask=ask_line, clients=1)
+            super().__init__(PORT, ask=ask_line, clients=1, pause=gentle())
             clients.append(self)
 
     yield Later()
@@ -74,7 +74,7 @@ def test_servers_of_before_are_replaced_and_put_back(
     CUTOVER_CONNECTIONS=10000."""
     # Twisted's needs it.
     Path("/proc/sys/net/ipv6/bindv6only").write_text("1")
-    wanted = connections(800) // 4
+    wanted = connections(400) // 4
     new = tmp_path / name
     new.write_text((LEGACY / name).read_text())
     migrate = [sys.executable, "-m", "dsadapter", "migrate", "--write", str(new)]
@@ -85,8 +85,8 @@ def test_servers_of_before_are_replaced_and_put_back(
     with running_command(old, env=clean_environment()) as server:
         server.wait_for_log("listening")
         pid = str(server.process.pid)
-        load = Load(PORT, ask=ask_line, clients=1)
-        curl = Load(PORT, ask=ask_by_curl, clients=1)
+        load = Load(PORT, ask=ask_line, clients=1, pause=gentle())
+        curl = Load(PORT, ask=ask_by_curl, clients=1, pause=gentle())
         try:
             load.until_total(wanted)
             assert cutovers.run("--pid", pid, "--keep", "--", *program)[0] == 0
@@ -117,7 +117,7 @@ def test_nothing_is_lost_whatever_replaces_what(
     before: str, after: str, cookies: str, cutovers: Cutovers, load: Load
 ) -> None:
     COOKIES.write_text(cookies)
-    wanted = connections(600)
+    wanted = connections(300)
     with running_old(before) as server:
         server.wait_for_log("listening")
         load.start()
@@ -312,6 +312,71 @@ def test_an_old_server_that_ends_by_itself_leaves_the_new_one(cutovers: Cutovers
                 server.process.kill()
                 assert run.process.wait(60) == 0
         assert all(ask_line(host, PORT) for host in BOTH)
+
+
+@pytest.mark.parametrize("before", ["pair", "dual"])
+def test_sockets_are_passed_on_to_a_server_that_can_not_share_them(
+    before: str, cutovers: Cutovers, load: Load
+) -> None:
+    with running_old(before, "graceful") as server:
+        server.wait_for_log("listening")
+        load.start()
+        load.until_total(100)
+        pid = str(server.process.pid)
+        status, said = cutovers.run("--adopt", "--pid", pid, "--", *line_server("passed"))
+        assert status == 0, said
+        assert server.process.wait(60) == 0
+        load.until_total(load.total + 100)
+    load.end()
+    assert load.lost == []
+
+
+def test_the_sockets_of_another_user_are_passed_on_to_twisted(cutovers: Cutovers) -> None:
+    child = os.fork()
+    if not child:
+        os.setresuid(65534, 65534, 65534)
+        sockets = [socket.create_server(("0.0.0.0", PORT))]
+        sockets.append(socket.create_server(("::", PORT), family=socket.AF_INET6))
+        assert sockets
+        signal.pause()
+        os._exit(0)
+    try:
+        while len(listening_sockets(PORT)) < 2:
+            assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        twist = [sys.executable, "-m", "twisted", "web", "--listen=dualstack:systemd=0,1"]
+        run = ["--adopt", "--pid", str(child), "--", *twist]
+        status, said = cutovers.run(*run)
+        assert "it waits for connections on the same sockets" in said, (
+            said + cutovers.log.read_text()
+        )
+        assert status == 0
+        for host in ("127.0.0.1", "[::1]"):
+            curl = ["curl", "-sSi", "--noproxy", "*", f"http://{host}:{PORT}/"]
+            page = subprocess.run(curl, capture_output=True, text=True, check=True)
+            assert "Server: TwistedWeb" in page.stdout
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        (["sleep", "100"], "does not wait for connections on what it was passed after 3 s"),
+        (["/nowhere/new"], "ended with status 1 before it waited"),
+        (line_server("fd=3"), "does not wait for connections on what it was passed after 3 s"),
+    ],
+)
+def test_where_passing_on_fails_all_is_as_it_was(
+    new: list[str], said: str, cutovers: Cutovers
+) -> None:
+    with running_old("pair") as server:
+        server.wait_for_log("listening")
+        pid = str(server.process.pid)
+        status, text = cutovers.run("--adopt", "--timeout=3", "--pid", pid, "--", *new)
+        assert (status, said in text) == (2, True), text
+        assert all(ask_line(host, PORT) for host in BOTH)
+        assert server.process.poll() is None
 
 
 def test_a_dry_run_changes_nothing(cutovers: Cutovers) -> None:

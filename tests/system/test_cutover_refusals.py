@@ -19,7 +19,7 @@ from support.environments import clean_environment
 from support.namespaces import OwnLoopback, namespace, needs_root
 from support.processes import Server, running_command
 from support.programs import listening_sockets
-from support.under_load import BOTH, Load
+from support.under_load import BOTH, Load, gentle
 
 pytestmark = needs_root
 PASSING_ON = PROGRAM.with_name("passing_on.py")
@@ -118,7 +118,7 @@ def test_without_the_right_it_goes_one_way_only(cutovers: Cutovers, tmp_path: Pa
     )
     with running_command([*NOBODY_ALONE, "bash", str(script)], env=clean_environment()) as inside:
         inside.wait_for_log("listening")
-        load = Load(PORT, ask=ask_line)
+        load = Load(PORT, ask=ask_line, pause=gentle())
         load.until_total(100)
         inside.say("go")
         inside.wait_for_log("status 2")

@@ -1,7 +1,8 @@
 """Answers every line with the client's address: ``line_server.py PORT SHAPE...``.
 
 SHAPE is ``pair``, ``dual``, ``ipv4``, ``ipv6``, ``alone`` (dual, sharing its port with nobody),
-or ``fd=N``; ``workers=N`` has it fork.
+``fd=N``, or ``passed``, as by systemd; ``workers=N`` has it fork. With ``graceful`` it answers on
+the connections that it has before SIGTERM ends it.
 """
 
 import os
@@ -38,6 +39,9 @@ def opened(shape, port):
         return [listening("::", port, False, share=False)]
     if shape.startswith("fd="):
         return [socket.socket(fileno=int(shape[3:]))]
+    if shape == "passed":
+        assert int(os.environ["LISTEN_PID"]) == os.getpid()
+        return [socket.socket(fileno=3 + n) for n in range(int(os.environ["LISTEN_FDS"]))]
     return []
 
 
@@ -46,8 +50,19 @@ def serve(sockets):
     for sock in sockets:
         sock.setblocking(False)
         chosen.register(sock, selectors.EVENT_READ)
+    ending = []
+    if "graceful" in sys.argv:
+        signal.signal(signal.SIGTERM, lambda *_: ending.append(True))
     while True:
-        for key, _ in chosen.select():
+        events = chosen.select(0.05 if "graceful" in sys.argv else None)
+        if ending:
+            for sock in sockets:
+                chosen.unregister(sock)
+            sockets, ending = [], []
+            signal.signal(signal.SIGALRM, lambda *_: sys.exit(0))
+            signal.setitimer(signal.ITIMER_REAL, 1)
+            continue
+        for key, _ in events:
             sock = key.fileobj
             try:
                 if sock in sockets:

@@ -265,6 +265,26 @@ def test_several_addresses_are_answered_from_where_they_were_asked(run: Run, hos
     run(main)
 
 
+@pytest.mark.parametrize("host", [*BOTH, "::ffff:127.0.0.1"])
+def test_of_several_addresses_one_is_bound_for_one_peer(run: Run, host: str) -> None:
+    """As the loop's own does for ``localhost``."""
+    family = host.removeprefix("::ffff:")
+
+    async def main() -> None:
+        recorder = Recorder()
+        with peer(family) as other:
+            number = other.getsockname()[1]
+            async with endpoint(recorder, ("localhost", 0), (host, number)) as transport:
+                assert transport.get_extra_info("sockname")[0] == family
+                assert len(transport.get_extra_info("sockets")) == 1
+                transport.sendto(b"x")
+                _, address = other.recvfrom(10)
+                other.sendto(b"y", address)
+                await until(lambda: recorder.got)
+
+    run(main)
+
+
 @needs_root
 def test_each_of_several_sockets_waits_for_its_own_room(run: Run) -> None:
     faults = Faults("sendto")
@@ -341,7 +361,7 @@ def test_plugins_are_told(run: Run) -> None:
     [
         ({"local_addr": ("a.example", 0)}, "'a.example'"),
         (
-            {"local_addr": ("localhost", 0), "remote_addr": ("::1", 9)},
+            {"local_addr": ("127.0.0.1,127.0.0.2", 0), "remote_addr": ("::1", 9)},
             "port of several addresses .* has no one peer; bind one address",
         ),
         ({"local_addr": ("", 99999)}, "port 99999"),

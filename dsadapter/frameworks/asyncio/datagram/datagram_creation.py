@@ -53,7 +53,8 @@ async def create_datagram_endpoint(
     :param local_addr: ``(host, port)`` with a host as :class:`~dsadapter.policy.DatagramPolicy` has
         it: ``""`` or ``"::"`` for both families, ``"localhost"`` or several literals with commas
         between for a socket each; None for any port of both.
-    :param remote_addr: the only peer, by an address literal or a name.
+    :param remote_addr: the only peer, by an address literal or a name; of several local addresses
+        the first of its family is bound alone.
     :param family: ``AF_INET`` or ``AF_INET6`` for that family alone.
     :param max_packet_size: how many bytes a datagram may have; a longer one is dropped and counted.
     :param device: the name of the network interface, or of the VRF, to serve alone.
@@ -93,7 +94,15 @@ async def create_datagram_endpoint(
     allowed = False if allow_broadcast is None else allow_broadcast
     yes_or_no("allow_broadcast", allowed)
     peers = [] if remote_addr is None else await _resolved(loop, remote_addr, family)
-    return await exchange(policy, protocol_factory, peers, allow_broadcast=allowed)
+    chosen = _facing(policy, peers) if peers else policy
+    return await exchange(chosen, protocol_factory, peers, allow_broadcast=allowed)
+
+
+def _facing(policy: DatagramPolicy, peers: Sequence[tuple[str, int]]) -> DatagramPolicy:
+    """Of several addresses the first that serves the family of one of some peers."""
+    families = ["ipv6" if ":" in host.removeprefix("::ffff:") else "ipv4" for host, _ in peers]
+    facing = [part for family in families for part in policy.parts if part.mode == family]
+    return facing[0] if facing and len(policy.parts) > 1 else policy
 
 
 async def exchange(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsadapter.addressing.hosts import is_literal
@@ -27,31 +28,35 @@ class Begun(NamedTuple):
     """Non-blocking; None if the attempt has failed."""
     connected: bool
     """Whether it has connected already."""
+    is_ipv4: bool
+    """Whether it has become an AF_INET one."""
     error: BaseException | None
     """What it has failed with; observers know of a refusal."""
 
 
 def begin(
     connector: Connector,
-    host: str,
-    address: SocketAddress,
-    bind_address: tuple[str, int] | None,
+    attempt: Attempt,
     kind: type[CanonicalSocket] = CanonicalSocket,
+    *,
+    ipv4_form: bool = False,
 ) -> Begun:
     """Begin an attempt, and ask plugins.
 
-    :param host: what the application asked for.
     :param kind: as for :func:`~dsadapter.sockets.connecting.start_connecting`.
+    :param ipv4_form: likewise.
     """
     at = connector.waiting.now()
-    attempt = Attempt(connector.framework, host, address, bind_address)
+    before_connect = connector.hooks.before_connect
     try:
-        sock, connected = start_connecting(attempt, connector.hooks.before_connect, kind)
+        sock, connected, is_ipv4 = start_connecting(
+            attempt, before_connect, kind, ipv4_form=ipv4_form
+        )
     except BaseException as error:
         if isinstance(error, RefusedError):
             connector.refused(error)
-        return Begun(address, at, None, False, error)
-    return Begun(address, at, sock, connected, None)
+        return Begun(attempt.destination, at, None, False, False, error)
+    return Begun(attempt.destination, at, sock, connected, is_ipv4, None)
 
 
 def begin_only(
@@ -63,16 +68,30 @@ def begin_only(
     """Begin the only attempt that there is at an address literal, before a race has anything to
     wait for: to an address of this machine it has connected when this returns.
 
+    What is connected to an IPv4 address becomes an AF_INET one, if the kernel can do that.
+
     :param target: as for :class:`~dsadapter.connector.race.Race`.
     :param kind: as for :func:`begin`.
     :returns: what :meth:`~dsadapter.connector.race.Race.run` takes; None if the race has to see to
         it itself.
     """
-    host, port = target
-    if policy.timeout is not None or not is_literal(host):
+    if policy.timeout is not None or not is_literal(target[0]):
         return None
+    asked = connector.framework, target, policy.bind_address
     try:
-        address = scoped_sockaddr(host, port)
+        if "%" in target[0] or connector.hooks.before_connect is not None:
+            # Interfaces come and go, and a plugin may tell attempts apart.
+            attempt = _attempt_at.__wrapped__(*asked)
+        else:
+            attempt = _attempt_at(*asked)
     except OSError:
         return None
-    return begin(connector, host, address, policy.bind_address, kind)
+    return begin(connector, attempt, kind, ipv4_form=True)
+
+
+# A client connects to a few places, mostly.
+@lru_cache(maxsize=256)
+def _attempt_at(
+    framework: str, target: tuple[str, int], bind_address: tuple[str, int] | None
+) -> Attempt:
+    return Attempt(framework, target[0], scoped_sockaddr(*target), bind_address)

@@ -38,6 +38,7 @@ from dsadapter.happy_eyeballs.schedule import (
 )
 from dsadapter.messages import Message, spelled
 from dsadapter.policy import ConnectPolicy, Family, socket_name
+from dsadapter.records import Attempt
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.connecting import has_connected
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
@@ -285,10 +286,12 @@ class Race:
     def _start(self, address: SocketAddress) -> None:
         # Whatever ends it while it begins finds it in the story.
         self._started_at[address] = self._waiting.now()
-        self._begun(begin(self._connector, self._host, address, self._policy.bind_address))
+        connector = self._connector
+        bound = self._policy.bind_address
+        self._begun(begin(connector, Attempt(connector.framework, self._host, address, bound)))
 
     def _begun(self, begun: Begun) -> None:
-        address, at, sock, connected, error = begun
+        address, at, sock, connected, _, error = begun
         self._started_at[address] = at
         if sock is None:
             assert error is not None

@@ -13,7 +13,12 @@ from dsadapter.errors import BindAddressError, NotDualStackError
 from dsadapter.messages import Message
 from dsadapter.policy import socket_name
 from dsadapter.records import Attempt
-from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, family_number
+from dsadapter.sockets.canonical import (
+    CanonicalSocket,
+    PlainSocket,
+    family_number,
+    take_ipv4_form,
+)
 from dsadapter.sockets.capability import says_absent
 from dsadapter.sockets.ifaddrs import scoped_sockaddr
 from dsadapter.sockets.options import (
@@ -39,7 +44,9 @@ def start_connecting(
     attempt: Attempt,
     before_connect: BeforeConnect | None = None,
     kind: type[CanonicalSocket] = CanonicalSocket,
-) -> tuple[CanonicalSocket, bool]:
+    *,
+    ipv4_form: bool = False,
+) -> tuple[CanonicalSocket, bool, bool]:
     """Create and configure a socket, bind it if asked to, and begin to connect.
 
     The socket is AF_INET6 with ``IPV6_V6ONLY`` cleared, and takes an IPv4 destination mapped. It is
@@ -50,8 +57,11 @@ def start_connecting(
     :param before_connect: called with the socket and the attempt when all options are set; what it
         raises comes out of this function, and nothing stays open.
     :param kind: what the socket is, unless a plugin is asked.
-    :returns: a non-blocking, close-on-exec socket, and whether it has connected already, as it has
-        to an address of this machine; if not, :func:`has_connected` says how it goes on.
+    :param ipv4_form: whether to make one that has connected to an IPv4 address an AF_INET one, as
+        :func:`~dsadapter.sockets.canonical.take_ipv4_form` does.
+    :returns: a non-blocking, close-on-exec socket; whether it has connected already, as it has to
+        an address of this machine; if not, :func:`has_connected` says how it goes on; and whether
+        it has become an AF_INET one.
     :raises BindAddressError: if the bind address can't be used, or not for this destination.
     :raises OSError: with the errno of the call that failed.
     """
@@ -65,11 +75,15 @@ def start_connecting(
         if bound is not None:
             _bind(sock, *bound)
         destination = attempt.destination
-        if len(destination) == 2 and family_number(sock) == _INET6:
+        mapped = len(destination) == 2 and family_number(sock) == _INET6
+        if mapped:
             # What map_sockaddr gives, which would parse once more what is canonical.
             destination = (f"::ffff:{destination[0]}", destination[1], 0, 0)
         error = sock.connect_ex(destination)
         if error in _UNDER_WAY:
+            # Only what is connected takes it.
+            if ipv4_form and mapped and take_ipv4_form(sock):
+                return sock, True, True
             try:
                 # Not the canonical one, which nobody reads.
                 _getpeername(sock)
@@ -77,13 +91,13 @@ def start_connecting(
                 # An address of this machine has refused it already.
                 error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             else:
-                return sock, True
+                return sock, True, False
         if error:
             raise OSError(error, os.strerror(error))
     except BaseException:
         sock.close()
         raise
-    return sock, False
+    return sock, False, False
 
 
 def has_connected(sock: socket.socket) -> bool:

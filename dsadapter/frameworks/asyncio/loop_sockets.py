@@ -93,9 +93,7 @@ def _begin(sock: Any, family: int, type_: int, proto: int, fileno: int | None) -
 
 
 def handed_over(sock: CanonicalSocket) -> HandedSocket:
-    """A connection for a loop, which takes the place of one if it has to."""
-    if isinstance(sock, HandedSocket):
-        return sock
+    """A connection for a loop, which takes the place of one."""
     stream = int(_socket.SOCK_STREAM)
     return HandedSocket(family_number(sock), stream, sock.proto, PlainSocket.detach(sock))
 

@@ -34,10 +34,8 @@ class LoopWaiting:
     def __init__(self, loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC) -> None:
         self._loop = loop
         self._family = family
-
-    def now(self) -> float:
+        self.now = loop.time
         """Seconds on the loop's clock."""
-        return self._loop.time()
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> asyncio.TimerHandle:
         """Call a function in a later turn."""

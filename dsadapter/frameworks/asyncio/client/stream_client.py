@@ -101,12 +101,14 @@ async def create_connection(
             all_errors=all_errors,
             kind=CanonicalSocket if own else HandedSocket,
         )
-    options |= {"ssl": ssl, "server_hostname": server_hostname}
+    options["sock"] = connected
+    if ssl or server_hostname is not None:
+        options |= {"ssl": ssl, "server_hostname": server_hostname}
     try:
         if own or not connected.mapped:  # type: ignore[attr-defined]
-            made = await loop.create_connection(protocol_factory, sock=connected, **options)
+            made = await loop.create_connection(protocol_factory, **options)
         else:
-            made = await _standing_in(loop, protocol_factory, connected, options)
+            made = await _standing_in(loop, protocol_factory, options)
     except BaseException:
         connected.close()
         raise
@@ -120,7 +122,6 @@ async def create_connection(
 async def _standing_in(
     loop: asyncio.AbstractEventLoop,
     protocol_factory: Callable[[], P],
-    sock: CanonicalSocket,
     options: dict[str, Any],
 ) -> tuple[Any, P]:
     """As ``loop.create_connection``, with a transport that stands for the loop's."""
@@ -132,7 +133,7 @@ async def _standing_in(
         return protocols[0]
 
     shown: Any = canonical_factory(factory, transports.append)
-    transport, _ = await loop.create_connection(shown, sock=sock, **options)
+    transport, _ = await loop.create_connection(shown, **options)
     return (transports or [transport])[0], protocols[0]
 
 
@@ -168,17 +169,19 @@ async def race(
     begun = begin_only(connector, target, policy, kind)
     if begun is not None and begun.sock is not None and begun.connected:
         # There is nothing to wait for.
-        sock, address = begun.sock, begun.address
+        sock, address, is_ipv4 = begun.sock, begun.address, begun.is_ipv4
     else:
         sock, address = await _ended(loop, connector, target, policy, begun, all_errors)
+        is_ipv4 = len(address) == 2 and take_ipv4_form(sock)
     try:
-        mapped = len(address) == 2 and family_number(sock) == _INET6 and not take_ipv4_form(sock)
-        told = connector.connected(sock, address)
+        mapped = len(address) == 2 and not is_ipv4 and family_number(sock) == _INET6
+        observed = connector.hooks.connections is not None
+        told = connector.connected(sock, address) if observed else None
         if kind is not HandedSocket:
             return sock if told is None else watched_connection(sock, told, ReadySocket)
         handed: HandedSocket | WatchedHandedSocket
         if told is None:
-            handed = handed_over(sock)
+            handed = sock if isinstance(sock, HandedSocket) else handed_over(sock)
         else:
             handed = watched_connection(sock, told, WatchedHandedSocket)
         handed.mapped = mapped

@@ -10,7 +10,7 @@ import re
 import socket
 import struct
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -267,6 +267,32 @@ def test_a_sandbox_that_denies_accept_leaves_the_loop_its_turns(run: Run) -> Non
             client.close()
 
     faults.run(lambda: run(main))
+
+
+def test_a_literal_that_does_not_answer_yet(run: Run) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as others:
+            where = full.getsockname()
+            # One more than the backlog is all that it holds.
+            others.enter_context(socket.create_connection(where))
+            before = open_descriptors()
+            # Given up.
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(dual_stack.open_connection(*where), 0.1)
+            await asyncio.sleep(0)
+            assert open_descriptors() == before
+            # Waited for.
+            connecting = asyncio.ensure_future(dual_stack.open_connection(*where))
+            await asyncio.sleep(0)
+            assert open_descriptors() > before
+            accepted, _ = full.accept()
+            others.enter_context(accepted)
+            _, writer = await connecting
+            assert writer.get_extra_info("peername") == where
+            writer.transport.abort()
+            await asyncio.sleep(0)
+
+    run(main)
 
 
 def test_a_pair_is_one_server(run: Run) -> None:

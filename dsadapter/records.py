@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.messages import quoted
+from dsadapter.messages import printable, quoted
 from dsadapter.policy import Family
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ __all__ = [
     "Operation",
     "Refusal",
 ]
+
+# Paths have 4096 bytes at most (PATH_MAX).
+_LONGEST_PLACE = 5000
 
 Direction = Literal["inbound", "outbound"]
 """Who began a connection: the peer, or this program."""
@@ -218,6 +221,11 @@ _set_attempt_framework, _set_host, _set_destination, _set_bind_address = (
 )
 
 
+def shown_place(file: str, line: int, function: str) -> str:
+    """A source line, or a callback that has none, as people read it."""
+    return printable(f"{file}:{line}, in {function}" if file else function, _LONGEST_PLACE)
+
+
 @dataclass(frozen=True, slots=True)
 class Leak:
     """A mapped address that was handed to what can't take it."""
@@ -240,7 +248,7 @@ class Leak:
     @property
     def place(self) -> str:
         """File, line and function, as people read them."""
-        return f"{self.file}:{self.line}, in {self.function}" if self.file else self.function
+        return shown_place(self.file, self.line, self.function)
 
     def __str__(self) -> str:
         took = "; dsadapter run has translated it" if self.translated else ""

@@ -197,8 +197,13 @@ def _bound_hook(
         except Exception:
             # Anybody may raise audit events, with anything in them.
             return
-        if found is not None:
+        if found is None:
+            return
+        try:
             seen(operation, *found, getframe(1))
+        except RecursionError:
+            # The stack is full, which is not the business of this call.
+            return
 
     return hook
 
@@ -207,22 +212,33 @@ _hook = _bound_hook(EVENTS, _State)
 
 
 def seen(
-    operation: LeakOperation, host: str, what: str, frame: FrameType, *, translated: bool = False
+    operation: LeakOperation,
+    host: str,
+    what: str,
+    frame: FrameType,
+    *,
+    translated: bool = False,
+    _is_finalizing: Callable[[], bool] = sys.is_finalizing,
 ) -> None:
     """A mapped address is about to be handed to what can't take it.
 
     :param frame: the innermost one that may be the program's.
     :param translated: whether the launcher makes another address of it.
-    :raises MappedAddressLeak: if that is asked for.
+    :raises MappedAddressLeak: if that is asked for, and nothing else.
     """
-    busy = _State.busy
-    if _State.mode is None or getattr(busy, "now", False):
+    if _is_finalizing() or _State.mode is None or getattr(_State.busy, "now", False):
         return
     if operation == "getnameinfo" and asks_for_numbers(frame):
         return
+    busy = _State.busy
     busy.now = True
     try:
         _tell(Leak(host, operation, what, *caller_of(frame), translated))
+    except MappedAddressLeak:
+        raise
+    except Exception:
+        # The stack may be full, or modules out of reach: the call is the program's all the same.
+        return
     finally:
         busy.now = False
 
@@ -231,7 +247,8 @@ def _tell(leak: Leak) -> None:
     for sink in _State.sinks:
         sink(leak)
     LEAKS.add(leak)
-    _tell_plugins(leak)
+    with contextlib.suppress(Exception):
+        _tell_plugins(leak)
     if _State.mode == "raise":
         import warnings
 
@@ -242,10 +259,8 @@ def _tell(leak: Leak) -> None:
 
 def _tell_plugins(leak: Leak) -> None:
     # Not every program that is guarded has plugins, and pluggy takes its time.
-    from dsadapter.errors import PluginError
     from dsadapter.hooks.manager import active_hooks
 
-    with contextlib.suppress(PluginError):
-        hooks = active_hooks()
-        if hooks.mapped_address_leaked is not None:
-            hooks.mapped_address_leaked(leak)
+    hooks = active_hooks()
+    if hooks.mapped_address_leaked is not None:
+        hooks.mapped_address_leaked(leak)

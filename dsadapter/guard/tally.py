@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from dsadapter.records import Leak
@@ -71,7 +72,9 @@ class Tally(Generic[P]):
         if known.count >= known.tell_at:
             known.tell_at *= 10
             for told in self.told:
-                told(known)
+                # What a log handler raises is not the business of the call that leaks.
+                with suppress(Exception):
+                    told(known)
 
     def places(self) -> list[Seen[P]]:
         """What has been seen, in the order of its first."""

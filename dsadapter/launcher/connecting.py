@@ -12,8 +12,8 @@ from dsadapter.addressing.literal import packed_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError, RefusedError
 from dsadapter.hooks.manager import active_hooks
+from dsadapter.launcher import report
 from dsadapter.launcher.listing import connected
-from dsadapter.launcher.report import settings
 from dsadapter.ready.ready_socket import FRAMEWORK
 from dsadapter.records import Attempt, Refusal
 from dsadapter.sockets.canonical import canonical_name, family_number
@@ -78,10 +78,8 @@ def destination(sock: Any, address: Any) -> Any:
 
 def _handed_over(sock: Any, host: str) -> None:
     """Tell the guard of what is translated; it sees the rest itself."""
-    if ":" in host and settings().guards:
-        from dsadapter.launcher.guarding import handed
-
-        handed(sock, host, "connect", translated=True)
+    if report.handed_over is not None and ":" in host:
+        report.handed_over(sock, host, "connect", translated=True)
 
 
 def _complete(sock: Any, address: SocketAddress) -> SocketAddress:

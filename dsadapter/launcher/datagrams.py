@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from dsadapter.errors import NotDualStackError
 from dsadapter.frameworks.blocking.datagram import TranslatingDatagramSocket
-from dsadapter.launcher.report import settings
+from dsadapter.launcher import report
 from dsadapter.packetinfo.peers import PeerAddress, Route
 
 
@@ -69,10 +69,8 @@ class Exchange(TranslatingDatagramSocket):
 
 def _handed_over(sock: Any, address: Any) -> None:
     """Tell the guard of a mapped address that gets no further."""
-    if settings().guards and ":" in address[0]:
-        from dsadapter.launcher.guarding import handed
-
-        handed(sock, address[0], "sendto", translated=False)
+    if report.handed_over is not None and ":" in address[0]:
+        report.handed_over(sock, address[0], "sendto", translated=False)
 
 
 _exchanges: WeakKeyDictionary[Any, Exchange] = WeakKeyDictionary()

@@ -14,10 +14,13 @@ from typing import Any, NamedTuple
 from dsadapter.guard.auditing import IPV4_ONLY, IPV6_ONLY, add_hook, is_installed, seen
 from dsadapter.guard.callers import caller_of
 from dsadapter.guard.tally import LEAKS, Seen, Tally
+from dsadapter.launcher import report as launcher_report
 from dsadapter.launcher.report import append, columns, process_line, say_lines, settings
-from dsadapter.messages import quoted
-from dsadapter.records import Leak, LeakOperation
+from dsadapter.messages import printable
+from dsadapter.records import Leak, LeakOperation, shown_place
 
+# Every mapped address, and a zone id.
+_LONGEST_ADDRESS = 60
 _family: Any = _socket.socket.family.__get__
 _peer: Any = _socket.socket.getpeername
 _INET6 = int(getattr(_socket, "AF_INET6", -1))
@@ -35,7 +38,7 @@ class Arrival(NamedTuple):
     @property
     def place(self) -> str:
         """As :attr:`dsadapter.records.Leak.place`."""
-        return f"{self.file}:{self.line}, in {self.function}" if self.file else self.function
+        return shown_place(self.file, self.line, self.function)
 
 
 ARRIVALS: Tally[Arrival] = Tally()
@@ -52,7 +55,11 @@ def begin() -> None:
         return
     _begun.append(True)
     add_hook("log")
+    launcher_report.handed_over = handed
     if settings().guard_report is not None:
+        # The program may give up its right to read files before anything is written.
+        import json  # noqa: F401
+
         LEAKS.told.append(_write)
         ARRIVALS.told.append(_write)
     atexit.register(report)
@@ -218,9 +225,7 @@ def _table() -> list[str]:
     for each in LEAKS.places():
         leak = each.first
         took = f"{leak.place} ({leak.mode}{', translated' if leak.translated else ''})"
-        rows.append(
-            ("handed over", leak.operation, str(each.count), quoted(leak.address)[1:-1], took)
-        )
+        rows.append(("handed over", leak.operation, str(each.count), _shown(leak.address), took))
     for arrival in ARRIVALS.places():
         first = arrival.first
         rows.append(("arrived", first.operation, str(arrival.count), first.address, first.place))
@@ -230,6 +235,10 @@ def _table() -> list[str]:
     if more := LEAKS.elsewhere + ARRIVALS.elsewhere:
         lines.append(f"and {more} at other lines")
     return lines
+
+
+def _shown(address: str) -> str:
+    return printable(address, _LONGEST_ADDRESS)
 
 
 def _write(seen: Seen[Any]) -> None:

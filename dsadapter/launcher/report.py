@@ -12,7 +12,7 @@ from dsadapter.launcher.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
 _LONGEST = 100
@@ -20,6 +20,10 @@ _NEWLINE = "\n"
 
 _said: set[str] = set()
 _settings: Settings | None = None
+
+
+handed_over: Callable[..., None] | None = None
+"""Whom to tell of a mapped address that is translated on its way out; None without the guard."""
 
 
 def settings() -> Settings:

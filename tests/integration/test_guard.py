@@ -14,6 +14,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import pytest
@@ -241,6 +242,47 @@ def test_a_line_is_logged_once_and_counted(caplog: pytest.LogCaptureFixture) -> 
     line = sys._getframe().f_lineno - 2
     [count] = [count for leak, count in guard.leaks() if leak.line == line]
     assert count == 3
+
+
+def test_a_handler_that_fails_is_not_the_business_of_the_call() -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("no space left")
+
+    handler = Failing()
+    logging.getLogger("dsadapter.guard").addHandler(handler)
+    try:
+        with guard.recorded() as seen, plain(socket.SOCK_DGRAM) as sock:
+            sock.connect(("::ffff:127.0.0.1", 9))
+            assert sock.getpeername() == ("127.0.0.1", 9)
+    finally:
+        logging.getLogger("dsadapter.guard").removeHandler(handler)
+    assert len(seen) == 1
+
+
+def test_a_stack_that_is_full_is_not_the_business_of_the_call() -> None:
+    def deep(left: int, sock: socket.socket) -> None:
+        if left:
+            deep(left - 1, sock)
+        else:
+            sock.connect(("::ffff:127.0.0.1", 9))
+
+    frame: FrameType | None = sys._getframe()
+    depth = 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    with plain(socket.SOCK_DGRAM) as sock:
+        # The guard calls a few functions itself, for which there is no room.
+        for left in range(12, 40):
+            deep(sys.getrecursionlimit() - depth - left, sock)
+
+
+def test_names_of_files_stay_one_line() -> None:
+    source = compile("sock.connect(name)", "/srv/an\x1b[31mother\nname.py", "exec")
+    with guard.recorded() as seen, plain(socket.SOCK_DGRAM) as sock:
+        exec(source, {"sock": sock, "name": ("::ffff:127.0.0.1", 9)})
+    assert str(seen[0]).endswith(r"/srv/an\x1b[31mother\nname.py:1, in <module>")
+    assert seen[0].file == source.co_filename
 
 
 def test_raising_and_warning() -> None:

@@ -393,6 +393,23 @@ def test_what_arrives_at_a_framework_is_the_callbacks(
     assert 0 < int(line) <= SERVERS.count("\n")
 
 
+def test_what_is_closed_last_is_no_error(tmp_path: Path) -> None:
+    source = (
+        "import socket\n"
+        "def connect(make=socket.socket, kind=socket.SOCK_DGRAM):\n"
+        "    with make(type=kind) as sock: sock.connect(('::ffff:127.0.0.1', 9))\n"
+        "connect()\n"
+        "class Last:\n"
+        "    def __del__(self, connect=connect):\n"
+        "        connect(); print('connected')\n"
+        "last = Last()\n"
+        "last.itself = last\n"
+    )
+    done = guarded(source, tmp_path)
+    assert done.stdout == "connected\n"
+    assert "Traceback" not in done.stderr
+
+
 LOADED = "import sys; print(sorted(m for m in {} if m in sys.modules))"
 
 

@@ -38,11 +38,11 @@ def start(words: list[str], settings: Settings | None = None) -> int:
     try:
         os.execve(program.path, program.argv, environment)
     except OSError as error:
-        remedy = (
-            "; it has no first line that names its interpreter"
-            if error.errno == errno.ENOEXEC
-            else ""
-        )
+        remedy = ""
+        if error.errno == errno.ENOEXEC:
+            remedy = "; it has no first line that names its interpreter"
+        elif error.errno == errno.ENOENT and program.script is not None:
+            remedy = f"; the first line of {program.script} names an interpreter that is not there"
         raise CommandError(f"{program.path} can't be run: {error.strerror}{remedy}") from None
 
 

@@ -174,6 +174,9 @@ def _on(name: str, folders: Iterable[str]) -> str | None:
 
 def _first_line(path: str) -> list[str] | None:
     """The interpreter and its options that a script's first line names."""
+    # To open anything else may wait for ever.
+    if not os.path.isfile(path):
+        return None
     try:
         with open(path, "rb") as file:
             if file.read(2) != b"#!":

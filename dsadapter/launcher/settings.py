@@ -141,9 +141,11 @@ class Settings:
 
         :param watched: whether this process is to say so if it becomes a Python of another prefix.
         """
-        folders = environment.get("PYTHONPATH", "").split(os.pathsep)
+        # An empty folder among others is the current one.
+        given = environment.get("PYTHONPATH")
+        folders = given.split(os.pathsep) if given else []
         others = [folder for folder in folders if folder != FOLDER]
-        environment["PYTHONPATH"] = os.pathsep.join([FOLDER, *others] if any(others) else [FOLDER])
+        environment["PYTHONPATH"] = os.pathsep.join([FOLDER, *others])
         environment[STAMP] = stamp()
         environment[OPTIONS] = self.words()
         if watched:
@@ -166,4 +168,5 @@ def _joined(ports: Iterable[int]) -> str:
 
 
 def _ports(text: str) -> list[int]:
-    return [int(part) for part in text.split(",") if part]
+    # What somebody else has written there opens no port.
+    return [int(part) for part in text.split(",") if part.isdecimal()]

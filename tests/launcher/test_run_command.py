@@ -240,6 +240,55 @@ def test_what_can_not_be_run(words: list[str], says: str) -> None:
     assert done.stderr.startswith(f"dsadapter run: {says}")
 
 
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ("#!{python}\r", "the first line of {path} names an interpreter that is not there"),
+        ("\ufeff#!{python}", "it has no first line that names its interpreter"),
+    ],
+)
+def test_a_first_line_that_the_kernel_reads_otherwise(
+    tmp_path: Path, first: str, says: str
+) -> None:
+    path = script(tmp_path, first.format(python=sys.executable))
+    done = finished(launch(str(path)))
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(says.format(path=path))
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path, 0o755)
+    assert "can't be run: Permission denied" in finished(launch(str(path))).stderr
+    body = (
+        "import subprocess\n"
+        f"try: subprocess.run([{str(path)!r}])\n"
+        "except PermissionError: print('refused')\n"
+    )
+    assert finished(launch(sys.executable, "-c", body)).stdout == "refused\n"
+
+
+def test_variables_that_somebody_else_has_written_widen_nothing(tmp_path: Path) -> None:
+    body = (
+        "import os, subprocess, sys\n"
+        "os.environ['DSADAPTER_RUN_OPTIONS'] = 'only=x,-1,\u0663 except== = widen=1'\n"
+        "code = 'import socket; s = socket.socket(10); s.setsockopt(41, 26, 1); "
+        's.bind(("::", 0)); s.listen(); print(s.getsockopt(41, 26))\'\n'
+        "subprocess.run([sys.executable, '-c', code], check=True)\n"
+    )
+    done = finished(launch(sys.executable, "-c", body))
+    assert (done.stdout, said(done)) == ("1\n", []), done.stderr
+
+
+@pytest.mark.parametrize("given", ["", ":", "/x:", ":/x", "/x"])
+def test_a_path_of_the_user_stays_what_it_is(given: str) -> None:
+    body = "import sys; print(sys.path[1:-3])"
+    env = clean_environment(PYTHONPATH=given)
+    without = eval(finished([sys.executable, "-c", body], env=env).stdout)
+    covered = eval(finished(launch(sys.executable, "-c", body), env=env).stdout)
+    assert [place for place in covered if Path(place).name != "hook"] == without
+
+
 def test_a_file_without_permission(tmp_path: Path) -> None:
     path = script(tmp_path, "#!" + sys.executable)
     path.chmod(0o644)

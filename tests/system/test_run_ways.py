@@ -195,7 +195,7 @@ if EVERY:
         with running_command(command, cwd=tmp_path, env=clean_environment(**QUIET)) as server:
             until(lambda: bool(listening_sockets(port)), server)
             for family in FAMILIES:
-                assert '"running"' in curl(family, port, "-L")
+                assert "Scrapyd" in curl(family, port)
                 until_logged(f'"{LOOPBACK[family]}" - - ', server)
             assert len(listening_sockets(port)) == 1
             log = server.stop()
@@ -220,9 +220,9 @@ if EVERY:
             log = server.stop()
         assert leaks(log) == []
 
-    @pytest.mark.parametrize("hosts", ["['::']", "['0.0.0.0', '::']", "['::', '0.0.0.0']"])
+    @pytest.mark.parametrize("hosts", ["['::']", "['::', '0.0.0.0']"])
     def test_synapse(servers: Environment, tmp_path: Path, alone: None, hosts: str) -> None:
-        """Two addresses are two listeners of one factory."""
+        """It goes on without its second listener where the first serves both."""
         port = free_port()
         config = tmp_path / "synapse.yaml"
         program = [str(servers.python), "-m", "synapse.app.homeserver", "-c", str(config)]

@@ -5,5 +5,5 @@ app = FastAPI()
 
 
 @app.get("/", response_class=PlainTextResponse)
-def hello(request: Request) -> str:
+async def hello(request: Request) -> str:
     return f"hello {request.client.host} from {request.scope['server'][0]}\n"

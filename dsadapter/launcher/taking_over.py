@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from dsadapter.launcher.watching import descriptors_of, is_ours, watch_again, watches_of
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.options import set_v6only
 
@@ -77,6 +78,11 @@ def take_over(
     if _has_filter(sock):
         raise CannotTakeOverError("a packet filter is attached to its socket")
     fd = sock.fileno()
+    if len(descriptors_of(fd)) > 1:
+        raise CannotTakeOverError("the program has another descriptor of its socket")
+    watches = watches_of(fd)
+    if not all(is_ours(fd, watch) for watch in watches):
+        raise CannotTakeOverError("an event loop watches it already")
     reuse = sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
     old_family, proto = family_number(sock), sock.proto
     try:
@@ -101,6 +107,7 @@ def take_over(
             os.set_blocking(new.fileno(), os.get_blocking(fd))
             kept = os.dup(fd)
             _replace(sock, fd, new.fileno(), family)
+            watch_again(fd, watches)
             listen()
         except OSError as error:
             if kept != -1:

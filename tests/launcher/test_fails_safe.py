@@ -83,6 +83,53 @@ def test_a_socket_that_another_process_has_bound() -> None:
     assert "stays IPv6 only: another process has bound it" in said(done)[0]
 
 
+def test_a_socket_that_the_program_has_twice() -> None:
+    source = (
+        BOUND
+        + "sock.bind(('::', 0)); other = sock.dup()\nsock.listen(); sock = other\n"
+        + SERVES.replace("with socket", "sock.setblocking(True)\nwith socket", 1)
+    )
+    done = finished(launch(sys.executable, "-c", source))
+    assert done.stdout == AS_IT_WAS, done.stderr
+    assert "stays IPv6 only: the program has another descriptor of its socket" in said(done)[0]
+
+
+def test_a_socket_that_a_loop_watches_already() -> None:
+    """Before it listens, as pyftpdlib does: it is watched still."""
+    source = BOUND + (
+        "import select\n"
+        "epoll = select.epoll(); other = select.epoll(); epoll.register(sock, select.EPOLLIN)\n"
+        "other.register(sock, select.EPOLLIN | select.EPOLLET)\n"
+        "sock.bind(('::', 0)); sock.listen()\n"
+        "for host in '::1', '127.0.0.1':\n"
+        "    with socket.create_connection((host, sock.getsockname()[1])):\n"
+        "        events = [(fd, event & select.EPOLLIN) for each in (epoll, other)\n"
+        "                  for fd, event in each.poll(10)]\n"
+        "        print(events == [(sock.fileno(), select.EPOLLIN)] * 2)\n"
+        "        sock.accept()\n"
+    )
+    done = finished(launch(sys.executable, "-c", source))
+    assert done.stdout == "True\nTrue\n", done.stderr
+
+
+def test_a_socket_that_a_foreign_loop_watches_already() -> None:
+    source = (
+        BOUND
+        + (
+            "import ctypes, select, struct\n"
+            "epoll = select.epoll(); c = ctypes.CDLL(None)\n"
+            "event = ctypes.create_string_buffer(struct.pack('=IQ', 1, 0x7F0000001234))\n"
+            "sock.bind(('::', 0))\n"
+            "assert c.epoll_ctl(epoll.fileno(), 1, sock.fileno(), event) == 0\n"
+            "sock.listen()\n"
+        )
+        + SERVES
+    )
+    done = finished(launch(sys.executable, "-c", source))
+    assert done.stdout == AS_IT_WAS, done.stderr
+    assert "stays IPv6 only: an event loop watches it already" in said(done)[0]
+
+
 def test_no_descriptor_is_left() -> None:
 
     source = BOUND + (

@@ -58,16 +58,21 @@ class Tally(Generic[P]):
         self.elsewhere = 0
         """How many came from places beyond that many."""
 
-    def add(self, one: P) -> None:
-        """Count one."""
+    def add(self, one: P) -> Seen[P] | None:
+        """Count one; None where there are too many places."""
         place = one.file, one.line, one.function
         known = self._places.get(place)
         if known is None:
             if len(self._places) >= _MOST_LINES:
                 self.elsewhere += 1
-                return
+                return None
             # Another thread may be here, too.
             known = self._places.setdefault(place, Seen(one))
+        self.again(known)
+        return known
+
+    def again(self, known: Seen[P]) -> None:
+        """Count another one of a place."""
         known.count += 1
         if known.count >= known.tell_at:
             known.tell_at *= 10

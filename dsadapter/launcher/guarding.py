@@ -8,11 +8,11 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from dsadapter.guard.auditing import IPV4_ONLY, IPV6_ONLY, add_hook, is_installed, seen
-from dsadapter.guard.callers import caller_of
+from dsadapter.guard.callers import caller_of, is_passed_over
 from dsadapter.guard.tally import LEAKS, Seen, Tally
 from dsadapter.launcher import report as launcher_report
 from dsadapter.launcher.report import append, columns, process_line, say_lines, settings
@@ -43,6 +43,10 @@ class Arrival(NamedTuple):
 
 ARRIVALS: Tally[Arrival] = Tally()
 """What has arrived in this process."""
+
+_lines: dict[tuple[int, int], tuple[CodeType, Seen[Arrival]]] = {}
+"""What is counted of calls that are the program's own, by code and place in it. The code is held,
+so that its number stays its own."""
 
 _begun: list[bool] = []
 _told: list[int] = [0]
@@ -163,8 +167,21 @@ def handing(original: Any, module: Any) -> Any:
 
 
 def _arrived(operation: str, host: Any, frame: FrameType) -> None:
+    known = _lines.get((id(frame.f_code), frame.f_lasti))
+    if known is not None and is_installed():
+        ARRIVALS.again(known[1])
+        return
+    try:
+        _looked_at(operation, host, frame)
+    except Exception:
+        # The stack may be full: the call is the program's all the same.
+        return
+
+
+def _looked_at(operation: str, host: Any, frame: FrameType) -> None:
     if not is_installed() or not isinstance(host, str) or ":" in host or "." not in host:
         return
+    direct = frame
     # Names that we ask for are not given to the program.
     while frame.f_globals.get("__name__") == "dsadapter.sockets.canonical" and frame.f_back:
         frame = frame.f_back
@@ -174,7 +191,9 @@ def _arrived(operation: str, host: Any, frame: FrameType) -> None:
         # Python makes the repr of each socket that it closes itself, for a warning.
         if ours or (module == "socket" and frame.f_code.co_name == "__repr__"):
             return
-    ARRIVALS.add(Arrival(f"::ffff:{host}", operation, *caller_of(frame)))
+    seen = ARRIVALS.add(Arrival(f"::ffff:{host}", operation, *caller_of(frame)))
+    if seen is not None and not is_passed_over(direct):
+        _lines[id(direct.f_code), direct.f_lasti] = direct.f_code, seen
 
 
 def before_exec() -> None:
@@ -194,6 +213,7 @@ def _forked() -> None:
     ``os._exit``."""
     LEAKS.clear()
     ARRIVALS.clear()
+    _lines.clear()
     _told[0] = 0
     util: Any = sys.modules.get("multiprocessing.util")
     if util is not None:

@@ -393,6 +393,44 @@ def test_a_dry_run_changes_nothing(cutovers: Cutovers) -> None:
             shared_socket()
 
 
+def test_a_server_of_two_processes_is_replaced_by_one_that_goes_to_the_background(
+    cutovers: Cutovers,
+) -> None:
+    daemon = ["sh", "-c", 'setsid "$@" & exit 0', "sh", *line_server("dual")]
+    with running_old("ipv4") as one, running_old("ipv6") as other:
+        pids = [str(each.process.pid) for each in (one, other)]
+        for server in (one, other):
+            server.wait_for_log("listening")
+        status, said = cutovers.run("--pid", pids[0], "--pid", pids[1], "--", *daemon)
+        assert status == 0, said
+        assert [each.process.wait(60) for each in (one, other)] == [-signal.SIGTERM] * 2
+    assert all(ask_line(host, PORT) for host in BOTH)
+    [line] = listeners_with_processes()
+    os.kill(int(line.split("pid=")[1].split(",")[0]), signal.SIGKILL)
+
+
+def listeners_with_processes() -> list[str]:
+    command = ["ss", "-Hltnp", f"sport = :{PORT}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_a_command_that_is_killed_leaves_a_serving_machine_and_a_way_back(
+    cutovers: Cutovers,
+) -> None:
+    with running_old("pair") as server:
+        server.wait_for_log("listening")
+        pid = str(server.process.pid)
+        with socket.create_connection(("::1", PORT), 20):
+            with cutovers.running("--pid", pid, "--", *line_server("dual")) as run:
+                run.wait_for_log("at most")
+                run.process.kill()
+        assert all(ask_line(host, PORT) for host in BOTH)
+        status, said = cutovers.run("--back", "--pid", pid)
+        assert status == 0, said
+        assert all(ask_line(host, PORT) for host in BOTH)
+        assert (len(listening_sockets(PORT)), parked()) == (2, 0)
+
+
 def test_the_new_server_has_a_session_of_its_own(cutovers: Cutovers) -> None:
     with running_old("pair") as server:
         server.wait_for_log("listening")

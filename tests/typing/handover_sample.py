@@ -12,7 +12,7 @@ from dsadapter.sockets.listening import listening_socket
 def go_dual_stack(old: list[socket.socket], port: int) -> bool:
     new = listening_socket("::", port, reuse_port=True)
     replace(old, new)  # type: ignore[arg-type]
-    replace(old, [new], 0.2)  # type: ignore[misc]
+    replace(old, [new], 0.2)  # type: ignore[call-arg]
     done: bool = replace(old, [new], pause=0.2, timeout=10, one_way=not can_unpark())
     return done
 

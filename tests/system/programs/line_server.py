@@ -32,7 +32,7 @@ def opened(shape, port):
     if shape == "dual":
         return [listening("::", port, False, share)]
     if shape == "ipv4":
-        return [listening("0.0.0.0", port)]
+        return [listening("0.0.0.0", port, share=share)]
     if shape == "ipv6":
         return [listening("::", port, True, share)]
     if shape == "alone":

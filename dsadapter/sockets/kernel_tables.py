@@ -1,4 +1,4 @@
-"""The kernel's tables of TCP sockets, of this network namespace (proc(5); Linux)."""
+"""The kernel's tables of sockets, of this network namespace (proc(5); Linux)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from dsadapter.policy import FAMILIES, Family
 
 ESTABLISHED: Final = "01"
 HANDSHAKE: Final = "03"
@@ -15,16 +17,16 @@ ENDING: Final = ("04", "05", "06", "09", "0B")
 """FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING: they hold the port for a while."""
 LISTENING: Final = "0A"
 
-_TABLES = {
-    socket.AF_INET: Path("/proc/thread-self/net/tcp"),
-    socket.AF_INET6: Path("/proc/thread-self/net/tcp6"),
-}
+_TABLES = {socket.SOCK_STREAM: "tcp", socket.SOCK_DGRAM: "udp"}
+_SUFFIX: dict[Family, str] = {"ipv4": "", "ipv6": "6"}
+# Of the thread, which may be in another namespace than its process.
+_NET = Path("/proc/thread-self/net")
 
 
 class Row(NamedTuple):
     """One socket; an IPv4 connection of a dual-stack listener stays in IPv6's table."""
 
-    family: socket.AddressFamily
+    family: Family
     local: str
     """Address and port, as the table spells them."""
     remote: str
@@ -40,24 +42,27 @@ class Row(NamedTuple):
         return int(self.local.rpartition(":")[2], 16)
 
 
+def rows(kind: socket.SocketKind, family: Family) -> Iterator[Row]:
+    """All sockets of one kind and one family.
+
+    :raises OSError: where the system lists none; a family that is off has no table.
+    """
+    with (_NET / f"{_TABLES[kind]}{_SUFFIX[family]}").open(encoding="ascii") as table:
+        next(table, None)
+        for line in table:
+            _slot, local, remote, state, _queues, _timer, _resent, user, _, inode, *_ = line.split()
+            yield Row(family, local, remote, state, int(user), int(inode))
+
+
 def tcp_rows(*states: str) -> Iterator[Row]:
-    """The sockets in some states.
+    """The TCP sockets of both families in some states.
 
     :raises OSError: where the system does not list them.
     """
-    for family, path in _TABLES.items():
+    for family in FAMILIES:
         try:
-            table = path.open()
+            yield from (row for row in rows(socket.SOCK_STREAM, family) if row.state in states)
         except FileNotFoundError:
             # A kernel without that family.
-            if not path.parent.is_dir():
+            if not _NET.is_dir():
                 raise
-            continue
-        with table:
-            next(table, None)
-            for line in table:
-                fields = line.split()
-                if fields[3] in states:
-                    yield Row(
-                        family, fields[1], fields[2], fields[3], int(fields[7]), int(fields[9])
-                    )

@@ -5,14 +5,10 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from dsadapter.policy import Family
-
-_TABLES = {socket.SOCK_STREAM: "tcp", socket.SOCK_DGRAM: "udp"}
-_SUFFIX: dict[Family, str] = {"ipv4": "", "ipv6": "6"}
-_NET = Path("/proc/net")
+from dsadapter.sockets.kernel_tables import rows
 
 LISTENS = 10
 """The state of a TCP socket that listens (``TCP_LISTEN``)."""
@@ -49,15 +45,10 @@ def listed(port: int, kind: socket.SocketKind, family: Family) -> Iterator[PortE
 
     :raises OSError: where the system lists none; a family that is off has no table.
     """
-    with (_NET / f"{_TABLES[kind]}{_SUFFIX[family]}").open(encoding="ascii") as table:
-        next(table, None)
-        for line in table:
-            _slot, local, _remote, state, _queues, _timer, _resent, user, _, inode, *_ = (
-                line.split()
-            )
-            address, _, number = local.partition(":")
-            if int(number, 16) == port:
-                yield PortEntry(family, _host(address), int(state, 16), int(inode), int(user))
+    for row in rows(kind, family):
+        if row.port == port:
+            host = _host(row.local.partition(":")[0])
+            yield PortEntry(family, host, int(row.state, 16), row.inode, row.uid)
 
 
 def _host(digits: str) -> str:

@@ -30,11 +30,12 @@ def test_a_slow_client_is_waited_for_and_served(kind: str, sockets: list[socket.
     with far_away() as (place, wire, macs), place.entered():
         old = pair()
         port = old[0].getsockname()[1]
-        new = dual(port) if kind == "parked" else pair(port)
-        sockets += [*old, *new]
+        sockets += old
         client = SlowClient(wire, macs, port, 40000)
         client.send(SYN)
         assert client.receive() == (SYN | ACK, b"")
+        new = dual(port) if kind == "parked" else pair(port)
+        sockets += new
         succession = Succession(old, new)
         assert succession.parks == (kind == "parked")
         succession.start(handshakes=20)

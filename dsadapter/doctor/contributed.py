@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from dsadapter.doctor.examining import checks_of, examined, failed_row, found
-from dsadapter.doctor.findings import Finding, Mark, Question, Row
+from dsadapter.doctor.findings import Check, Finding, Mark, Question, Row
 from dsadapter.doctor.isolation import Say, isolated
 from dsadapter.hooks.manager import (
     BUILT_IN,
@@ -30,7 +30,7 @@ from dsadapter.messages import did_you_mean, printable
 ID, _TITLE = "plugin", "plugin"
 _HOOK = "dsadapter_register_checks"
 _TO_LOAD = 10.0
-_FOR_ITS_CHECKS = 30.0
+_FOR_ITS_CHECKS = 120.0
 _MOST_PLUGINS = 100
 
 
@@ -169,19 +169,23 @@ def _shown(name: str) -> str:
 def _checked(name: str, question: Question) -> Iterator[Row]:
     """The rows of one plugin's checks, each of which runs in a process below that of the
     plugin."""
+    plugin = _shown(name)
 
-    def work(say: Say) -> None:
+    def checks() -> list[Check]:
         others = {point.name for point in installed_plugins()} - {name} - BUILT_IN.keys()
         manager: PluginManager = get_plugin_manager(block=others)
-        results = dict(manager.contributions(_HOOK))
-        for check in checks_of(results.get(name)):
-            for row in examined([check], question):
-                say(_sent(row))
+        return checks_of(dict(manager.contributions(_HOOK)).get(name))
 
-    said = isolated(work, _FOR_ITS_CHECKS)
-    plugin = _shown(name)
-    for message in said.messages:
-        yield _received(message, plugin)
+    def work(say: Say) -> None:
+        for row in examined(checks(), question):
+            say(_sent(row))
+
+    # What they may take in all is known when the plugin has named them.
+    said = isolated(lambda say: say(sum(check.limit for check in checks())), _TO_LOAD)
+    if not said.failure:
+        said = isolated(work, _TO_LOAD + min(said.messages[0], _FOR_ITS_CHECKS))
+        for message in said.messages:
+            yield _received(message, plugin)
     if said.failure:
         yield failed_row("checks", "checks", said.failure, plugin)
 

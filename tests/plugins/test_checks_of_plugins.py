@@ -31,6 +31,22 @@ def environment(
     return made
 
 
+def examined_by(environment: Environment, *words: str, **variables: str) -> Report:
+    done = subprocess.run(
+        [str(environment.python), "-B", "-m", "dsadapter", "doctor", "--json", *words],
+        env=clean_environment(**variables),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr == ""
+    said = json.loads(done.stdout)
+    assert said["status"] == done.returncode
+    return Report(done.returncode, said["rows"])
+
+
 @pytest.fixture
 def examine(environment: Environment, tmp_path: Path) -> Iterator[Examine]:
     installed: list[str] = []
@@ -44,19 +60,7 @@ def examine(environment: Environment, tmp_path: Path) -> Iterator[Examine]:
             )
             environment.install(wheel)
             installed.append(name)
-        done = subprocess.run(
-            [str(environment.python), "-B", "-m", "dsadapter", "doctor", "--json", *words],
-            env=clean_environment(**variables),
-            cwd="/",
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.stderr == ""
-        said = json.loads(done.stdout)
-        assert said["status"] == done.returncode
-        return Report(done.returncode, said["rows"])
+        return examined_by(environment, *words, **variables)
 
     yield run
     for name in installed:
@@ -115,18 +119,6 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("fault", CHECKS)
-def test_a_check_that_fails_is_a_row_and_nothing_else(examine: Examine, fault: str) -> None:
-    source, message = CHECKS[fault]
-    checks = 'Check("bad", "bad", look, 1.0), Check("later", "later", lambda q: Finding("ok", "x"))'
-    report = examine("failing", f"{PLUGIN}    return [{checks}]\n\n{source}\n", ONLY)
-    assert report.status == 0
-    row = report.row("failing:bad")
-    assert (row["mark"], row["failed"]) == ("advice", True)
-    assert message in row["fact"]
-    assert report.row("failing:later")["fact"] == "x"
-
-
 CONTRIBUTIONS = {
     "raises": ("    return 1 / 0", "ZeroDivisionError"),
     "hangs": ("    import time; time.sleep(600)", "it took longer than"),
@@ -139,25 +131,53 @@ CONTRIBUTIONS = {
 }
 
 
-@pytest.mark.parametrize("fault", CONTRIBUTIONS)
-def test_what_is_no_check_is_a_row(examine: Examine, fault: str) -> None:
-    source, message = CONTRIBUTIONS[fault]
-    report = examine("failing", PLUGIN + source + "\n", ONLY)
-    assert report.status == 0
-    row = report.row("failing:checks")
-    assert row["failed"]
-    assert message in row["fact"]
-
-
-def test_a_flood_is_cut(examine: Examine) -> None:
-    source = f"""{PLUGIN}    return Check("flood", "t" * 10000, look)
-
+FLOOD = """
 def look(question):
     print("x" * 10_000_000)
     return [Finding("ok", "y" * 100_000, "z\\n" * 100_000)] * 10_000
 """
-    report = examine("flood", source, ONLY)
-    rows = [row for row in report.rows if row["id"] == "flood:flood"]
+
+
+@pytest.fixture(scope="module")
+def failing(distributions: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """What is said of all of them in one run, beside a check that is fine."""
+    both = 'Check("bad", "bad", look, 1.0), Check("later", "later", lambda q: Finding("ok", "x"))'
+    sources = {
+        f"check-{fault}": f"{PLUGIN}    return [{both}]\n\n{source}\n"
+        for fault, (source, _) in CHECKS.items()
+    }
+    sources |= {f"hook-{fault}": f"{PLUGIN}{text}\n" for fault, (text, _) in CONTRIBUTIONS.items()}
+    sources["flood"] = f"{PLUGIN}    return Check('flood', 't' * 10_000, look)\n{FLOOD}"
+    names = {name: name.replace("-", "_") + "_failing" for name in sources}
+    modules = {f"{names[name]}.py": source for name, source in sources.items()}
+    folder = tmp_path_factory.mktemp("failing")
+    environment = create_environment(folder / "environment", "uv")
+    environment.install(distributions.wheel, build_plugin(folder, "failing", modules, names))
+    return examined_by(environment, ONLY)
+
+
+def test_what_fails_is_no_problem(failing: Report) -> None:
+    assert failing.status == 0
+
+
+@pytest.mark.parametrize("fault", CHECKS)
+def test_a_check_that_fails_is_a_row_and_nothing_else(failing: Report, fault: str) -> None:
+    rows = [row for row in failing.rows if row["id"] == f"check-{fault}:bad"]
+    row = rows[-1]
+    assert (row["mark"], row["failed"]) == ("advice", True)
+    assert CHECKS[fault][1] in row["fact"]
+    assert failing.row(f"check-{fault}:later")["fact"] == "x"
+
+
+@pytest.mark.parametrize("fault", CONTRIBUTIONS)
+def test_what_is_no_check_is_a_row(failing: Report, fault: str) -> None:
+    row = failing.row(f"hook-{fault}:checks")
+    assert row["failed"]
+    assert CONTRIBUTIONS[fault][1] in row["fact"]
+
+
+def test_a_flood_is_cut(failing: Report) -> None:
+    rows = [row for row in failing.rows if row["id"] == "flood:flood"]
     assert 0 < len(rows) <= 202
     assert len(json.dumps(rows)) < 2_000_000
     assert len(rows[0]["fact"]) < 600

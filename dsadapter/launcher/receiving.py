@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from operator import index
 from typing import Any, Literal, cast
 
 from dsadapter.addressing.literal import packed_literal
@@ -27,6 +28,7 @@ from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening
 from dsadapter.sockets.options import read_v6only
 
+_LAST_PORT = 65535
 _INET6 = int(socket.AF_INET6)
 _ANY = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 
@@ -68,8 +70,14 @@ def _bound(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> Lis
     if not _asked(active_hooks()) or not isinstance(address, tuple) or len(address) < 2:
         original(sock, address)
         return None
+    host, port, *rest = address
+    port = index(port)
+    if not 0 <= port <= _LAST_PORT or len(rest) > 2 or (isinstance(host, str) and "\0" in host):
+        # Which it refuses.
+        original(sock, address)
+        return None
     # Plugins allow an address, so it has to be the one that is bound to.
-    wire = _resolved(sock, *address)
+    wire = _resolved(sock, host, port, *rest)
     policy = _policy(sock, wire)
 
     def opening(hooks: Hooks) -> Listening:
@@ -97,8 +105,8 @@ def _asked(hooks: Hooks) -> bool:
 
 def _resolved(sock: Any, host: Any, port: Any, *rest: Any) -> SocketAddress:
     family = family_number(sock)
-    if not isinstance(host, str):
-        host = os.fsdecode(host)
+    if isinstance(host, (bytes, bytearray)):
+        host = host.decode(errors="surrogateescape")
     host = host or _ANY[socket.AddressFamily(family)]
     with suppress(ValueError):
         packed = packed_literal(host)

@@ -215,6 +215,26 @@ def test_a_socket_for_datagrams_is_watched(tmp_path: Path, host: str, seen: str)
     assert done.stdout == seen, done.stderr
 
 
+def test_what_is_no_address_fails_as_it_does_without_plugins(tmp_path: Path) -> None:
+    env = installed(tmp_path, "some_seeing", SEE)
+    source = (
+        "import socket\n"
+        "for address in ('::',), 'x', ('::', '80'), ('::', 70000), ('::', -1), (b'::1', 0), "
+        "('::', 0, 0, 0, 0), None, ('fe80::1%nope', 0), ('\\0', 0), ('::ffff:1.2.3.4.5', 0), "
+        "('::', True), (bytearray(b'::1'), 0):\n"
+        "    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:\n"
+        "        try: sock.bind(address)\n"
+        "        except Exception as error: print(address, type(error).__name__)\n"
+        "        else: print(address, sock.getsockname()[0])\n"
+    )
+    without = finished([sys.executable, "-c", source])
+    covered = finished(launch(sys.executable, "-c", source), env=env)
+    lines = covered.stdout.splitlines()
+    told = ("opened ipv6 socket", "opened dual-stack socket", "closed")
+    assert [line for line in lines if line not in told] == without.stdout.splitlines()
+    assert covered.stdout.count("opened") == covered.stdout.count("closed") == 3
+
+
 def test_a_required_plugin_that_is_missing_binds_nothing() -> None:
     env = clean_environment(DSADAPTER_REQUIRE_PLUGINS="not-there")
     source = "import socket; socket.socket(type=socket.SOCK_DGRAM).bind(('127.0.0.1', 0))"

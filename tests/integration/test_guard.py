@@ -7,6 +7,7 @@ import copy
 import logging
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import pytest
+from support.builds import CHECKOUT
 
 from dsadapter import guard, hookimpl
 from dsadapter.guard import MappedAddressLeak
@@ -420,6 +422,25 @@ def test_off_means_never_installed() -> None:
         """
     )
     assert done.stdout == "0 False\n1 True\n1 True\n", done.stderr
+
+
+def test_the_program_of_the_page_says_what_the_page_says(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs" / "guard.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    [told] = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    leaking = (
+        "import socket\n"
+        "def forward():\n"
+        "    with socket.socket(type=socket.SOCK_DGRAM) as sock:\n"
+        "        sock.connect(('::ffff:127.0.0.1', 9))\n"
+        "forward()\n"
+    )
+    script = tmp_path / "relay.py"
+    script.write_text(program + leaking, encoding="utf-8")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    line = (program + leaking).count("\n") - 1
+    expected = " ".join(told.split()).replace("/srv/app/relay.py:31", f"{script}:{line}")
+    assert done.stderr == f"{expected}\n"
 
 
 TESTS = """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import sysconfig
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import CodeType, FrameType
@@ -16,7 +16,8 @@ _FRAMEWORKS = frozenset(
         *("tornado", "uvicorn", "hypercorn", "aiohttp", "urllib3", "httpcore", "pluggy"),
     }
 )
-_STDLIB = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+# sysconfig imports threading, which a program may not have yet.
+_STDLIB = (os.path.dirname(os.__file__),)
 _INSTALLED = ("site-packages", "dist-packages")
 
 

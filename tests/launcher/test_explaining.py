@@ -134,7 +134,7 @@ def test_each_process_counts_its_own(tmp_path: Path, way: str) -> None:
     assert (first["ipv4"], child["ipv4"], last["ipv4"]) == (0, 1, 2)
     assert first["process"] == last["process"] != child["process"]
     done = finished(launch(sys.executable, "-c", START + source, options=("--explain",)))
-    assert said(done).count("covered: socket, dsadapter") == 2
+    assert said(done).count("covered: socket, asyncio, dsadapter") == 2
 
 
 def test_a_listener_is_written_when_it_closes(tmp_path: Path) -> None:

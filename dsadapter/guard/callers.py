@@ -110,6 +110,11 @@ def _handled(variables: Mapping[str, Any]) -> Any:
     return callback
 
 
+def _pooled(variables: Mapping[str, Any]) -> Any:
+    # From Python 3.14 on it is a variable.
+    return variables.get("fn") or getattr(variables.get("self"), "fn", None)
+
+
 def _delayed(variables: Mapping[str, Any]) -> Any:
     # Of a delayed call, or of one from a thread.
     return getattr(variables.get("call"), "func", None) or variables.get("f")
@@ -125,7 +130,7 @@ _CALLBACKS: dict[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = {
     ("twisted.internet.posixbase", "_doReadOrWrite"): _variable("selectable"),
     ("twisted.internet.selectreactor", "_doReadOrWrite"): _variable("selectable"),
     ("twisted.internet.asyncioreactor", "_readOrWrite"): _variable("selectable"),
-    ("concurrent.futures.thread", "run"): _attribute("fn"),
+    ("concurrent.futures.thread", "run"): _pooled,
     ("threading", "run"): _attribute("_target"),
 }
 """By module and function of a frame that calls back: what it calls, from its variables."""

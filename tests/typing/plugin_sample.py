@@ -8,6 +8,7 @@ from collections.abc import Callable
 from zope.interface import implementer, provider
 
 from dsadapter import hookimpl
+from dsadapter.doctor import Check, Finding, Question
 from dsadapter.errors import PluginError, RefusedError
 from dsadapter.frameworks import get_framework
 from dsadapter.interfaces import IFrameworkAdapter, IListener, IServerEndpointFactory
@@ -24,6 +25,13 @@ class Watcher:
     def __init__(self) -> None:
         self.listening: dict[IListener, ListenMode] = {}
         self.open: set[Connection] = set()
+
+    @hookimpl
+    def dsadapter_register_checks(self) -> Check:
+        return Check("ports", "ports", self.look, limit=2.0)
+
+    def look(self, question: Question) -> list[Finding]:
+        return [Finding("ok", "asked for", subject=f"{port.number}") for port in question.ports]
 
     @hookimpl
     def dsadapter_before_bind(

@@ -178,7 +178,7 @@ class ProxiedQueue:
         if listening is None:
             raise _closed()
         fd, name = accept_descriptor(listening)
-        accepted = CanonicalSocket(family_number(listening), _STREAM, 0, fd)
+        accepted = CanonicalSocket(family_number(listening), _STREAM, listening.proto, fd)
         if name is None:
             # As macOS does for a peer that is gone.
             accepted.close()

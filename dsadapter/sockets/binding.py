@@ -92,7 +92,8 @@ def _create(policy: ListenPolicy) -> CanonicalSocket:
     family = socket.AF_INET if policy.mode == "ipv4" else socket.AF_INET6
     _check_sharing(policy)
     try:
-        sock = CanonicalSocket(family, socket.SOCK_STREAM)
+        # With its protocol: asyncio sets TCP_NODELAY for no other.
+        sock = CanonicalSocket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise explained(error, policy, creating=True) from None
     try:

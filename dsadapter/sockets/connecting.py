@@ -37,6 +37,7 @@ _UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR}
 _HAS_FLAG = hasattr(socket, "SOCK_NONBLOCK")
 _NON_BLOCKING_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 _INET6 = int(socket.AF_INET6)
+_TCP = int(socket.IPPROTO_TCP)
 _getpeername = PlainSocket.getpeername
 
 
@@ -162,7 +163,8 @@ def _create(attempt: Attempt, kind: type[CanonicalSocket]) -> CanonicalSocket:
 
 
 def _socket(kind: type[CanonicalSocket], family: int) -> CanonicalSocket:
-    sock = kind(family, _NON_BLOCKING_STREAM)
+    # With its protocol: asyncio sets TCP_NODELAY for no other.
+    sock = kind(family, _NON_BLOCKING_STREAM, _TCP)
     if not _HAS_FLAG:
         sock.setblocking(False)
     return sock

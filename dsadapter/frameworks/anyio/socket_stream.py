@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
+import anyio.lowlevel
 from anyio.abc import SocketAttribute, SocketStream
 
 from dsadapter.ready.canonical_view import CanonicalView
@@ -13,16 +15,35 @@ from dsadapter.ready.life import Life
 
 FRAMEWORK = "anyio"
 
+_TCP, _NO_DELAY = int(socket.IPPROTO_TCP), int(socket.TCP_NODELAY)
 
-async def plain_stream(sock: socket.socket, is_mapped: bool) -> SocketStream:
+
+Make = Callable[[socket.socket], Awaitable[SocketStream]]
+
+
+def of_back_end(name: str, else_: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the running back end itself; AnyIO's own, which looks for the back end each
+    time, where AnyIO does not tell it. To be asked for in the event loop."""
+    token = getattr(anyio.lowlevel, "current_token", int)()
+    found: Callable[..., Any] = getattr(getattr(token, "backend_class", None), name, else_)
+    return found
+
+
+async def plain_stream(
+    sock: socket.socket, is_mapped: bool, make: Make = SocketStream.from_socket
+) -> SocketStream:
     """AnyIO's own stream where the kernel shows canonical names of a connection, and else one of
     ours; it takes the socket's place.
 
     :param is_mapped: whether they are mapped.
+    :param make: makes a stream of a socket.
     :raises ConnectionResetError: if its peer has reset it already.
     """
     try:
-        stream = await SocketStream.from_socket(sock)
+        # As AnyIO does; macOS refuses it where the peer has gone.
+        with suppress(OSError):
+            sock.setsockopt(_TCP, _NO_DELAY, 1)
+        stream = await make(sock)
     except ValueError as error:
         sock.close()
         raise ConnectionResetError(str(error)) from error

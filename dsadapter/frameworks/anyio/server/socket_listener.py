@@ -16,13 +16,14 @@ from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.anyio.socket_stream import (
     FRAMEWORK,
     ObservedStream,
+    of_back_end,
     plain_stream,
 )
 from dsadapter.listener import Listener
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenPolicy, proxy_set
 from dsadapter.ready.life import Life
 from dsadapter.ready.plain_accept import PlainConnection, accept_plain
-from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
+from dsadapter.sockets.canonical import CanonicalSocket, canonical_name, family_number
 from dsadapter.sockets.families import family_of
 
 _LONGEST_BACKLOG = 65536
@@ -102,6 +103,10 @@ class DualStackSocketListener(SocketListener):
         self._sock = sock
         self._listener = listener
         self._life = life
+        self._checkpoint = of_back_end("checkpoint", anyio.lowlevel.checkpoint)
+        # AnyIO's own asks once more whether it is connected.
+        self._make = of_back_end("wrap_stream_socket", SocketStream.from_socket)
+        self._can_be_mapped = family_number(sock) == socket.AF_INET6
         life.share(sock)
 
     @property
@@ -110,7 +115,7 @@ class DualStackSocketListener(SocketListener):
 
     async def accept(self) -> SocketStream:
         """As AnyIO's."""
-        await anyio.lowlevel.checkpoint()
+        await self._checkpoint()
         while True:
             if self._sock.fileno() < 0:
                 raise anyio.ClosedResourceError
@@ -139,7 +144,10 @@ class DualStackSocketListener(SocketListener):
             except BaseException:
                 sock.close()
                 raise
-        stream = await plain_stream(sock, is_mapped)
+        # The kernel gives its form to none but a live connection with IPv4.
+        is_live = self._can_be_mapped and len(peer) == 2 and not is_mapped
+        make = self._make if is_live else SocketStream.from_socket
+        stream = await plain_stream(sock, is_mapped, make)
         if local is None:
             return stream
         try:

@@ -42,11 +42,11 @@ class CanonicalAddresses:
 
 
 def _canonical(address: Any) -> Any:
-    if not address:
+    is_tuple = type(address) is tuple
+    if not address or not (is_tuple or isinstance(address, (tuple, list))):
         return address
     told = address[0]
     host = unmap_told(told)
     if host is told:
         return address
-    rest = address[1:]
-    return (host, *rest) if type(address) is tuple else type(address)((host, *rest))
+    return (host, *address[1:]) if is_tuple else type(address)((host, *address[1:]))

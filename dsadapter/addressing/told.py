@@ -11,11 +11,14 @@ _LONGEST = len("0000:0000:0000:0000:0000:ffff:255.255.255.255")
 
 def unmap_told(text: str) -> str:
     """As :func:`~dsadapter.addressing.unmap`, but what two parsers would read differently comes
-    back as it is, too: whoever told it is not here to be refused."""
-    # The group that makes an address a mapped one has one spelling.
-    if ("ffff" not in text and "ffff" not in text.lower()) or len(text) > _LONGEST:
+    back as it is, too, and so does what is no text: whoever told it is not here to be refused."""
+    try:
+        # The group that makes an address a mapped one has one spelling.
+        if ("ffff" not in text and "ffff" not in text.lower()) or len(text) > _LONGEST:
+            return text
+        return _told(text)
+    except (TypeError, AttributeError):
         return text
-    return _told(text)
 
 
 @lru_cache(4096)

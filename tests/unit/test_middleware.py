@@ -54,6 +54,9 @@ def test_client_and_server_of_a_scope(type_: str, kind: Any, mapped: str) -> Non
         {"type": "http", "client": ("192.0.2.1", 1), "server": ("2001:db8::1", 80)},
         {"type": "http", "client": ("testclient", 50000), "server": ("/run/app.sock", None)},
         {"type": "http", "client": ("", 0), "server": ("::ffff:192.0.2.1%lo", 80)},
+        {"type": "http", "client": (None, None), "server": (b"::ffff:192.0.2.1", 80)},
+        {"type": "websocket", "client": 5, "server": {"host": "::ffff:192.0.2.1"}},
+        {"type": "http", "client": "::ffff:192.0.2.1", "server": []},
     ],
 )
 def test_every_other_scope_is_the_very_same(scope: dict[str, Any]) -> None:
@@ -77,6 +80,13 @@ def test_the_environment_of_wsgi() -> None:
     }
     wanted = environ | {"REMOTE_ADDR": "192.0.2.1", "SERVER_NAME": "192.0.2.2"}
     assert wsgi.CanonicalAddresses(application)(environ, start) == [repr(wanted).encode()]
+
+
+@pytest.mark.parametrize("told", [b"::ffff:192.0.2.1", 5, ("::ffff:192.0.2.1", 1)])
+def test_what_is_no_text_is_left_as_it_is(told: Any) -> None:
+    environ = {"REMOTE_ADDR": told}
+    wsgi.CanonicalAddresses(lambda _environ, _start: [])(environ, None)
+    assert environ == {"REMOTE_ADDR": told}
 
 
 @given(st.text(), st.text())

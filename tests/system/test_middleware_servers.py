@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,24 @@ import dsadapter.asgi
 import dsadapter.wsgi
 
 
+lifespans = []
+
+
 async def plain_asgi(scope, receive, send):
     if scope["type"] == "lifespan":
+        lifespans.append("client" in scope)
         while True:
             message = await receive()
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        text = f"{scope['client'][0]} {scope['server'][0]} {lifespans}"
+        await send({"type": "websocket.send", "text": text})
+        await send({"type": "websocket.close"})
+        return
     headers = dict(scope["headers"])
     said = headers.get(b"x-forwarded-for", b"nothing").decode()
     body = f"hello {scope['client'][0]} from {scope['server'][0]}, a proxy said {said}".encode()
@@ -76,6 +88,43 @@ def test_the_application_sees_who_asks(name: str, environment: Environment, tmp_
             assert f"hello {LOOPBACK[family]}" in answer
             assert answer.endswith("a proxy said ::ffff:192.0.2.9")
             assert leaks(answer.removesuffix("::ffff:192.0.2.9")) == []
+
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def first_message(host: str, port: int) -> str:
+    """The text that a WebSocket server sends first, of less than 126 bytes (RFC 6455)."""
+    with socket.create_connection((host, port), timeout=60) as client, client.makefile("rb") as got:
+        client.sendall(UPGRADE)
+        assert b" 101 " in got.readline()
+        while got.readline().strip():
+            pass
+        kind, length = got.read(2)
+        assert (kind, length < 126) == (0x81, True)
+        return got.read(length).decode()
+
+
+@pytest.mark.parametrize("name", ["granian asgi", "hypercorn trio"])
+def test_a_websocket_and_the_lifespan(name: str, environment: Environment, tmp_path: Path) -> None:
+    (tmp_path / "application.py").write_text(APPLICATION)
+    program, *options = SERVERS[name]
+
+    def command(port: int) -> list[str]:
+        words = " ".join(options).replace("PORT", str(port))
+        return [environment.program(program), *words.split()]
+
+    variables = clean_environment(PYTHONPATH=str(tmp_path))
+    with serving(command, cwd=tmp_path, env=variables) as (server, port):
+        for family in FAMILIES:
+            until(lambda family=family: "hello" in curl(family, port), server)
+            # The lifespan's scope has come as it was, without a client.
+            client, answered, lifespans = first_message(LOOPBACK[family], port).split(" ", 2)
+            assert (client, lifespans) == (LOOPBACK[family], "[False]")
+            assert leaks(answered) == []
 
 
 def test_without_it_they_leak(environment: Environment, tmp_path: Path) -> None:

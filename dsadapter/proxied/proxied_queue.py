@@ -9,7 +9,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -67,6 +67,8 @@ class ProxiedQueue:
         self._selector: selectors.BaseSelector | None = None
         self._closed = False
         self._lock = threading.RLock()
+        # Held for a moment only, whoever waits.
+        self._beginning = threading.RLock()
         self._gate = ProxyGate(life, self, lambda *passed: self._passed.append(Passed(*passed)))
         self.accept_from(listening)
         _queues.add(self)
@@ -190,9 +192,10 @@ class ProxiedQueue:
         caller's."""
         if self._closed:
             return
-        self._closed = True
-        if self._selector is not None:
-            os.write(self._wake, b"x")
+        with self._beginning:
+            self._closed = True
+            if self._selector is not None:
+                os.write(self._wake, b"x")
         with self._lock:
             self._end()
 
@@ -201,11 +204,25 @@ class ProxiedQueue:
             raise _closed()
         selector = self._selector
         if selector is None:
-            selector = self._selector = selectors.DefaultSelector()
-            selector.register(self._number, selectors.EVENT_READ)
+            with self._beginning:
+                selector = self._selector or self._begin()
+        return selector
+
+    def _begin(self) -> selectors.BaseSelector:
+        if self._closed:
+            raise _closed()
+        with ExitStack() as stack:
+            # All of it or nothing: descriptors may run out in between.
+            selector = selectors.DefaultSelector()
+            stack.callback(selector.close)
             # Whoever waits in another thread is woken by it when this closes.
-            self._woken, self._wake = os.pipe()
-            selector.register(self._woken, selectors.EVENT_READ)
+            woken, wake = os.pipe()
+            stack.callback(os.close, woken)
+            stack.callback(os.close, wake)
+            selector.register(self._number, selectors.EVENT_READ)
+            selector.register(woken, selectors.EVENT_READ)
+            stack.pop_all()
+        self._woken, self._wake, self._selector = woken, wake, selector
         return selector
 
     def _end(self) -> None:
@@ -222,6 +239,7 @@ class ProxiedQueue:
     def begin_anew(self) -> None:
         """Leave everything to the process that has forked this one."""
         self._lock = threading.RLock()
+        self._beginning = threading.RLock()
         self._end()
 
     # What the gate asks of an event loop.

@@ -407,3 +407,28 @@ def test_descriptors_run_out_and_come_back() -> None:
         assert caught.value.errno == errno.EMFILE
         for _ in clients[1:]:
             sock.accept()[0].close()
+
+
+@pytest.mark.parametrize("left", range(4))
+def test_descriptors_run_out_before_the_first_accept(left: int) -> None:
+    with listening() as sock, connected(sock, LOCAL):
+        before = open_descriptors()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1 + max(map(int, before)), hard))
+        held = []
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(os.dup(0))
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE, (1 + left + max([*held, *map(int, before)]), hard)
+            )
+            for _ in range(2):
+                with pytest.raises(OSError, match="Too many open files"):
+                    sock.accept()
+        finally:
+            for number in held:
+                os.close(number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        sock.accept()[0].close()
+    assert len(open_descriptors()) <= len(before)

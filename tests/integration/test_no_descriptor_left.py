@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ if sys.platform != "win32":
 @pytest.fixture
 def full(reactor: Reactor) -> Iterator[None]:
     reactor.resolve_names()
+    # What is collected later would leave descriptors.
+    gc.collect()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (1 + max(map(int, open_descriptors())), hard))

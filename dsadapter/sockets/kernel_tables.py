@@ -47,7 +47,8 @@ def rows(kind: socket.SocketKind, family: Family) -> Iterator[Row]:
 
     :raises OSError: where the system lists none; a family that is off has no table.
     """
-    with (_NET / f"{_TABLES[kind]}{_SUFFIX[family]}").open(encoding="ascii") as table:
+    # ASCII's codec may not be loaded yet, and out of reach by now.
+    with (_NET / f"{_TABLES[kind]}{_SUFFIX[family]}").open(encoding="utf-8") as table:
         next(table, None)
         for line in table:
             _slot, local, remote, state, _queues, _timer, _resent, user, _, inode, *_ = line.split()

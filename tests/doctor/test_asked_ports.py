@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from support.environments import clean_environment
-from support.examined import Report, examined, run_doctor
+from support.examined import WITHOUT_RIGHTS, Report, examined, run_doctor
 from support.namespaces import namespace, needs_root
 from support.port_holding import HERE as HOLDING
 from support.processes import PATIENCE, Server, running, running_command
@@ -156,8 +156,7 @@ def test_without_netlink_the_tables_are_read() -> None:
 @needs_root
 def test_a_process_that_can_not_be_seen() -> None:
     with holding("tcp ::") as (port, _):
-        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-        row = examined(PORTS, str(port), prefix=nobody).row("port.tcp")
+        row = examined(PORTS, str(port), prefix=WITHOUT_RIGHTS).row("port.tcp")
         assert "a process of user 0 that can't be seen" in row["fact"]
         [command] = row["remedy"]
         shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
@@ -186,7 +185,7 @@ def test_a_port_that_is_asked_about_is_never_bound() -> None:
     doctor asks about one of them."""
     port = free_port()
     trace = ("strace", "-f", "-e", "trace=bind,connect,sendto", "-s", "200")
-    done = run_doctor(str(port), "--", "python", "-V", prefix=trace)
+    done = run_doctor(str(port), "--", "python", "-c", "pass", prefix=trace)
     assert done.returncode == 0
     assert "bind(" in done.stderr
     assert "port=htons(0)" in done.stderr.replace("sin6_", "").replace("sin_", "")
@@ -198,7 +197,7 @@ def test_a_port_that_the_system_might_choose_stays_free_all_the_time() -> None:
     with namespace() as place:
         place.run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40007")
         # Who may not look at the thread's descriptors can't keep one open a moment longer.
-        nobody = (*place.prefix, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        nobody = (*place.prefix, *WITHOUT_RIGHTS)
         stop, failures, tries = threading.Event(), [], []
 
         def bind_all_the_time() -> None:

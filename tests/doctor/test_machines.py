@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.environments import clean_environment
-from support.examined import Report, examined
+from support.examined import WITHOUT_RIGHTS, Report, examined
 from support.machines import NO_DUAL_STACK, NO_IPV4, NO_IPV6, NO_OPTION, switch_off_ipv6
 from support.namespaces import Namespace, namespace, needs_root
 from support.processes import running_command
@@ -159,7 +159,7 @@ def test_a_loopback_that_is_down(machine: Namespace) -> None:
 
 @needs_root
 def test_a_port_without_the_right_to_it(machine: Namespace) -> None:
-    nobody = (*machine.prefix, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    nobody = (*machine.prefix, *WITHOUT_RIGHTS)
     report = examined(SOCKETS, "80", prefix=nobody)
     assert report.status == 1
     row = report.row("port.tcp")

@@ -348,7 +348,7 @@ class TestDirectories:
     @pytest.mark.parametrize(
         ("name", "names"),
         [
-            ("a.example", ["a.example", "localhost"]),
+            ("a.example", ["a.example", "localhost", "127.0.0.1", "0:0:0:0:0:0:0:1"]),
             ("b.example", ["b.example", "*.b.example"]),
             ("www.b.example", ["b.example", "*.b.example"]),
         ],

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from support.environments import clean_environment
 from support.processes import PATIENCE
 
+# The superuser without any capability: others' environments may be out of reach for other users.
+WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
 
 class Report(NamedTuple):
     """What one run said."""

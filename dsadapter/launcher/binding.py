@@ -19,6 +19,12 @@ _LATER = ("connecting", "datagrams", "listening", "receiving")
 _INET6 = int(socket.AF_INET6)
 
 
+def load_later_modules() -> None:
+    """Import what a process may need once it has given up its right to read files."""
+    for module in _LATER:
+        import_module(f"dsadapter.launcher.{module}")
+
+
 def share_port(sock: Any) -> None:
     """Have a stream socket that is about to be bound share its port, if that is asked for.
 
@@ -54,8 +60,7 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
     if kind == socket.SOCK_STREAM:
         # The program may give up its right to read files before it listens: nothing is to be
         # imported after that, and what is wrong with a plugin is said then.
-        for module in _LATER:
-            import_module(f"dsadapter.launcher.{module}")
+        load_later_modules()
         from dsadapter.launcher.listening import remember_bound
 
         remember_bound(sock.fileno())

@@ -17,6 +17,7 @@ from dsadapter.frameworks.twisted import (
     DualStackServerEndpoint,
     adopters,
 )
+from dsadapter.launcher.binding import load_later_modules
 from dsadapter.launcher.deciding import families_on
 from dsadapter.launcher.listening import watch_widened
 from dsadapter.launcher.listing import DATAGRAMS, Entry, connected, list_entry
@@ -211,6 +212,7 @@ def connect_tcp(original: Any, module: Any) -> Any:
 def _decided(port: int, interface: str, kind: int) -> tuple[bool | None, str]:
     """Whether a listener is widened, or serves both families without that; None for one that is
     none of ours; and why."""
+    load_later_modules()
     family = _WILDCARDS.get(interface)
     if family is None:
         return None, "bound to one address"

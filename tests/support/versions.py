@@ -12,7 +12,7 @@ from incremental import Version
 from twisted.internet import endpoints
 from twisted.protocols.ftp import FTP
 
-_PYTHON = f"CPython {sys.version_info.major}.{sys.version_info.minor}"
+PYTHON = f"CPython {sys.version_info.major}.{sys.version_info.minor}"
 _INSTALLED = f"Twisted {twisted.__version__}"
 CONCH_LOGS_USERS_IN = twisted.version >= Version("Twisted", 23, 8, 0)
 SERVES_DIRECTORIES = hasattr(endpoints, "wrapServerTLS")
@@ -31,7 +31,7 @@ HAS_CGI = importlib.util.find_spec("cgi") is not None
 def _needs_cgi(importer: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
         not HAS_CGI,
-        reason=f"{_PYTHON} has no cgi, which {importer} imports",
+        reason=f"{PYTHON} has no cgi, which {importer} imports",
     )
 
 
@@ -45,5 +45,5 @@ def is_excused(report: pytest.TestReport) -> bool:
     suite for adapters that this one may decline."""
     reason = str(report.longrepr)
     lacks = bool(os.environ.get("OLDEST")) and f"Skipped: {_INSTALLED} " in reason
-    others = (f"Skipped: {_PYTHON} ", "Skipped: this kernel has no ", "Skipped: declined: ")
+    others = (f"Skipped: {PYTHON} ", "Skipped: this kernel has no ", "Skipped: declined: ")
     return lacks or any(other in reason for other in others)

@@ -28,6 +28,10 @@ OWN_PROCESSES = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 # No rights but over what is in there: not over the network, which was made outside.
 NOBODY = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 NOBODY_ALONE = (*NOBODY, *OWN_PROCESSES[1:])
+needs_user_namespaces = pytest.mark.skipif(
+    subprocess.run((*NOBODY, "true"), capture_output=True, check=False).returncode != 0,
+    reason="this kernel has no user namespaces for a process in a chroot",
+)
 NEW = line_server("dual")
 
 
@@ -87,6 +91,7 @@ def test_another_process_has_the_sockets(cutovers: Cutovers) -> None:
     assert not cutovers.log.read_text()
 
 
+@needs_user_namespaces
 def test_a_process_that_can_not_be_seen_may_have_the_sockets(cutovers: Cutovers) -> None:
     command = cutovers.words("--pid", "PID", "--one-way", "--", *NEW)
     hiding = [sys.executable, str(PASSING_ON), "hide", *command]
@@ -96,6 +101,7 @@ def test_a_process_that_can_not_be_seen_may_have_the_sockets(cutovers: Cutovers)
     assert not cutovers.log.read_text()
 
 
+@needs_user_namespaces
 def test_a_server_that_can_not_be_traced(cutovers: Cutovers) -> None:
     with serving("pair") as server:
         status, said = cutovers.run("--pid", str(server.process.pid), "--", *NEW, prefix=NOBODY)
@@ -104,6 +110,7 @@ def test_a_server_that_can_not_be_traced(cutovers: Cutovers) -> None:
         assert len(said.splitlines()) == 1
 
 
+@needs_user_namespaces
 def test_without_the_right_it_goes_one_way_only(cutovers: Cutovers, tmp_path: Path) -> None:
     """And loses nothing either."""
     words = [*line_server("pair"), "old"]

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,10 @@ def test_pyftpdlib_names_each_of_its_lines_where_a_mapped_name_would_arrive(
         log = server.log()
     assert leaks(log.partition("MAPPED ")[0]) == []
     found = reported(report)
+    # Where asyncore is not Python's any more, it accepts in a package that is installed.
+    [accepting] = [key for key in found if key[1] == "accept"]
+    assert sys.version_info >= (3, 12) or accepting[2:] == ("ioloop.py", "Acceptor.handle_accept")
     assert set(found) >= {
-        ("arrived", "accept", "ioloop.py", "Acceptor.handle_accept"),
         ("arrived", "getpeername", "control.py", "FTPHandler.__init__"),
         ("arrived", "getsockname", "dispatchers.py", "PassiveDTP.__init__"),
     }
@@ -108,7 +111,7 @@ def test_each_of_gunicorns_workers_tells_at_its_end(
             servers,
             report,
             servers.program("gunicorn"),
-            *("-b", f"[::]:{port}", "--graceful-timeout", "1", "-w", "2", "-k", worker),
+            *("-b", f"[::]:{port}", "--graceful-timeout", "10", "-w", "2", "-k", worker),
             "application:wsgi",
         ),
         cwd=PLAIN,

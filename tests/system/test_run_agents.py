@@ -11,6 +11,7 @@ import pytest
 from support.builds import CHECKOUT, Distributions
 from support.environments import Environment, clean_environment, create_environment
 from support.launched import finished
+from support.versions import PYTHON
 
 from dsadapter.launcher.table import GROUPS
 
@@ -100,7 +101,7 @@ def framework_environment(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Environment:
     if request.param == "oldest" and sys.version_info >= (3, 13):
-        pytest.skip("the oldest releases have no wheels for this Python")
+        pytest.skip(f"{PYTHON} has no wheels of the oldest releases")
     made = create_environment(tmp_path_factory.mktemp("frameworks") / "environment", "uv")
     wanted = [
         f"{group.name}=={group.tested[0]}.*" if request.param == "oldest" else group.name

@@ -15,7 +15,7 @@ import pytest
 from support.environments import Environment, clean_environment
 from support.namespaces import namespace, needs_root
 from support.processes import PATIENCE
-from support.programs import FAMILIES, LOOPBACK, curl, leaks, serving
+from support.programs import FAMILIES, LOOPBACK, curl, leaks, serving, until
 
 # The environment has a plugin for other tests.
 ALONE = {"DSADAPTER_BLOCK_PLUGINS": "told"}
@@ -106,17 +106,32 @@ def test_each_of_gunicorns_workers_tells_at_its_end(
     worker: str, servers: Environment, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.json"
+    settings = tmp_path / "settings.py"
+    settings.write_text("def post_worker_init(worker): worker.log.info('it serves')\n")
     with serving(
         lambda port: guarded(
             servers,
             report,
             servers.program("gunicorn"),
-            *("-b", f"[::]:{port}", "--graceful-timeout", "10", "-w", "2", "-k", worker),
+            *(
+                "-c",
+                str(settings),
+                "-b",
+                f"[::]:{port}",
+                "--graceful-timeout",
+                "10",
+                "-w",
+                "2",
+                "-k",
+                worker,
+            ),
             "application:wsgi",
         ),
         cwd=PLAIN,
         env=clean_environment(PYTHONDONTWRITEBYTECODE="1", **ALONE),
     ) as (server, port):
+        # One that has not begun yet would end without a word.
+        until(lambda: server.log().count("it serves") == 2, server)
         for _ in range(4):
             for family in FAMILIES:
                 assert f"hello {LOOPBACK[family]}" in curl(family, port, "-H", "Connection: close")

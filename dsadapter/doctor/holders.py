@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeVar
 from dsadapter.doctor.sock_diag import asked
 from dsadapter.messages import printable
 from dsadapter.policy import FAMILIES, Family, socket_name
-from dsadapter.sockets.port_table import FREE, UNCONNECTED, WAITS, PortEntry, listed
+from dsadapter.sockets.kernel_tables import TIME_WAIT, UNCONNECTED
+from dsadapter.sockets.port_table import FREE, PortEntry, listed
 
 _PROC = "/proc"
 _SERVICE = ".service"
@@ -74,7 +75,7 @@ class Holder:
     @property
     def has_ended(self) -> bool:
         """Whether it is what is left of a connection."""
-        return self.entry.state == WAITS
+        return self.entry.state == TIME_WAIT
 
     @property
     def where(self) -> str:

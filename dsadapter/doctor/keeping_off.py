@@ -11,11 +11,10 @@ import struct
 import sys
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 from dsadapter.doctor.findings import Question
+from dsadapter.sockets.system_settings import setting_text
 
-_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # Python has no name for it. It works on AF_INET6 sockets, too.
 _IP_LOCAL_PORT_RANGE = 51
 _PRIVILEGED = 1024
@@ -28,8 +27,8 @@ class CannotKeepOffError(Exception):
 def chosen_ports() -> tuple[int, int] | None:
     """The first and the last port that the system chooses by itself; None where it says nothing."""
     try:
-        first, last = map(int, _RANGE.read_text(encoding="ascii").split())
-    except (OSError, ValueError):
+        first, last = map(int, (setting_text("ipv4/ip_local_port_range") or "").split())
+    except ValueError:
         return None
     return first, last
 

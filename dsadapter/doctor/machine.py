@@ -18,12 +18,12 @@ from dsadapter.sockets.canonical import take_ipv4_form
 from dsadapter.sockets.capability import Capability, probe, says_absent
 from dsadapter.sockets.listening import open_datagram_sockets, open_listening_sockets
 from dsadapter.sockets.options import ADDRESS_FORM, read_v6only
+from dsadapter.sockets.system_settings import setting
 
 LOOPBACK: dict[Family, str] = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 _NUMBER: dict[Family, int] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _PATIENCE = 2.0
 """Seconds for a packet to come over loopback."""
-_SETTINGS = Path("/proc/sys/net/ipv6")
 _LOOPBACK_UP = "ip link set lo up"
 _SWITCH = "net.ipv6.conf.all.disable_ipv6"
 _NO_ROUTE = (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH)
@@ -31,12 +31,17 @@ _NO_ROUTE = (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH)
 KeepOff = Callable[[socket.socket], None]
 
 
-def setting(name: str) -> int | None:
-    """A number of sysctl(8) below ``net.ipv6``; None where the system has none."""
+def own_status(field: str) -> str | None:
+    """A field of this process in proc(5); None where the system says nothing."""
     try:
-        return int((_SETTINGS / name).read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return None
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return value.strip()
+    return None
 
 
 def capabilities(question: Question) -> Capability:
@@ -89,7 +94,7 @@ def _ipv6(can: Capability) -> Finding:
         mark = "advice" if can.ipv4 is None else "problem"
         fact = f"there are no AF_INET6 sockets: {said(can.ipv6)}{_sandbox()}"
         return Finding(mark, fact, _serve("interface=0.0.0.0"), subject)  # type: ignore[arg-type]
-    if setting("conf/all/disable_ipv6") == 1 or setting("conf/lo/disable_ipv6") == 1:
+    if setting("ipv6/conf/all/disable_ipv6") == 1 or setting("ipv6/conf/lo/disable_ipv6") == 1:
         return Finding(
             "advice",
             "there are AF_INET6 sockets, and no IPv6 address: it is switched off by sysctl; "
@@ -122,11 +127,7 @@ def _serve(option: str) -> str:
 
 def _sandbox() -> str:
     """What a filter of system calls says about itself (proc(5))."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
-    filtered = any(line.split() == ["Seccomp:", "2"] for line in status.splitlines())
+    filtered = own_status("Seccomp") == "2"
     return ", in a sandbox (seccomp; systemd: RestrictAddressFamilies=)" if filtered else ""
 
 

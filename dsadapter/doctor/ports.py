@@ -9,17 +9,15 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 from dsadapter.doctor.findings import AskedPort, Check, Finding, Question
 from dsadapter.doctor.holders import holders
 from dsadapter.doctor.keeping_off import CannotKeepOffError, chosen_ports
-from dsadapter.doctor.machine import capabilities, modes, said
+from dsadapter.doctor.machine import capabilities, modes, own_status, said
 from dsadapter.doctor.port_verdicts import Situation, held, verdict
 from dsadapter.policy import FAMILIES, ListenMode
+from dsadapter.sockets.system_settings import setting
 
-_LOWEST = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-_STATUS = Path("/proc/self/status")
 _CAP_NET_BIND_SERVICE = 10
 _LOW_PORTS = 1024
 _PATIENCE = 30.0
@@ -85,26 +83,19 @@ def _situation(port: AskedPort, protocol: str, can: list[ListenMode]) -> Situati
         raise RuntimeError(
             f"the kernel's tables can't be read: {said(error)}; mount /proc, or allow netlink"
         ) from error
-    lowest = _lowest()
+    lowest = setting("ipv4/ip_unprivileged_port_start")
+    if lowest is None:
+        lowest = _LOW_PORTS
     return Situation(port.number, kind, found, can, lowest, _has_right(), chosen_ports())
-
-
-def _lowest() -> int:
-    try:
-        return int(_LOWEST.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return _LOW_PORTS
 
 
 def _has_right() -> bool:
     """Whether this process may bind to low ports: it has the right, and has it over the user
     namespace that its network belongs to."""
-    try:
-        status = _STATUS.read_text(encoding="ascii", errors="replace")
-    except OSError:
+    effective = own_status("CapEff")
+    if effective is None:
         return not hasattr(os, "geteuid") or os.geteuid() == 0
-    [effective] = [line for line in status.splitlines() if line.startswith("CapEff:")]
-    return bool(int(effective.split()[1], 16) >> _CAP_NET_BIND_SERVICE & 1) and _owns_network()
+    return bool(int(effective, 16) >> _CAP_NET_BIND_SERVICE & 1) and _owns_network()
 
 
 def _owns_network() -> bool:

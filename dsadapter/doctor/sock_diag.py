@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from dsadapter.policy import Family
-from dsadapter.sockets.port_table import UNCONNECTED, PortEntry
+from dsadapter.sockets.kernel_tables import UNCONNECTED
+from dsadapter.sockets.port_table import PortEntry
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20

@@ -32,7 +32,7 @@ def watches_of(fd: int) -> list[Watch]:
         if link != _EPOLL:
             continue
         try:
-            with open(f"{_DETAILS}/{number}", encoding="ascii") as file:
+            with open(f"{_DETAILS}/{number}", encoding="utf-8") as file:
                 lines = file.readlines()
         except OSError:
             continue

@@ -149,7 +149,7 @@ def serves_vrfs(setting: Path = Path("/proc/sys/net/ipv4/udp_l3mdev_accept")) ->
     :param setting: the system's; False where it has none.
     """
     try:
-        return setting.read_text(encoding="ascii").strip() != "0"
+        return setting.read_text(encoding="utf-8").strip() != "0"
     except (OSError, ValueError):
         return False
 
@@ -163,7 +163,7 @@ def is_in_vrf(name: str, interfaces: Path = Path("/sys/class/net")) -> bool:
     """
     for described in (interfaces / name / "master" / "uevent", interfaces / name / "uevent"):
         try:
-            if "DEVTYPE=vrf" in described.read_text(encoding="ascii").splitlines():
+            if "DEVTYPE=vrf" in described.read_text(encoding="utf-8").splitlines():
                 return True
         except (OSError, ValueError):
             continue

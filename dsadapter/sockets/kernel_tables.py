@@ -9,13 +9,18 @@ from typing import Final, NamedTuple
 
 from dsadapter.policy import FAMILIES, Family
 
-ESTABLISHED: Final = "01"
-HANDSHAKE: Final = "03"
-"""A client's SYN has come, and the last packet of its handshake not yet."""
-CLOSE_WAIT: Final = "08"
-ENDING: Final = ("04", "05", "06", "09", "0B")
+# As the kernel numbers them (include/net/tcp_states.h).
+ESTABLISHED: Final = 1
+HANDSHAKE: Final = 3
+"""A client's SYN has come, and the last packet of its handshake not yet (``TCP_SYN_RECV``)."""
+TIME_WAIT: Final = 6
+"""What is left of a TCP connection that has ended; no process has it."""
+UNCONNECTED: Final = 7
+"""A UDP socket that any peer may send to, and a TCP socket that is bound alone (``TCP_CLOSE``)."""
+CLOSE_WAIT: Final = 8
+ENDING: Final = (4, 5, TIME_WAIT, 9, 11)
 """FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING: they hold the port for a while."""
-LISTENING: Final = "0A"
+LISTENING: Final = 10
 
 _TABLES = {socket.SOCK_STREAM: "tcp", socket.SOCK_DGRAM: "udp"}
 _SUFFIX: dict[Family, str] = {"ipv4": "", "ipv6": "6"}
@@ -30,7 +35,7 @@ class Row(NamedTuple):
     local: str
     """Address and port, as the table spells them."""
     remote: str
-    state: str
+    state: int
     uid: int
     """Who made it."""
     inode: int
@@ -52,10 +57,10 @@ def rows(kind: socket.SocketKind, family: Family) -> Iterator[Row]:
         next(table, None)
         for line in table:
             _slot, local, remote, state, _queues, _timer, _resent, user, _, inode, *_ = line.split()
-            yield Row(family, local, remote, state, int(user), int(inode))
+            yield Row(family, local, remote, int(state, 16), int(user), int(inode))
 
 
-def tcp_rows(*states: str) -> Iterator[Row]:
+def tcp_rows(*states: int) -> Iterator[Row]:
     """The TCP sockets of both families in some states.
 
     :raises OSError: where the system does not list them.

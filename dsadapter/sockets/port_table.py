@@ -8,15 +8,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dsadapter.policy import Family
-from dsadapter.sockets.kernel_tables import rows
+from dsadapter.sockets.kernel_tables import LISTENING, UNCONNECTED, rows
 
-LISTENS = 10
-"""The state of a TCP socket that listens (``TCP_LISTEN``)."""
-UNCONNECTED = 7
-"""The state of a UDP socket that any peer may send to, and of a TCP socket that is bound alone."""
-WAITS = 6
-"""The state of a TCP connection that has ended (``TCP_TIME_WAIT``); no process has it."""
-FREE = {socket.SOCK_STREAM: LISTENS, socket.SOCK_DGRAM: UNCONNECTED}
+FREE = {socket.SOCK_STREAM: LISTENING, socket.SOCK_DGRAM: UNCONNECTED}
 """The state of a socket that has no peer, and takes what comes."""
 
 
@@ -48,7 +42,7 @@ def listed(port: int, kind: socket.SocketKind, family: Family) -> Iterator[PortE
     for row in rows(kind, family):
         if row.port == port:
             host = _host(row.local.partition(":")[0])
-            yield PortEntry(family, host, int(row.state, 16), row.inode, row.uid)
+            yield PortEntry(family, host, row.state, row.inode, row.uid)
 
 
 def _host(digits: str) -> str:

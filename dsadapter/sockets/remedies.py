@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import errno
 import socket
-from pathlib import Path
 
 from dsadapter.addressing.literal import AddressLiteral, parse_literal
 from dsadapter.addressing.mapped import PACKED_IPV4_LENGTH
 from dsadapter.addressing.scope import needs_zone
 from dsadapter.sockets.ifaddrs import interface_addresses
+from dsadapter.sockets.system_settings import setting
 
-_SETTINGS = Path("/proc/sys/net")
 _LOW_PORTS = 1024
 _LOOPBACK = (b"\x7f\0\0\x01", bytes(15) + b"\x01")
 _SHOWN = 3
@@ -148,7 +147,7 @@ def _not_ours(literal: AddressLiteral, addresses: list[bytes]) -> str:
 
 
 def _about_low_port(port: int) -> str | None:
-    lowest = _setting("ipv4/ip_unprivileged_port_start")
+    lowest = setting("ipv4/ip_unprivileged_port_start")
     least = _LOW_PORTS if lowest is None else lowest
     if not 0 < port < least:
         return None
@@ -168,12 +167,4 @@ _SWITCHED_OFF = (
 
 def _ipv6_is_switched_off() -> bool:
     """Whether no interface may have an IPv6 address, loopback included."""
-    return any(_setting(f"ipv6/conf/{which}/disable_ipv6") == 1 for which in ("all", "lo"))
-
-
-def _setting(name: str) -> int | None:
-    """A number of sysctl(8); None where the system has no such file."""
-    try:
-        return int((_SETTINGS / name).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
+    return any(setting(f"ipv6/conf/{which}/disable_ipv6") == 1 for which in ("all", "lo"))

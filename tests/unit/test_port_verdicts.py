@@ -9,9 +9,8 @@ import pytest
 
 from dsadapter.doctor.holders import Holder, Process, unit_of
 from dsadapter.doctor.port_verdicts import Situation, verdict
-from dsadapter.sockets.port_table import LISTENS, WAITS, PortEntry
-
-ESTABLISHED = 1
+from dsadapter.sockets.kernel_tables import ESTABLISHED, LISTENING, TIME_WAIT
+from dsadapter.sockets.port_table import PortEntry
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def situation(*entries: PortEntry, port: int = 8080, unit: str = "", **changed: 
     return made._replace(**changed)
 
 
-def entry(family: str, host: str, state: int = LISTENS, v6only: bool | None = None) -> PortEntry:
+def entry(family: str, host: str, state: int = LISTENING, v6only: bool | None = None) -> PortEntry:
     return PortEntry(family, host, state, 7, 0, v6only)  # type: ignore[arg-type]
 
 
@@ -84,7 +83,7 @@ def test_what_a_machine_can_serve_decides_what_is_in_the_way(modes: list[Any], m
     assert verdict(situation(entry("ipv4", "127.0.0.1"), modes=modes)).mark == mark
 
 
-@pytest.mark.parametrize("state", [ESTABLISHED, WAITS])
+@pytest.mark.parametrize("state", [ESTABLISHED, TIME_WAIT])
 @pytest.mark.parametrize(("port", "mark"), [(8080, "ok"), (40000, "advice")])
 def test_connections_are_in_the_way_where_they_may_be_a_clients(
     state: int, port: int, mark: str

@@ -11,11 +11,10 @@ from dsadapter.cutover.processes import (
     closes_on_exec,
     command_line,
     parents_of,
-    sockets_of,
-    unit_of,
     users_of,
     was_passed_sockets,
 )
+from dsadapter.processes import sockets_of, unit_of
 
 
 class Holders:
@@ -60,10 +59,11 @@ def refuse_strangers(
     """
     for pid in sorted(holders.by_process.keys() - family):
         if pid == 1:
-            unit = unit_of(next(iter(mains))) or "the server"
+            unit = unit_of(next(iter(mains)))
+            service = "the server" if unit is None else unit.name
             raise CutoverError(
                 f"process 1 ({command_line(1)}) has the sockets, too; if it is systemd, for a "
-                f"socket unit, a later start of {unit} would get them parked: 'systemctl "
+                f"socket unit, a later start of {service} would get them parked: 'systemctl "
                 f"list-sockets' shows the unit, stop and disable it, and repeat; in a container, "
                 f"replace the container"
             )

@@ -11,12 +11,11 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from dsadapter.cutover.errors import CutoverError
+from dsadapter.processes import PROC, process_numbers
 
-_PROC = Path("/proc")
 # PF_KTHREAD of linux/sched.h.
 _KERNEL_THREAD = 0x00200000
 # The same number on every machine (Linux 5.6); Python has no function for it.
@@ -93,7 +92,7 @@ class Process:
 def command_line(pid: int) -> str:
     """What a process was started as, shortened."""
     try:
-        words = (_PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        words = (PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
         line = shlex.join(map(os.fsdecode, words)) if any(words) else _name(pid)
     except OSError:
         return "ended"
@@ -101,16 +100,16 @@ def command_line(pid: int) -> str:
 
 
 def _name(pid: int) -> str:
-    return (_PROC / str(pid) / "comm").read_text(errors="replace").strip()
+    return (PROC / str(pid) / "comm").read_text(errors="replace").strip()
 
 
 def relations() -> dict[int, Relation]:
     """All processes of this machine, or of this container."""
     found = {}
-    for pid in _numbers(_PROC):
+    for pid in process_numbers():
         with suppress(OSError):
             # The name, in parentheses, may have anything in it.
-            fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+            fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
             if not int(fields[6]) & _KERNEL_THREAD:
                 found[pid] = Relation(int(fields[1]), int(fields[3]), int(fields[19]))
     return found
@@ -133,30 +132,11 @@ def parents_of(pid: int, all_processes: dict[int, Relation]) -> Iterator[int]:
         yield pid
 
 
-def sockets_of(pid: int) -> dict[int, int]:
-    """The inodes of a process's sockets, by descriptor.
-
-    :raises PermissionError: if it can't be seen.
-    """
-    folder = _PROC / str(pid) / "fd"
-    found = {}
-    try:
-        for number in _numbers(folder):
-            # Closed meanwhile.
-            with suppress(FileNotFoundError):
-                kind, _, rest = os.readlink(folder / str(number)).partition(":[")
-                if kind == "socket":
-                    found[number] = int(rest.rstrip("]"))
-    except (FileNotFoundError, ProcessLookupError):
-        return {}
-    return found
-
-
 def closes_on_exec(pid: int, descriptor: int) -> bool:
     """Whether a descriptor is closed when its process becomes another program: what a program has
     inherited from another one was not."""
     with suppress(OSError, ValueError):
-        for line in (_PROC / str(pid) / "fdinfo" / str(descriptor)).read_text().splitlines():
+        for line in (PROC / str(pid) / "fdinfo" / str(descriptor)).read_text().splitlines():
             name, _, value = line.partition(":")
             if name == "flags":
                 return bool(int(value, 8) & os.O_CLOEXEC)
@@ -167,7 +147,7 @@ def was_passed_sockets(pid: int) -> bool:
     """Whether a program was started with sockets, as systemd does (sd_listen_fds(3)); True where
     that can't be seen."""
     try:
-        return b"\0LISTEN_FDS=" in b"\0" + (_PROC / str(pid) / "environ").read_bytes()
+        return b"\0LISTEN_FDS=" in b"\0" + (PROC / str(pid) / "environ").read_bytes()
     except OSError:
         return True
 
@@ -175,7 +155,7 @@ def was_passed_sockets(pid: int) -> bool:
 def users_of(pid: int) -> set[int]:
     """The user ids of a process: real, effective, saved, and for files."""
     try:
-        for line in (_PROC / str(pid) / "status").read_text(errors="replace").splitlines():
+        for line in (PROC / str(pid) / "status").read_text(errors="replace").splitlines():
             if line.startswith("Uid:"):
                 return {int(each) for each in line.split()[1:]}
     except (OSError, ValueError):
@@ -183,27 +163,10 @@ def users_of(pid: int) -> set[int]:
     return set()
 
 
-def unit_of(pid: int) -> str | None:
-    """The systemd service that a process belongs to, by its control group; None for none."""
-    with suppress(OSError):
-        for line in (_PROC / str(pid) / "cgroup").read_text(errors="replace").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers in ("", "name=systemd"):
-                for part in reversed(path.split("/")):
-                    # user@1000.service is the one of all that a user has.
-                    if part.endswith(".service") and not part.startswith("user@"):
-                        return part
-    return None
-
-
 def shares_network(pid: int) -> bool:
     """Whether a process is in this one's network namespace.
 
     :raises PermissionError: if it can't be seen.
     """
-    own, other = (os.stat(_PROC / str(each) / "ns" / "net") for each in ("self", pid))
+    own, other = (os.stat(PROC / str(each) / "ns" / "net") for each in ("self", pid))
     return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
-
-
-def _numbers(folder: Path) -> list[int]:
-    return [int(name) for name in os.listdir(folder) if name.isdecimal()]

@@ -16,11 +16,10 @@ from dsadapter.cutover.processes import (
     family_of,
     relations,
     shares_network,
-    sockets_of,
-    unit_of,
 )
 from dsadapter.handover.parking import is_parked
 from dsadapter.handover.places import Place, bound_index, place_of
+from dsadapter.processes import sockets_of, unit_of
 from dsadapter.sockets.kernel_tables import CLOSE_WAIT, ESTABLISHED, LISTENING, Row, tcp_rows
 
 _SHARES = socket.SOL_SOCKET, socket.SO_REUSEPORT
@@ -100,9 +99,8 @@ class RunningServer:
     @property
     def units(self) -> list[str]:
         """The systemd services that look after it."""
-        own = unit_of(os.getpid())
-        found = {unit_of(process.pid) for process in self.processes} - {None, own}
-        return sorted(filter(None, found))
+        found = {unit_of(process.pid) for process in self.processes} - {unit_of(os.getpid())}
+        return sorted(unit.name for unit in found if unit is not None)
 
     def is_running(self) -> bool:
         """Whether one of its processes has not ended."""

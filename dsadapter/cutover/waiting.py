@@ -8,7 +8,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from dsadapter.cutover.processes import sockets_of
+from dsadapter.processes import sockets_of
 
 _WATCHED = re.compile(r"^tfd:.*\bino:([0-9a-f]+)", re.MULTILINE)
 # By machine: accept and accept4, whose first argument is the descriptor; poll, select and theirs.

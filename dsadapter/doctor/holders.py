@@ -11,13 +11,11 @@ from typing import NamedTuple, TypeVar
 from dsadapter.doctor.sock_diag import asked
 from dsadapter.messages import printable
 from dsadapter.policy import FAMILIES, Family, socket_name
+from dsadapter.processes import process_numbers, sockets_of, unit_of
 from dsadapter.sockets.kernel_tables import TIME_WAIT, UNCONNECTED
 from dsadapter.sockets.port_table import FREE, PortEntry, listed
 
 _PROC = "/proc"
-_SERVICE = ".service"
-_MANAGER = "user@"
-_USER = "--user"
 _LONGEST_NAME = 32
 
 T = TypeVar("T")
@@ -125,51 +123,20 @@ def _of_family(port: int, kind: socket.SocketKind, family: Family) -> list[PortE
 
 def _owners(inodes: set[int]) -> dict[int, list[Process]]:
     """The processes that have sockets, of those that this user may look at."""
-    wanted = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[int, list[Process]] = {}
-    if not wanted:
-        return found
-    for number in _numbers(_PROC):
-        folder = f"{_PROC}/{number}/fd"
-        for descriptor in _numbers(folder):
-            try:
-                inode = wanted.get(os.readlink(f"{folder}/{descriptor}"))
-            except OSError:
-                continue
-            if inode is not None:
-                those = found.setdefault(inode, [])
-                if not those or those[-1].number != number:
-                    those.append(_process(number))
+    for number in process_numbers() if inodes else ():
+        try:
+            theirs = inodes & {*sockets_of(number).values()}
+        except OSError:
+            continue
+        for inode in theirs:
+            found.setdefault(inode, []).append(_process(number))
     return found
-
-
-def _numbers(folder: str) -> list[int]:
-    try:
-        return sorted(int(name) for name in os.listdir(folder) if name.isdigit())
-    except OSError:
-        return []
 
 
 def _process(number: int) -> Process:
     name = printable(_read(f"{_PROC}/{number}/comm").strip() or "?", _LONGEST_NAME)
-    unit = unit_of(_read(f"{_PROC}/{number}/cgroup"))
-    return Process(number, name, unit)
-
-
-def unit_of(groups: str) -> str:
-    """The systemd unit of a process, by its control groups (cgroups(7)); one of a user's own
-    manager as ``--user UNIT``, and empty for none."""
-    for line in groups.splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers not in ("", "name=systemd"):
-            continue
-        services = [part for part in path.split("/") if part.endswith(_SERVICE)]
-        managers = [part for part in services if part.startswith(_MANAGER)]
-        # The manager itself, and a session in it, are not to be stopped.
-        if services and services[-1] not in managers and services[-1].isprintable():
-            return f"{_USER} {services[-1]}" if managers else services[-1]
-    return ""
+    return Process(number, name, str(unit_of(number) or ""))
 
 
 def _read(path: str) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from dsadapter.doctor.holders import Holder, Process, unit_of
+from dsadapter.doctor.holders import Holder, Process
 from dsadapter.doctor.port_verdicts import Situation, verdict
+from dsadapter.processes import unit_in
 from dsadapter.sockets.kernel_tables import ESTABLISHED, LISTENING, TIME_WAIT
 from dsadapter.sockets.port_table import PortEntry
 
@@ -32,7 +33,7 @@ from dsadapter.sockets.port_table import PortEntry
     ],
 )
 def test_the_unit_of_a_process(groups: str, unit: str) -> None:
-    assert unit_of(groups) == unit
+    assert str(unit_in(groups) or "") == unit
 
 
 def situation(*entries: PortEntry, port: int = 8080, unit: str = "", **changed: Any) -> Situation:

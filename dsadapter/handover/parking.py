@@ -56,12 +56,11 @@ def park(
                     f"{place_of(sock)} is bound to an interface, which parking would take away; "
                     f"close it, or hand it over by its descriptor",
                 )
-    index = unused_index()
     parked: list[HasDescriptor] = []
     try:
         for sock in old:
             if not is_parked(sock):
-                _bind(sock, index)
+                pass_over(sock)
                 parked.append(sock)
     except BaseException:
         if can_unpark():
@@ -96,7 +95,7 @@ def can_unpark() -> bool:
     """
     with _any_socket() as probe:
         try:
-            _bind(probe, unused_index())
+            pass_over(probe)
         except OSError as error:
             if error.errno == errno.EPERM:
                 # Linux before 5.7.
@@ -122,7 +121,16 @@ def require_right_to_park(*, one_way: bool) -> None:
         )
 
 
-def unused_index() -> int:
+def pass_over(sock: HasDescriptor) -> None:
+    """Have the kernel pass a socket over for all that is new, whoever takes its place.
+
+    :raises OSError: ``EOPNOTSUPP`` where the system has no such thing; ``EPERM`` if it is bound to
+        an interface, and without ``CAP_NET_RAW`` before Linux 5.7.
+    """
+    _bind(sock, _unused_index())
+
+
+def _unused_index() -> int:
     """The number of no interface in this network namespace."""
     for index in range(_HIGHEST, _HIGHEST - _TRIED, -1):
         if not _is_there(index):

@@ -4,7 +4,6 @@ translated, and those that arrive, by source line; told when the process ends, o
 from __future__ import annotations
 
 import _socket
-import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from dsadapter.guard.auditing import IPV4_ONLY, IPV6_ONLY, add_hook, is_installe
 from dsadapter.guard.callers import caller_of, is_passed_over
 from dsadapter.guard.tally import LEAKS, Seen, Tally
 from dsadapter.launcher import report as launcher_report
+from dsadapter.launcher.ending import call_at_end
 from dsadapter.launcher.report import append, columns, process_line, say_lines, settings
 from dsadapter.messages import printable
 from dsadapter.records import Leak, LeakOperation, shown_place
@@ -66,8 +66,7 @@ def begin() -> None:
 
         LEAKS.told.append(_write)
         ARRIVALS.told.append(_write)
-    atexit.register(report)
-    os.register_at_fork(after_in_child=_forked)
+    call_at_end(report, _forked)
 
 
 def handed(sock: Any, host: str, operation: LeakOperation, *, translated: bool) -> None:
@@ -209,21 +208,11 @@ def audit_exec(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _forked() -> None:
-    """What the parent has seen is the parent's; and a child of multiprocessing ends by
-    ``os._exit``."""
+    """What the parent has seen is the parent's."""
     LEAKS.clear()
     ARRIVALS.clear()
     _lines.clear()
     _told[0] = 0
-    util: Any = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        # It forgets what was to be done at the end before it does what is to be done after a fork.
-        util.register_after_fork(_forked, _finish)
-
-
-def _finish(_function: object) -> None:
-    util: Any = sys.modules["multiprocessing.util"]
-    util.Finalize(None, report, exitpriority=-1000)
 
 
 def report() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
+from dsadapter.launcher.ending import call_at_end
 from dsadapter.launcher.report import append, columns, process_line, say_lines, settings
 from dsadapter.policy import socket_name
 
@@ -199,13 +198,7 @@ def _begin() -> None:
     if _begun:
         return
     _begun = True
-    atexit.register(finish)
-    os.register_at_fork(after_in_child=_forked)
-    process: Any = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
-        import multiprocessing.util
-
-        _finish_there(multiprocessing.util)
+    call_at_end(finish, _forked)
 
 
 def _forked() -> None:
@@ -215,12 +208,3 @@ def _forked() -> None:
         else:
             entry.forked()
             _inherited.add(key)
-    util: Any = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        # Its children end by os._exit, and forget what is to be done then before they begin.
-        util.register_after_fork(_forked, _finish_there)
-
-
-def _finish_there(_function: object) -> None:
-    util: Any = sys.modules["multiprocessing.util"]
-    util.Finalize(None, finish, exitpriority=-1000)

@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from dsadapter.frameworks.twisted import DualStackServerEndpoint, private
 from dsadapter.frameworks.twisted.server.stream_port import StreamPort
+from dsadapter.handover.parking import pass_over
 from dsadapter.launcher import merging
 from dsadapter.launcher.listing import Entry, end, forget, list_entry
 from dsadapter.launcher.methods import listeners
@@ -350,7 +351,7 @@ def _join_ipv6(ipv4: IPv4Port, port: int, backlog: int) -> IPv6Port:
     known = listeners.get(ipv4.socket.fileno())
     old = ipv4.socket
     try:
-        merging.park(old)
+        pass_over(old)
     except OSError:
         joining.spare.close()
         joining.face.close()
@@ -369,31 +370,30 @@ def _join_ipv6(ipv4: IPv4Port, port: int, backlog: int) -> IPv6Port:
 
 
 @implementer(IReadDescriptor)
-class _Leftover:
+class _Leftover(merging.LeftoverReader):
     """A listening socket that closes when nothing waits for it."""
 
     def __init__(self, port: IPv6Port, sock: Any, refused: Family | None, number: int) -> None:
+        self._reactor = cast(Any, port.reactor)
+        super().__init__(merging.Leftover(sock, refused), self._reactor.callLater)
         self._port = port
         self._number = number
-        self._rest = merging.Leftover(sock, refused)
         self.fileno = sock.fileno
-        self._reactor: Any = port.reactor
-        self._again: Any = None
         self._reactor.addReader(self)
         _leftovers.setdefault(number, []).append(self)
 
-    def look(self) -> None:
-        """Accept what waits, and close if that was all."""
-        self._again = None
+    def read(self) -> None:
         self._port.numberAccepts = _ALL
         self.doRead()
-        if self._rest.done():
-            self.close()
-        else:
-            self._again = self._reactor.callLater(merging.LOOKS, self.look)
+
+    def stop(self) -> None:
+        self._reactor.removeReader(self)
+        others = _leftovers.get(self._number, [])
+        if self in others:
+            others.remove(self)
 
     def doRead(self) -> None:
-        self._port.doRead(self._rest)
+        self._port.doRead(self.rest)
 
     def logPrefix(self) -> str:
         prefix: str = self._port.logPrefix()  # type: ignore[no-untyped-call]
@@ -402,14 +402,3 @@ class _Leftover:
     def connectionLost(self, reason: Failure) -> None:
         # The reactor ends.
         self.close()
-
-    def close(self) -> None:
-        """Close the socket."""
-        again, self._again = self._again, None
-        if again is not None:
-            again.cancel()
-        self._reactor.removeReader(self)
-        others = _leftovers.get(self._number, [])
-        if self in others:
-            others.remove(self)
-        self._rest.close()

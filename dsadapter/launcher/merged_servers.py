@@ -211,33 +211,23 @@ def _face_closed(server: ref[MergedServer], family: Family) -> None:
         known.face_closed(family)
 
 
-class _Leftover:
+class _Leftover(merging.LeftoverReader):
     """A listening socket that closes when nothing waits for it.
 
     :param serve: serves one connection.
     """
 
     def __init__(self, loop: Any, sock: Any, refused: Family, serve: Any) -> None:
+        super().__init__(merging.Leftover(sock, refused), loop.call_later)
         self._loop = loop
-        self._rest = merging.Leftover(sock, refused)
         self._serve = serve
         self._tasks: set[Any] = set()
-        self._again: Any = None
-        loop.add_reader(sock.fileno(), self._read)
+        loop.add_reader(sock.fileno(), self.read)
 
-    def look(self) -> None:
-        """Accept what waits, and close if that was all."""
-        self._again = None
-        self._read()
-        if self._rest.done():
-            self.close()
-        else:
-            self._again = self._loop.call_later(merging.LOOKS, self.look)
-
-    def _read(self) -> None:
+    def read(self) -> None:
         for _ in range(_AGAIN):
             try:
-                sock, _address = self._rest.accept()
+                sock, _address = self.rest.accept()
             except OSError:
                 return
             sock.setblocking(False)
@@ -245,12 +235,6 @@ class _Leftover:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def close(self) -> None:
-        """Close the socket."""
-        if self._rest.socket.fileno() == -1:
-            return
-        if self._again is not None:
-            self._again.cancel()
+    def stop(self) -> None:
         if not self._loop.is_closed():
-            self._loop.remove_reader(self._rest.socket.fileno())
-        self._rest.close()
+            self._loop.remove_reader(self.rest.socket.fileno())

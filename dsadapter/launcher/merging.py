@@ -16,13 +16,14 @@ import _socket
 import os
 import socket
 import struct
-import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.handover import Draining
+from dsadapter.handover.parking import pass_over
 from dsadapter.launcher.binding import share_port
 from dsadapter.launcher.deciding import settled
 from dsadapter.launcher.listing import Entry, list_entry
@@ -36,8 +37,6 @@ S = TypeVar("S", bound=socket.socket)
 LOOKS = 0.2
 """Seconds between two looks at the queue of a socket that closes when it is empty."""
 
-_BIND_TO_INDEX = 62
-_NO_INTERFACE = 0x7FFFFFFF
 _REUSE = socket.SOL_SOCKET, socket.SO_REUSEADDR
 _SHARES = socket.SOL_SOCKET, socket.SO_REUSEPORT
 _LINGER = struct.Struct("@ii")
@@ -114,16 +113,6 @@ def _share(sock: Any, value: int) -> None:
         sock.setsockopt(*_SHARES, value)
 
 
-def park(sock: Any) -> None:
-    """Have a listening socket get no new connection, for good.
-
-    :raises OSError: where the system has no such thing, or the socket is bound to an interface.
-    """
-    if not sys.platform.startswith("linux"):
-        raise OSError("this system can't keep new connections from a socket (SO_BINDTOIFINDEX)")
-    sock.setsockopt(socket.SOL_SOCKET, _BIND_TO_INDEX, _NO_INTERFACE)
-
-
 class Refusing:
     """A listening socket that resets the connections of a family, because its face is closed.
 
@@ -156,7 +145,7 @@ class Leftover(Refusing):
         super().__init__(sock, refused)
         self._draining: Draining | None = Draining([sock])
         try:
-            park(sock)
+            pass_over(sock)
         except OSError:
             # New ones might come for ever.
             self._draining = None
@@ -171,6 +160,44 @@ class Leftover(Refusing):
     def close(self) -> None:
         """Close the socket; what waits still is reset."""
         self.socket.close()
+
+
+class LeftoverReader(ABC):
+    """Has what waits for a leftover accepted, until it can close."""
+
+    def __init__(
+        self, rest: Leftover, call_later: Callable[[float, Callable[[], None]], Any]
+    ) -> None:
+        self.rest = rest
+        self._call_later = call_later
+        self._again: Any = None
+
+    @abstractmethod
+    def read(self) -> None:
+        """Accept what waits."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Look no more whether something waits."""
+
+    def look(self) -> None:
+        """Accept what waits, and close if that was all."""
+        self._again = None
+        self.read()
+        if self.rest.done():
+            self.close()
+        else:
+            self._again = self._call_later(LOOKS, self.look)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self.rest.socket.fileno() == -1:
+            return
+        again, self._again = self._again, None
+        if again is not None:
+            again.cancel()
+        self.stop()
+        self.rest.close()
 
 
 def family_of(address: SocketAddress) -> Family:

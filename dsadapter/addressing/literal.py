@@ -116,8 +116,8 @@ def _packed_zoned(text: str) -> bytes | None:
     _refuse_unprintable(text)
     literal, percent, zone = text.partition("%")
     try:
-        strict = percent and not (_TAKES_MORE and not _is_strict(literal))
-        packed = inet_pton(_INET6, literal) if strict else None
+        strict = not _TAKES_MORE or _is_strict(literal)
+        packed = inet_pton(_INET6, literal) if percent and strict else None
     except (OSError, ValueError):
         packed = None
     if packed is None:

@@ -23,6 +23,7 @@ from dsadapter.sockets.canonical import (
     accept_descriptor,
     canonical_name,
     family_number,
+    peer_gone,
 )
 
 if TYPE_CHECKING:
@@ -182,9 +183,8 @@ class ProxiedQueue:
         fd, name = accept_descriptor(listening)
         accepted = CanonicalSocket(family_number(listening), _STREAM, listening.proto, fd)
         if name is None:
-            # As macOS does for a peer that is gone.
             accepted.close()
-            raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
+            raise peer_gone()
         return accepted, canonical_name(name)
 
     def close(self) -> None:

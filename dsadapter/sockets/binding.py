@@ -285,8 +285,9 @@ def _held(policy: ListenPolicy | DatagramPolicy, error: OSError) -> Message:
     if not holders and error.errno != errno.EADDRINUSE:
         return Message(
             "{held} is reserved by the system, or held by a socket that could not be found; look "
-            "at 'netsh interface ipv4 show excludedportrange protocol=tcp'",
+            "at 'netsh interface ipv4 show excludedportrange protocol={protocol}'",
             held=str(policy),
+            protocol="tcp" if policy.socket_type == socket.SOCK_STREAM else "udp",
         )
     held = " and ".join(holders.values()) or str(policy)
     text = f"{{held}} {'are' if len(holders) > 1 else 'is'} held by another socket"

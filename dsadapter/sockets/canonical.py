@@ -165,6 +165,11 @@ def peer_gone() -> ConnectionAbortedError:
     return ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
 
 
+ONE_CONNECTION = {errno.EPERM, errno.ECONNABORTED, errno.EPROTO, errno.EINTR}
+"""What an accept fails with for one connection, which a firewall rejects or whose client has gone
+(``accept(2)``): the next may be fine."""
+
+
 def canonical_name(name: Any) -> Any:
     """The canonical form of a name as the kernel gives it; of any family but AF_INET6 as it is."""
     # Only AF_INET6's names have four items, and inet_ntop spells a mapped address in one way.

@@ -22,7 +22,6 @@ from dsadapter.sockets.control_messages import Message, join, split
 _GET_EXTENSION_FUNCTION_POINTER = 0xC8000006
 _UDP_CONNRESET = 0x9800000C
 _WSARECVMSG = uuid.UUID("f689d7c8-6f1f-436b-8a53-e54fe351c322").bytes_le
-_WSAEWOULDBLOCK = 10035
 _WSAEMSGSIZE = 10040
 _MSG_TRUNC = 0x100
 _INET, _INET6 = 2, 23
@@ -168,7 +167,13 @@ class _Buffers:
         self.control = ctypes.create_string_buffer(control_size or 1)
         self.name = ctypes.create_string_buffer(_NAME_SIZE)
         self.vector = buffer(size, ctypes.addressof(self.data))
-        self.message = message()
+        self.message = message(
+            name=ctypes.addressof(self.name),
+            lpBuffers=ctypes.pointer(self.vector),
+            dwBufferCount=1,
+        )
+        if control_size:
+            self.message.Control.buf = ctypes.addressof(self.control)
         self.received = ctypes.c_uint32()
 
 
@@ -245,12 +250,9 @@ class _Winsock:
         call = self._receiver(sock)
         buffers = self._buffers(size, control_size)
         message = buffers.message
-        message.name = ctypes.addressof(buffers.name)
+        # What the call before has written to.
         message.namelen = _NAME_SIZE
-        message.lpBuffers = ctypes.pointer(buffers.vector)
-        message.dwBufferCount = 1
         message.Control.len = control_size
-        message.Control.buf = ctypes.addressof(buffers.control) if control_size else None
         message.dwFlags = flags
         failed = call(
             sock.fileno(), ctypes.byref(message), ctypes.byref(buffers.received), None, None
@@ -264,9 +266,10 @@ class _Winsock:
             # datagram's can't be known, whichever of the two was too small.
             length = size
             told |= _MSG_TRUNC
-        control = buffers.control.raw[: message.Control.len] if control_size else b""
-        name = buffers.name.raw[: message.namelen]
-        return buffers.data.raw[:length], split(control), told, unpack_name(name)
+        data = ctypes.string_at(buffers.data, length)
+        control = ctypes.string_at(buffers.control, message.Control.len)
+        name = ctypes.string_at(buffers.name, message.namelen)
+        return data, split(control), told, unpack_name(name)
 
     def send(
         self, sock: socket.socket, data: bytes, control: bytes, flags: int, name: bytes

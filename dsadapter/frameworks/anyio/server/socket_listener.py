@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
@@ -23,12 +22,15 @@ from dsadapter.listener import Listener
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenPolicy, proxy_set
 from dsadapter.ready.life import Life
 from dsadapter.ready.plain_accept import PlainConnection, accept_plain
-from dsadapter.sockets.canonical import CanonicalSocket, canonical_name, family_number
+from dsadapter.sockets.canonical import (
+    ONE_CONNECTION,
+    CanonicalSocket,
+    canonical_name,
+    family_number,
+)
 from dsadapter.sockets.families import family_of
 
 _LONGEST_BACKLOG = 65536
-# A connection that a firewall rejects, or whose client has gone (accept(2)).
-_ONE_CONNECTION = {errno.EPERM, errno.ECONNABORTED, errno.EPROTO, errno.EINTR}
 
 
 async def create_tcp_listener(
@@ -125,7 +127,7 @@ class DualStackSocketListener(SocketListener):
                 await anyio.wait_readable(self._sock)
                 continue
             except OSError as error:
-                if error.errno not in _ONE_CONNECTION:
+                if error.errno not in ONE_CONNECTION:
                     raise
                 await anyio.lowlevel.checkpoint()
                 continue

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from dsadapter.addressing.hosts import is_literal
+from dsadapter.addressing.literal import require_literal
 from dsadapter.datagrams import DatagramPort
 from dsadapter.datagrams.port import Opening
 from dsadapter.errors import plugin_errors_as_os_errors
@@ -100,7 +101,7 @@ async def create_datagram_endpoint(
 
 def _facing(policy: DatagramPolicy, peers: Sequence[tuple[str, int]]) -> DatagramPolicy:
     """Of several addresses the first that serves the family of one of some peers."""
-    families = ["ipv6" if ":" in host.removeprefix("::ffff:") else "ipv4" for host, _ in peers]
+    families = ["ipv4" if require_literal(host).is_ipv4 else "ipv6" for host, _ in peers]
     facing = [part for family in families for part in policy.parts if part.mode == family]
     return facing[0] if facing and len(policy.parts) > 1 else policy
 

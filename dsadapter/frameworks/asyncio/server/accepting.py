@@ -7,7 +7,6 @@ reader where the kernel can make them so, and else a transport that stands for i
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -19,13 +18,12 @@ from dsadapter.frameworks.asyncio.loop_sockets import (
     WatchedHandedSocket,
 )
 from dsadapter.frameworks.asyncio.transports import canonical_factory
+from dsadapter.sockets.canonical import ONE_CONNECTION
 
 ACCEPT_AGAIN = 1.0
 """Seconds until accepting is tried again after an error that is likely to last, such as EMFILE; as
 long as asyncio waits itself."""
 
-# A connection that a firewall rejects, or whose client has gone (accept(2)).
-_ONE_CONNECTION = {errno.EPERM, errno.ECONNABORTED, errno.EPROTO, errno.EINTR}
 
 _PATIENCE = 8
 """For so many turns after one that found less than it was prepared to accept, it does not try for
@@ -111,7 +109,7 @@ class Acceptor:
                 except BlockingIOError:
                     break
                 except OSError as error:
-                    if error.errno in _ONE_CONNECTION:
+                    if error.errno in ONE_CONNECTION:
                         continue
                     self._wait_out(error)
                     break

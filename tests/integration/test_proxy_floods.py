@@ -67,7 +67,9 @@ def test_twisted_serves_after_a_flood(reactor: Reactor) -> None:
         clients = flood(stack, number)
         last = stack.enter_context(socket.create_connection(("127.0.0.1", number), PATIENCE))
         before = open_descriptors()
-        with few_descriptors(10):
+        # When there are none left, Twisted lets go of all that wait: only so many are late at all,
+        # and another thread of this process may have one or two.
+        with few_descriptors(12):
             reactor.until(lambda: port.proxyCounters.late >= 10)
             assert not factory.made
         for client in clients:

@@ -14,7 +14,7 @@ import pytest
 from support.certificates import Authority
 from support.loops import LOOPS
 from support.processes import PATIENCE
-from support.proxy_headers import LOCAL, version_1, version_2
+from support.proxy_headers import HEADERS, IPV4, LOCAL, MAPPED, version_2
 from support.reactors import open_descriptors
 
 from dsadapter.addressing import AddressSet
@@ -24,17 +24,6 @@ from dsadapter.testing import RecordingPlugin, registered
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 
 LOOPBACK = ["127.0.0.0/8", "::1"]
-MAPPED = "::ffff:192.0.2.1", "::ffff:198.51.100.1"
-IPV4 = ("192.0.2.1", 4000), ("198.51.100.1", 80)
-IPV6 = ("2001:db8::1", 4000, 0, 0), ("2001:db8::80", 80, 0, 0)
-
-HEADERS = {
-    "v1-mapped": (version_1(*MAPPED), IPV4),
-    "v1-one-dotted": (version_1("2001:db8::1", "198.51.100.1"), (IPV6[0], IPV4[1])),
-    "v2-mapped": (version_2(*MAPPED), IPV4),
-    "v2-inet": (version_2("192.0.2.1", "198.51.100.1"), IPV4),
-    "v2-inet6": (version_2("2001:db8::1", "2001:db8::80"), IPV6),
-}
 
 
 @pytest.fixture(params=LOOPS)

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from support.certificates import Files
 from support.processes import PATIENCE
-from support.proxy_headers import LOCAL, UNIX, version_1, version_2
+from support.proxy_headers import HEADERS, IPV4, LOCAL, MAPPED, UNIX, version_1, version_2
 from support.reactors import open_descriptors
 
 from dsadapter.addressing import AddressSet
@@ -30,17 +30,6 @@ from dsadapter.policy import ListenPolicy
 from dsadapter.testing import RecordingPlugin, registered
 
 LOOPBACK = ["127.0.0.0/8", "::1"]
-MAPPED = "::ffff:192.0.2.1", "::ffff:198.51.100.1"
-IPV4 = ("192.0.2.1", 4000), ("198.51.100.1", 80)
-IPV6 = ("2001:db8::1", 4000, 0, 0), ("2001:db8::80", 80, 0, 0)
-
-HEADERS = {
-    "v1-mapped": (version_1(*MAPPED), IPV4),
-    "v1-one-dotted": (version_1("2001:db8::1", "198.51.100.1"), (IPV6[0], IPV4[1])),
-    "v2-mapped": (version_2(*MAPPED), IPV4),
-    "v2-inet": (version_2("192.0.2.1", "198.51.100.1"), IPV4),
-    "v2-inet6": (version_2("2001:db8::1", "2001:db8::80"), IPV6),
-}
 OF_THE_PROXY = {"v1-unknown": b"PROXY UNKNOWN\r\n", "v2-local": LOCAL, "v2-unix": UNIX}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from support.environments import clean_environment
 from support.launched import DSADAPTER
 from support.processes import Server, running_command
+from support.programs import listening_sockets
 from support.under_load import HUNG
 
 PORT = 8080
@@ -104,3 +105,8 @@ class Cutovers:
         for pid in self._started:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+
+
+def parked() -> int:
+    """How many of its sockets are."""
+    return sum("%if" in line for line in listening_sockets(PORT))

@@ -23,3 +23,16 @@ def version_2(source: str, destination: str, behind: bytes = b"") -> bytes:
 
 LOCAL = SIGNATURE + b"\x20\0\0\0"
 UNIX = SIGNATURE + b"\x21\x31\0\xd8" + 2 * b"/run/socket".ljust(108, b"\0")
+
+MAPPED = "::ffff:192.0.2.1", "::ffff:198.51.100.1"
+IPV4 = ("192.0.2.1", 4000), ("198.51.100.1", 80)
+IPV6 = ("2001:db8::1", 4000, 0, 0), ("2001:db8::80", 80, 0, 0)
+
+HEADERS = {
+    "v1-mapped": (version_1(*MAPPED), IPV4),
+    "v1-one-dotted": (version_1("2001:db8::1", "198.51.100.1"), (IPV6[0], IPV4[1])),
+    "v2-mapped": (version_2(*MAPPED), IPV4),
+    "v2-inet": (version_2("192.0.2.1", "198.51.100.1"), IPV4),
+    "v2-inet6": (version_2("2001:db8::1", "2001:db8::80"), IPV6),
+}
+"""With the names that a connection has then: the client's, and where it connected to."""

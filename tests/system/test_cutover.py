@@ -17,31 +17,18 @@ from support.cutovers import (
     ask_by_curl,
     ask_line,
     line_server,
+    parked,
     running_old,
 )
 from support.environments import clean_environment
-from support.namespaces import OwnLoopback, needs_root
+from support.namespaces import needs_root
 from support.processes import running_command
 from support.programs import listening_sockets
 from support.under_load import BOTH, Load, connections, gentle
 
-pytestmark = needs_root
+pytestmark = [needs_root, pytest.mark.usefixtures("alone")]
 LEGACY = Path(__file__).parents[2] / "examples" / "legacy"
 COOKIES = Path("/proc/sys/net/ipv4/tcp_syncookies")
-
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    """A loopback of its own."""
-    with OwnLoopback().entered():
-        yield
-
-
-@pytest.fixture
-def cutovers(tmp_path: Path) -> Iterator[Cutovers]:
-    runs = Cutovers(tmp_path)
-    yield runs
-    runs.end()
 
 
 @pytest.fixture
@@ -60,10 +47,6 @@ def load() -> Iterator[Load]:
     yield Later()
     for each in clients:
         each.end()
-
-
-def parked() -> int:
-    return sum("%if" in line for line in listening_sockets(PORT))
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in LEGACY.glob("*_echo.py")))

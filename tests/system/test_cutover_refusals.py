@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cutovers import PORT, PROGRAM, Cutovers, ask_line, line_server
+from support.cutovers import PORT, PROGRAM, Cutovers, ask_line, line_server, parked
 from support.environments import clean_environment
-from support.namespaces import OwnLoopback, namespace, needs_root
+from support.namespaces import namespace, needs_root
 from support.processes import Server, running_command
 from support.programs import listening_sockets
 from support.under_load import BOTH, Load, gentle
 
-pytestmark = needs_root
+pytestmark = [needs_root, pytest.mark.usefixtures("alone")]
 PASSING_ON = PROGRAM.with_name("passing_on.py")
 # Processes of their own, the first of which has process number 1.
 OWN_PROCESSES = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -33,23 +33,6 @@ needs_user_namespaces = pytest.mark.skipif(
     reason="this kernel has no user namespaces for a process in a chroot",
 )
 NEW = line_server("dual")
-
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    with OwnLoopback().entered():
-        yield
-
-
-@pytest.fixture
-def cutovers(tmp_path: Path) -> Iterator[Cutovers]:
-    runs = Cutovers(tmp_path)
-    yield runs
-    runs.end()
-
-
-def parked() -> int:
-    return sum("%if" in line for line in listening_sockets(PORT))
 
 
 def run(*words: str) -> tuple[int, str]:

@@ -222,7 +222,8 @@ class Worker:
     def close(self, report: Any, mark: str) -> None:
         """Close everything, then write a line to the log."""
         self._driver.close()
-        print(mark, file=sys.stderr, flush=True)
+        # In one piece, which print is not: other threads log meanwhile.
+        sys.stderr.write(f"{mark}\n")
 
 
 def main() -> None:

@@ -1,0 +1,38 @@
+"""Twisted's servers on Windows, asked from this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.programs import (
+    FAMILIES,
+    LOOPBACK,
+    curl,
+    leaks,
+    listening_sockets,
+    serving,
+    until_served,
+)
+from support.wine import Windows, path_of_windows
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "index.html").write_text("hello")
+    return tmp_path
+
+
+def test_twist_web_serves_both_families_by_their_own_names(windows: Windows, site: Path) -> None:
+    def command(port: int) -> list[str]:
+        listen = ("--listen", f"dualstack:{port}", "--path", path_of_windows(site))
+        return windows.command("-m", "twisted", "web", *listen)
+
+    with serving(command, env=windows.environment) as (server, port):
+        [_] = listening_sockets(port)
+        for family in FAMILIES:
+            assert curl(family, port).endswith("hello")
+            until_served(LOOPBACK[family], server)
+        log = server.stop()
+
+    assert leaks(log) == []

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -10,6 +12,7 @@ from support.builds import Distributions, build_distributions
 from support.namespaces import OwnLoopback
 from support.reactors import Reactor
 from support.versions import is_excused
+from support.windows import LEFT_OUT, WINDOWS, LeftOut
 
 # With LibCST there, Hypothesis writes patches of failing examples by its codemods, which end in an
 # AttributeError once zope.interface has marked abc.ABC, and the test run with them.
@@ -20,8 +23,9 @@ settings.register_profile("dsadapter", deadline=None)
 settings.load_profile("dsadapter")
 
 
+TESTS = Path(__file__).parent
 # Folders whose tests install nothing.
-ISOLATED = {"unit", "integration", "neutral", "frameworks", "conformance", "doctor"}
+ISOLATED = {"unit", "integration", "neutral", "frameworks", "conformance", "doctor", "windows"}
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +65,63 @@ def reactor() -> Iterator[Reactor]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     """On CI a skip is a failure: its machines can run everything that the versions can."""
     report = yield
-    if report.skipped and os.environ.get("CI") and not is_excused(report):
+    expected = hasattr(report, "wasxfail")
+    if report.skipped and not expected and os.environ.get("CI") and not is_excused(report):
         report.outcome = "failed"
         report.longrepr = f"skipped on CI: {report.longrepr}"
     return report
+
+
+_left_out = LeftOut()
+# Where a worker tells what it left out.
+_KEY = "not_on_windows"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """On Windows some folders are left out as a whole."""
+    if not WINDOWS or collection_path.parent != TESTS:
+        return None
+    return True if collection_path.name in LEFT_OUT else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not WINDOWS:
+        return
+    selected = _left_out.select(items)
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(selected)])
+    items[:] = selected
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_KEY] = dict(_left_out.reasons)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # Each worker collects everything.
+    _left_out.reasons.update(
+        {
+            reason: count - _left_out.reasons[reason]
+            for reason, count in getattr(node, "workeroutput", {}).get(_KEY, {}).items()
+        }
+    )
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The closing lines of a run on Windows, which the CI reads."""
+    if not WINDOWS:
+        return
+    terminalreporter.section("Windows")
+    for line in _left_out.lines():
+        terminalreporter.write_line(line)
+    for folder, reason in LEFT_OUT.items():
+        terminalreporter.write_line(f"tests/{folder} not for Windows: {reason}")
+    stats = terminalreporter.stats
+    terminalreporter.write_line(
+        f"Windows, Python {sys.version_info.major}.{sys.version_info.minor}: "
+        f"{len(stats.get('passed', ()))} passed, "
+        f"{_left_out.reasons.total()} deselected (not for Windows), "
+        f"{len(stats.get('xfailed', ()))} failed as expected"
+    )

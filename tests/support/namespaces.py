@@ -8,13 +8,16 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-needs_root = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="network namespaces need root"
+needs_root = (
+    pytest.mark.not_on_windows("needs network namespaces")
+    if sys.platform == "win32"
+    else pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 )
 _numbers = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None

@@ -1,0 +1,55 @@
+"""Tests on Windows, where Wine stands for it: what is not for it, and what Wine lacks.
+
+A test, a class or a module is left out there by ``pytest.mark.not_on_windows("forks")``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections import Counter
+
+import pytest
+
+WINDOWS = sys.platform == "win32"
+WINE = WINDOWS and hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
+
+# Folders that are left out as a whole: their modules need not even be importable there.
+LEFT_OUT = {
+    "packaging": "builds distributions with Linux's pip",
+    "platforms": "starts other Pythons from Linux",
+    "plugins": "builds distributions with Linux's pip",
+    "system": "makes network namespaces, mounts and seccomp filters",
+    "typing": "mypy says the same on each platform",
+}
+
+
+def lacking_in_wine(what: str) -> pytest.MarkDecorator:
+    """An expected failure, for what Windows has and Wine has not. Once Wine has it, the test fails
+    until this mark is taken away."""
+    return pytest.mark.xfail(WINE, reason=f"Wine {what}", strict=True)
+
+
+class LeftOut:
+    """What a run on Windows leaves out, and why."""
+
+    def __init__(self) -> None:
+        self.reasons: Counter[str] = Counter()
+
+    def select(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        """What is to run; what is not is counted."""
+        selected = []
+        for item in items:
+            mark = item.get_closest_marker("not_on_windows")
+            if mark is None:
+                selected.append(item)
+                continue
+            [reason] = mark.args
+            self.reasons[reason] += 1
+        return selected
+
+    def lines(self) -> list[str]:
+        """A line a reason."""
+        return [
+            f"{count} not for Windows: {reason}" for reason, count in self.reasons.most_common()
+        ]

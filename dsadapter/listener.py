@@ -6,7 +6,9 @@ A framework's listening object has one, and adds how it waits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from zope.interface import implementer
 
@@ -34,6 +36,19 @@ from dsadapter.sockets.listening import Listening, open_listening_sockets
 __all__ = ["Listener"]
 
 logger = logging.getLogger("dsadapter")
+
+_announces: ContextVar[bool] = ContextVar("_announces", default=True)
+
+
+@contextmanager
+def announced_elsewhere() -> Iterator[None]:
+    """Listeners that are made meanwhile log nothing when they open as they should: whoever has them
+    made says it."""
+    token = _announces.set(False)
+    try:
+        yield
+    finally:
+        _announces.reset(token)
 
 
 class Told:
@@ -84,6 +99,7 @@ class Listener:
         self._lack: AddressFamilyError | None = None
         self._conflict: str | None = None
         self._open = False
+        self._announces = _announces.get()
 
     def addresses(self) -> tuple[SocketAddress, ...]:
         """The canonical addresses of the sockets, as last bound; empty before that."""
@@ -134,7 +150,8 @@ class Listener:
 
     def opened(self) -> None:
         """Log what an operator would want to know of the sockets, and tell observers."""
-        logger.log(logging.WARNING if self._lack else logging.INFO, "%s", self._start_line())
+        if self._lack or self._announces:
+            logger.log(logging.WARNING if self._lack else logging.INFO, "%s", self._start_line())
         if self._conflict is not None:
             logger.warning("%s", self._conflict)
         self._open = True

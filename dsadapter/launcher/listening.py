@@ -19,7 +19,7 @@ from dsadapter.launcher.listing import Entry, end, list_entry
 from dsadapter.launcher.methods import closed, endings, listeners
 from dsadapter.launcher.report import say, settings
 from dsadapter.launcher.taking_over import CannotTakeOverError, take_over
-from dsadapter.listener import Listener
+from dsadapter.listener import Listener, announced_elsewhere
 from dsadapter.policy import ListenMode, ListenPolicy, socket_name
 from dsadapter.ready.ready_socket import FRAMEWORK
 from dsadapter.sockets.binding import is_listening
@@ -99,7 +99,8 @@ def _listen(sock: Any, backlog: tuple[int, ...], go: Callable[[], None]) -> None
     listens = is_listening(sock)
     decision = decide(sock, settings(), not listens and _bound_here(sock.fileno()))
     policy = _policy(decision, backlog)
-    life = Listener(FRAMEWORK, policy)
+    with announced_elsewhere():
+        life = Listener(FRAMEWORK, policy)
     before = family_number(sock)
     widened = False
     problem: str | None = None

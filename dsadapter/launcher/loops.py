@@ -6,38 +6,36 @@ Its servers accept as those of :mod:`dsadapter.frameworks.asyncio` do on it.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import socket
 import weakref
+from asyncio.trsock import TransportSocket
 from collections.abc import Iterable, Sequence
+from ssl import SSLContext
 from typing import Any
 
 from dsadapter.addressing.literal import parse_literal
-from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.client.stream_client import (
     create_connection as connect_on_ours,
-)
-from dsadapter.frameworks.asyncio.datagram.datagram_creation import (
-    create_datagram_endpoint as exchange_on_ours,
 )
 from dsadapter.frameworks.asyncio.loop_sockets import AcceptingSocket
 from dsadapter.frameworks.asyncio.server.stream_server import DualStackServer
 from dsadapter.frameworks.asyncio.transports import canonical_factory, shows_its_names
 from dsadapter.hooks.manager import active_hooks
-from dsadapter.launcher.listing import DATAGRAMS, Entry, connected, list_entry
+from dsadapter.launcher.listing import connected
 from dsadapter.launcher.methods import listeners
-from dsadapter.launcher.receiving import wanted
 from dsadapter.launcher.report import settings
-from dsadapter.listener import Listener
-from dsadapter.policy import socket_name
 from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watched
 from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
-from dsadapter.sockets.options import REUSE_ADDRESS, read_v6only, set_option, set_v6only
+from dsadapter.sockets.options import REUSE_ADDRESS, set_option, set_v6only
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
-# What asyncio.Server and connect_accepted_socket take beside; the rest is about opening.
+# What connect_accepted_socket takes beside; the rest is about opening.
 _SERVING = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
+_OPTIONS = {
+    *("backlog", "family", "flags", "reuse_address", "reuse_port", "sock", "ssl", "start_serving"),
+    *_SERVING,
+}
 
 
 def create_server(original: Any, module: Any) -> Any:
@@ -47,6 +45,9 @@ def create_server(original: Any, module: Any) -> Any:
         self: Any, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
     ) -> Any:
         given = options.get("sock")
+        if not _is_known(options):
+            # It says what is wrong with them.
+            return await original(self, protocol_factory, host, port, **options)
         if given is not None:
             if host is not None or port is not None or not _is_stream(given):
                 return await original(self, protocol_factory, host, port, **options)
@@ -61,47 +62,88 @@ def create_server(original: Any, module: Any) -> Any:
                 if made is not None:
                     return made
             sockets = await bound(self, host, port, options)
-        return await _serve(self, protocol_factory, sockets, given is not None, options)
+        server = _Server(self, protocol_factory, sockets, options)
+        if options.get("start_serving", True):
+            await server.start_serving()
+        return server
 
     return create_server
 
 
-async def _serve(
-    loop: Any, factory: Any, sockets: Sequence[Any], given: bool, options: dict[str, Any]
-) -> DualStackServer:
-    ready: list[ReadySocket] = []
-    lives: list[Listener] = []
-    try:
-        for sock in sockets:
-            sock.listen(options.get("backlog", 100))
-            # The program may ask the one that it gave for its name.
-            own = CanonicalSocket(fileno=os.dup(sock.fileno()) if given else sock.detach())
-            known = listeners.get(sock.fileno() if given else own.fileno())
-            if known is not None and known.life is not None:
-                known.entry.ipv4 = None
-                ready += watched(known.life, [own], AcceptingSocket)
-                known.sock = weakref.ref(ready[-1])
-            else:
-                ready.append(taking_the_place_of(own, AcceptingSocket))
-        server = _Server(loop, ready, lives)
-        server.given = sockets if given else ()
-        serving = {name: options[name] for name in _SERVING if name in options}
-        await server._prepare(factory, options.get("backlog", 100), options.get("ssl"), serving)
-    except BaseException:
-        for sock in (*ready, *(() if given else sockets)):
-            sock.close()
-        raise
-    if options.get("start_serving", True):
-        await server.start_serving()
-    return server
+def _is_known(options: dict[str, Any]) -> bool:
+    ssl = options.get("ssl")
+    if ssl is None:
+        return options.keys() <= _OPTIONS and all(options.get(name) is None for name in _SERVING)
+    return options.keys() <= _OPTIONS and isinstance(ssl, SSLContext)
 
 
 class _Server(DualStackServer):
-    given: Sequence[Any] = ()
+    """A server of the loop's, which looks at its sockets when they are to listen.
+
+    :param sockets: bound; they become the server's.
+    :param options: those of ``loop.create_server``.
+    """
+
+    def __init__(
+        self, loop: Any, factory: Any, sockets: Sequence[Any], options: dict[str, Any]
+    ) -> None:
+        super().__init__(loop, (), ())
+        self._factory = factory
+        self._bound = tuple(sockets)
+        self._options = options
+        # The program may ask the one that it gave for its name.
+        self._given = self._bound if options.get("sock") is not None else ()
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The sockets, listening or bound; none once the server is closed."""
+        return super().sockets or tuple(map(TransportSocket, self._bound))
+
+    async def start_serving(self) -> None:
+        """Accept connections from now on.
+
+        :raises OSError: as ``loop.create_server``; the server is then closed.
+        """
+        if bound := self._bound:
+            options = self._options
+            backlog = options.get("backlog", 100)
+            serving = {name: options[name] for name in _SERVING if name in options}
+            try:
+                self._sockets = self._listening(bound, backlog)
+                self._bound = ()
+                await self._prepare(self._factory, backlog, options.get("ssl"), serving)
+            except BaseException:
+                for sock in (*bound, *self._sockets):
+                    sock.close()
+                raise
+        await super().start_serving()
+
+    def _listening(self, bound: Sequence[Any], backlog: int) -> tuple[ReadySocket, ...]:
+        ready: list[ReadySocket] = []
+        try:
+            for sock in bound:
+                sock.listen(backlog)
+                own = CanonicalSocket(
+                    fileno=os.dup(sock.fileno()) if self._given else sock.detach()
+                )
+                known = listeners.get(sock.fileno() if self._given else own.fileno())
+                if known is not None and known.life is not None:
+                    known.entry.ipv4 = None
+                    ready += watched(known.life, [own], AcceptingSocket)
+                    known.sock = weakref.ref(ready[-1])
+                else:
+                    ready.append(taking_the_place_of(own, AcceptingSocket))
+        except BaseException:
+            for made in ready:
+                made.close()
+            raise
+        return tuple(ready)
 
     def close(self) -> None:
+        """Close the listening sockets; connections live on."""
+        bound, self._bound = self._bound, ()
         super().close()
-        for sock in self.given:
+        for sock in (*bound, *self._given):
             sock.close()
 
 
@@ -174,7 +216,7 @@ def create_connection(original: Any, module: Any) -> Any:
             take_ipv4_form(given)
         elif host is not None and active_hooks().before_connect is not None:
             return await connect_on_ours(protocol_factory, host, port, **options)
-        return await original(self, protocol_factory, _unmapped(host, port), port, **options)
+        return await original(self, protocol_factory, unmapped(host, port), port, **options)
 
     return create_connection
 
@@ -195,85 +237,12 @@ def connect_accepted_socket(original: Any, module: Any) -> Any:
     return connect_accepted_socket
 
 
-def create_datagram_endpoint(original: Any, module: Any) -> Any:
-    """One that is bound to ``::`` and serves both families has its senders translated."""
-
-    async def create_datagram_endpoint(
-        self: Any, protocol_factory: Any, local_addr: Any = None, **options: Any
-    ) -> Any:
-        remote = options.get("remote_addr")
-        wildcard = isinstance(local_addr, tuple) and local_addr[0] == "::"
-        if wildcard and remote is None and not options.get("reuse_port") and _is_dual():
-            allowed = {k: options[k] for k in ("family", "allow_broadcast") if k in options}
-            if allowed.get("family") == socket.AF_INET6:
-                # Which is no reason to leave IPv4 out, for a socket.
-                del allowed["family"]
-            made = await exchange_on_ours(protocol_factory, local_addr[:2], **allowed)
-            host, port = made[0].get_extra_info("sockname")[:2]
-            why = "the program serves both families"
-            entry = Entry(socket_name(host, port), "dual-stack", "translated", why, what=DATAGRAMS)
-            entry.ipv4 = None
-            list_entry(entry)
-            return made
-        if isinstance(remote, tuple):
-            options["remote_addr"] = (_unmapped(*remote[:2]), *remote[1:])
-        elif isinstance(local_addr, tuple) and options.get("sock") is None and _is_wanted():
-            # libuv's own bind asks nobody.
-            options["sock"] = await _bound_for_datagrams(self, local_addr, options)
-            return await original(self, protocol_factory, **options)
-        return await original(self, protocol_factory, local_addr, **options)
-
-    return create_datagram_endpoint
-
-
-async def _bound_for_datagrams(loop: Any, address: Any, options: dict[str, Any]) -> Any:
-    """The socket that uvloop binds for datagrams; takes out of its options what that is for.
-
-    :raises OSError: as ``loop.create_datagram_endpoint``.
-    """
-    names = ("family", "proto", "flags")
-    family, proto, flags = (options.pop(name, 0) for name in names)
-    reuse_port, broadcast = options.pop("reuse_port", None), options.pop("allow_broadcast", None)
-    options.pop("reuse_address", None)
-    found = await loop.getaddrinfo(
-        *address[:2], family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags
-    )
-    problem = OSError(f"could not bind to local_addr {address!r}")
-    for each in found:
-        sock = socket.socket(*each[:3])
-        try:
-            sock.setblocking(False)
-            if reuse_port:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if broadcast:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            sock.bind(each[4])
-        except OSError as error:
-            sock.close()
-            problem = error
-        else:
-            return sock
-    raise problem
-
-
-def _is_wanted() -> bool:
-    try:
-        return wanted()
-    except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
-
-
-def _is_dual() -> bool:
-    """Whether this machine's AF_INET6 sockets serve both families without being told."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-        return not read_v6only(sock)
-
-
 def _is_stream(sock: Any) -> bool:
     return sock.family in _INTERNET and sock.type == socket.SOCK_STREAM
 
 
-def _unmapped(host: Any, port: Any) -> Any:
+def unmapped(host: Any, port: Any) -> Any:
+    """A host without the mapped form of a literal; the connection is listed."""
     if not isinstance(host, str):
         return host
     try:

@@ -23,6 +23,7 @@ from dsadapter.launcher import merging
 from dsadapter.launcher.listing import Entry, end, forget, list_entry
 from dsadapter.launcher.methods import listeners
 from dsadapter.launcher.report import say
+from dsadapter.listener import announced_elsewhere
 from dsadapter.policy import Family
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.listening import Listening
@@ -343,7 +344,8 @@ def _join_ipv4(ipv6: IPv6Port, port: int, backlog: int) -> IPv4Port | None:
 
 def _join_ipv6(ipv4: IPv4Port, port: int, backlog: int) -> IPv6Port:
     endpoint = IPv6Endpoint(ipv4.reactor, port, backlog=backlog, fallback="fail")
-    ipv6 = IPv6Port(endpoint._policy, ipv4.factory, ipv4.reactor)  # type: ignore[arg-type]
+    with announced_elsewhere():
+        ipv6 = IPv6Port(endpoint._policy, ipv4.factory, ipv4.reactor)  # type: ignore[arg-type]
     joining = ipv6._joined = _Joining(ipv4, ipv6, port)
     with merging.sharing(ipv4.socket):
         ipv6.startListening()

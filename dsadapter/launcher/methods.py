@@ -7,6 +7,9 @@ framework derives from ``_socket.socket`` itself. Sockets other than IPv6 ones p
 from __future__ import annotations
 
 import _socket
+import errno
+import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,37 +33,60 @@ endings: dict[int, tuple[int, Any]] = {}
 """Whom to tell when a descriptor is closed: the process that opened it, and a function."""
 
 
+def _late(module: str, name: str, *, asks: bool = False) -> Any:
+    """What is imported when a process first needs it; None if the interpreter is ending, which
+    imports nothing any more.
+
+    :param asks: whether it asks plugins.
+    :raises PermissionError: if it would ask those that are required.
+    """
+    try:
+        return getattr(__import__(f"dsadapter.{module}", fromlist=[name]), name)
+    except ImportError:
+        if not sys.is_finalizing():
+            raise
+        if asks and os.environ.get("DSADAPTER_REQUIRE_PLUGINS"):
+            raise PermissionError(
+                errno.EPERM, "the interpreter is ending, and can't ask the required plugins"
+            ) from None
+        return None
+
+
 def _canonical(name: Any) -> Any:
     """The canonical form of a name of four items. The first one imports what does it."""
     global _canonical
-    from dsadapter.sockets.canonical import canonical_name
-
-    _canonical = canonical_name
-    return canonical_name(name)
+    found = _late("sockets.canonical", "canonical_name")
+    if found is None:
+        return name
+    _canonical = found
+    return _canonical(name)
 
 
 def _take_ipv4_form(sock: Any) -> Any:
     global _take_ipv4_form
-    from dsadapter.sockets.canonical import take_ipv4_form
-
-    _take_ipv4_form = take_ipv4_form
-    return take_ipv4_form(sock)
+    found = _late("sockets.canonical", "take_ipv4_form")
+    if found is None:
+        return False
+    _take_ipv4_form = found
+    return _take_ipv4_form(sock)
 
 
 def _destination(sock: Any, address: Any) -> Any:
     global _destination
-    from dsadapter.launcher.connecting import destination
-
-    _destination = destination
-    return destination(sock, address)
+    found = _late("launcher.connecting", "destination", asks=True)
+    if found is None:
+        return address
+    _destination = found
+    return _destination(sock, address)
 
 
 def _exchange_of(sock: Any) -> Any:
     global _exchange_of
-    from dsadapter.launcher.datagrams import exchange_of
-
-    _exchange_of = exchange_of
-    return exchange_of(sock)
+    found = _late("launcher.datagrams", "exchange_of")
+    if found is None:
+        return None
+    _exchange_of = found
+    return _exchange_of(sock)
 
 
 def init(original: Any, module: Any) -> Any:
@@ -152,11 +178,11 @@ def bind(original: Any, module: Any) -> Any:
 
     def bind(self: Any, address: Any, /) -> None:
         if _family(self) in _BOTH:
-            from dsadapter.launcher.binding import bind
-
-            bind(self, address, original)
-        else:
-            original(self, address)
+            cover = _late("launcher.binding", "bind", asks=True)
+            if cover is not None:
+                cover(self, address, original)
+                return
+        original(self, address)
 
     return bind
 
@@ -166,11 +192,11 @@ def listen(original: Any, module: Any) -> Any:
 
     def listen(self: Any, *backlog: int) -> None:
         if _family(self) in _BOTH and _type(self) == _STREAM:
-            from dsadapter.launcher.listening import listen
-
-            listen(self, backlog, original)
-        else:
-            original(self, *backlog)
+            cover = _late("launcher.listening", "listen", asks=True)
+            if cover is not None:
+                cover(self, backlog, original)
+                return
+        original(self, *backlog)
 
     return listen
 
@@ -208,7 +234,9 @@ def receive(original: Any, module: Any) -> Any:
 
     def receive(self: Any, *args: Any, **options: Any) -> Any:
         if _family(self) == _INET6 and _type(self) == _DATAGRAM and _fileno(self) >= 0:
-            return getattr(_exchange_of(self), method)(*args, **options)
+            exchange = _exchange_of(self)
+            if exchange is not None:
+                return getattr(exchange, method)(*args, **options)
         return original(self, *args, **options)
 
     return receive
@@ -220,7 +248,9 @@ def send(original: Any, module: Any) -> Any:
 
     def send(self: Any, *args: Any) -> Any:
         if _family(self) == _INET6 and _type(self) == _DATAGRAM and _fileno(self) >= 0:
-            return getattr(_exchange_of(self), method)(*args)
+            exchange = _exchange_of(self)
+            if exchange is not None:
+                return getattr(exchange, method)(*args)
         return original(self, *args)
 
     return send
@@ -297,16 +327,12 @@ def inherited_bind(original: Any, module: Any) -> Any:
 
 def closed(fd: int) -> None:
     """A descriptor has been closed, or has come again: tell whoever waits for its end."""
-    import os
-
     known = endings.pop(fd, None)
     if known is not None and known[0] == os.getpid():
         known[1]()
 
 
 def _forget_datagrams(sock: Any) -> None:
-    import sys
-
     datagrams: Any = sys.modules.get("dsadapter.launcher.datagrams")
     if datagrams is not None:
         datagrams.forget(sock)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.error import CannotListenError
 
@@ -20,8 +20,10 @@ from dsadapter.frameworks.twisted import (
 from dsadapter.launcher.binding import load_later_modules
 from dsadapter.launcher.deciding import families_on
 from dsadapter.launcher.listening import watch_widened
-from dsadapter.launcher.listing import DATAGRAMS, Entry, connected, list_entry
+from dsadapter.launcher.listing import Entry, connected, list_entry
+from dsadapter.launcher.receiving import entry_of
 from dsadapter.launcher.report import say, settings
+from dsadapter.listener import announced_elsewhere
 from dsadapter.policy import Family, socket_name
 from dsadapter.sockets.options import read_v6only
 
@@ -80,7 +82,8 @@ def _listen_tcp(
         return original(self, port, factory, backlog, interface)
     endpoint = endpoint_class(self, port, backlog=backlog, fallback="fail")
     try:
-        made: Any = endpoint._listen(factory)
+        with announced_elsewhere():
+            made: Any = endpoint._listen(factory)
     except CannotListenError as error:
         if not widens:
             raise
@@ -117,13 +120,9 @@ def listen_udp(original: Any, module: Any) -> Any:
         endpoint = DualStackDatagramEndpoint(
             self, port, maxPacketSize=maxPacketSize, fallback="fail"
         )
-        made = endpoint._listen(protocol)
-        here: Any = made.getHost()
-        why = "the program serves both families"
-        address = socket_name(here.host, here.port)
-        counters = cast(Any, made).counters
-        entry = Entry(address, "dual-stack", "translated", why, what=DATAGRAMS, counters=counters)
-        list_entry(entry)
+        with announced_elsewhere():
+            made: Any = endpoint._listen(protocol)
+        list_entry(entry_of(made.socket, made.counters))
         return made
 
     return listenUDP
@@ -188,7 +187,8 @@ def _adopted(family: int, ours: Callable[[], Any], original: Callable[[], Any]) 
         return original()
     token = _adopting.set(True)
     try:
-        return ours()
+        with announced_elsewhere():
+            return ours()
     except (OSError, ValueError):
         # What can't be adopted fails as it did.
         return original()

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from operator import index
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from dsadapter.addressing.literal import packed_literal
 from dsadapter.addressing.sockaddr import SocketAddress
@@ -17,10 +17,10 @@ from dsadapter.errors import PluginError
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.launcher.datagrams import exchange_of
-from dsadapter.launcher.listing import DATAGRAMS, Entry, end, list_entry
+from dsadapter.launcher.listing import DATAGRAMS, Entry, end, forget, list_entry
 from dsadapter.launcher.methods import closed, endings
 from dsadapter.launcher.report import settings
-from dsadapter.listener import Listener
+from dsadapter.listener import Listener, announced_elsewhere
 from dsadapter.policy import DatagramPolicy, ListenMode, socket_name
 from dsadapter.ready.ready_socket import FRAMEWORK
 from dsadapter.sockets.canonical import CanonicalSocket, canonical_name, family_number
@@ -45,7 +45,8 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
         raise PermissionError(errno.EPERM, str(error)) from error
     entry = None
     if settings().explains:
-        entry = _entry(sock)
+        is_ipv6 = family_number(sock) == _INET6
+        entry = entry_of(sock, exchange_of(sock).counters if is_ipv6 else None)
         list_entry(entry)
     if life is None and entry is None:
         return
@@ -53,16 +54,33 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
     if fd in endings:
         # It was closed where nobody sees that, and its number has come again.
         closed(fd)
-
-    def ended() -> None:
-        if entry is not None:
-            end(entry)
-        if life is not None:
-            life.closed()
-
-    endings[fd] = os.getpid(), ended
+    endings[fd] = os.getpid(), _Ending(life, entry)
     if life is not None:
         life.opened()
+
+
+class _Ending(NamedTuple):
+    """Told when a socket is closed."""
+
+    life: Listener | None
+    entry: Entry | None
+
+    def __call__(self) -> None:
+        if self.entry is not None:
+            end(self.entry)
+        if self.life is not None:
+            self.life.closed()
+
+
+def pass_on(sock: Any) -> None:
+    """Somebody else receives by a socket from now on, and lists it."""
+    known = endings.pop(sock.fileno(), None)
+    ending = None if known is None else known[1]
+    if isinstance(ending, _Ending):
+        if ending.entry is not None:
+            forget(ending.entry)
+        if ending.life is not None:
+            ending.life.closed()
 
 
 def _bound(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> Listener | None:
@@ -86,7 +104,8 @@ def _bound(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> Lis
         original(sock, wire)
         return Listening(policy.mode, (cast(CanonicalSocket, sock),), None)
 
-    life = Listener(FRAMEWORK, policy)
+    with announced_elsewhere():
+        life = Listener(FRAMEWORK, policy)
     life.open(opening)
     return life
 
@@ -127,23 +146,23 @@ def _policy(sock: Any, wire: SocketAddress) -> DatagramPolicy:
     return DatagramPolicy(host, port, family="ipv6" if v6only else None)
 
 
-def _entry(sock: Any) -> Entry:
+def entry_of(sock: Any, counters: Any) -> Entry:
+    """What is listed of a socket for datagrams.
+
+    :param counters: those of who receives by it.
+    """
     name = sock.getsockname()
     host, port = name[:2]
-    counters = None
     mode: ListenMode
     done: Literal["left", "translated"] = "left"
-    if family_number(sock) != _INET6:
+    if sock.family != socket.AF_INET6:
         mode, why = "ipv4", "a socket for IPv4"
+    elif len(name) == 2:
+        mode, done, why = "ipv4", "translated", "bound to an IPv4 address"
+    elif host != "::":
+        mode, why = "ipv6", "bound to one address"
+    elif sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        mode, why = "ipv6", "one for datagrams keeps its v6-only flag"
     else:
-        counters = exchange_of(sock).counters
-        if len(name) == 2:
-            mode, done, why = "ipv4", "translated", "bound to an IPv4 address"
-        elif host != "::":
-            mode, why = "ipv6", "bound to one address"
-        elif read_v6only(sock):
-            mode, why = "ipv6", "one for datagrams keeps its v6-only flag"
-        else:
-            mode, done, why = "dual-stack", "translated", "the program serves both families"
-    address = socket_name(host, port)
-    return Entry(address, mode, done, why, what=DATAGRAMS, counters=counters)
+        mode, done, why = "dual-stack", "translated", "the program serves both families"
+    return Entry(socket_name(host, port), mode, done, why, what=DATAGRAMS, counters=counters)

@@ -192,7 +192,7 @@ GROUPS: tuple[Group, ...] = (
             Row(
                 "Loop",
                 "create_datagram_endpoint",
-                "loops:create_datagram_endpoint",
+                "loop_datagrams:create_datagram_endpoint",
                 "the sender of a datagram",
             ),
         ],

@@ -161,3 +161,29 @@ def test_sockets_that_are_closed_are_not_kept(tmp_path: Path) -> None:
     many = source.replace("20", "1200")
     done = finished(launch(sys.executable, "-c", START + many, options=("--explain",)))
     assert len(said(done)) == 1003
+
+
+OPENS = {
+    "socket": "sock = socket.socket(socket.AF_INET6); sock.bind(('::', 0)); sock.listen()",
+    "datagrams": "socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).bind(('::', 0))",
+    "twisted": (
+        "from twisted.internet import reactor; from twisted.web.server import Site\n"
+        "reactor.listenTCP(0, Site(None), interface='::')"
+    ),
+    "uvloop": (
+        "import asyncio, uvloop\nasync def main():\n"
+        "    loop = asyncio.get_running_loop()\n"
+        "    await loop.create_server(asyncio.Protocol, '::', 0)\n"
+        "    await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ('::', 0))\n"
+        "loop = uvloop.new_event_loop(); loop.run_until_complete(main()); loop.close()"
+    ),
+}
+
+
+@pytest.mark.parametrize("opens", OPENS)
+def test_the_programs_own_log_is_as_without(opens: str) -> None:
+    source = "import logging, socket, sys\nlogging.basicConfig(level=1, stream=sys.stdout)\n"
+    source += OPENS[opens]
+    without = finished([sys.executable, "-c", source])
+    covered = finished(launch(sys.executable, "-c", source))
+    assert (covered.returncode, covered.stdout) == (0, without.stdout), covered.stderr

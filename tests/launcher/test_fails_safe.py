@@ -197,3 +197,47 @@ def test_a_listing_that_can_not_be_written_is_said(tmp_path: Path) -> None:
     )
     done = finished(launch(sys.executable, "-c", source, options=(f"--explain={path}",)))
     assert (done.returncode, said(done)) == (0, [f"{path} can't be written: Is a directory"])
+
+
+LAST = """
+import _socket, builtins, os, socket
+server = _socket.socket(_socket.AF_INET6)
+server.bind(("::1", 0))
+server.listen()
+
+class Last:
+    write, name, datagrams = os.write, server.getsockname(), socket.SOCK_DGRAM
+
+    def __init__(self, call):
+        self.call = call
+        self.sock = socket.socket(socket.AF_INET6, self.datagrams if "to" in call else 1)
+
+    def __del__(self):
+        try:
+            getattr(self.sock, self.call)(*self.given())
+        except OSError as error:
+            self.write(1, f"{self.call} {type(error).__name__}\\n".encode())
+        else:
+            self.write(1, f"{self.call}\\n".encode())
+
+    def given(self):
+        return {"sendto": (b"x", self.name), "listen": (), "bind": (("::", 0),)}.get(
+            self.call, (self.name,)
+        )
+
+# What modules hold is gone by then.
+builtins.last = [Last(call) for call in ("connect", "connect_ex", "bind", "listen", "sendto")]
+"""
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_what_is_first_done_when_the_interpreter_ends(required: bool) -> None:
+    env = clean_environment(**({"DSADAPTER_REQUIRE_PLUGINS": "some"} if required else {}))
+    done = finished(launch(sys.executable, "-c", LAST), env=env)
+    refused = " PermissionError" if required else ""
+    calls = ["bind", "connect", "connect_ex", "listen"]
+    assert sorted(done.stdout.splitlines()) == [
+        *(f"{call}{'' if call == 'connect_ex' else refused}" for call in calls),
+        "sendto",
+    ]
+    assert "Exception ignored" not in done.stderr

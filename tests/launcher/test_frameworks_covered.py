@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -78,6 +80,54 @@ run(main)
     assert of(loop, source, tmp_path) == BOTH + refused
 
 
+@pytest.mark.parametrize("given", ["'::', 0", "sock=bound()"])
+def test_a_server_of_uvloop_that_begins_to_serve_later(tmp_path: Path, given: str) -> None:
+    source = f"""
+def bound():
+    sock = socket.socket(socket.AF_INET6)
+    sock.bind(("::", 0))
+    return sock
+async def main():
+    made = await asyncio.start_server(server("s"), {given}, start_serving=False)
+    (sock,) = made.sockets
+    port = sock.getsockname()[1]
+    print(made.is_serving(), await told(port, "::1"))
+    await made.start_serving()
+    print(made.is_serving(), await told(port))
+    made.close()
+    other = await asyncio.start_server(server("s"), "::", 0, start_serving=False)
+    other.close()
+    print(other.sockets, await told(port, "::1"))
+run(main)
+"""
+    refused = "['ConnectionRefusedError']\n"
+    expected = f"False {refused}True {BOTH}() {refused}"
+    assert of("uvloop", source, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["ssl='x'", "ssl_handshake_timeout=1", "nonsense=1", "sock=object()", "host='::', sock=sock()"],
+)
+def test_what_a_loop_does_not_take_fails_as_without(tmp_path: Path, options: str) -> None:
+    given = options if "sock" in options else f"host='::', port=0, {options}"
+    source = f"""
+def sock(): return socket.socket(socket.AF_INET6)
+async def main():
+    try:
+        await asyncio.get_running_loop().create_server(asyncio.Protocol, {given})
+    except Exception as error:
+        print(type(error).__name__, error)
+run(main)
+"""
+    text = ASYNCIO.format(loop="uvloop") + source
+    without = finished([sys.executable, "-c", text])
+    assert without.stdout
+    # An address in memory.
+    shown = re.sub("0x[0-9a-f]+|fd=[0-9]+", "", of("uvloop", source, tmp_path))
+    assert shown == re.sub("0x[0-9a-f]+|fd=[0-9]+", "", without.stdout)
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("host", [None, ["127.0.0.1", "::1"], ["::", "0.0.0.0"], ["0.0.0.0", "::"]])
 def test_a_pair_that_one_server_opens_stays_a_pair(tmp_path: Path, loop: str, host: object) -> None:
@@ -129,18 +179,26 @@ run(main)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_datagrams_of_a_loop(tmp_path: Path, loop: str) -> None:
+@pytest.mark.parametrize("given", ["('::', 0)", "('::0', 0), reuse_port=True", "sock=bound()"])
+def test_datagrams_of_a_loop(tmp_path: Path, loop: str, given: str) -> None:
     source = """
+def bound():
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sock.bind(("::", 0))
+    sock.setblocking(False)
+    return sock
+
 class Echo(asyncio.DatagramProtocol):
     def connection_made(self, transport): self.transport = transport
-    def datagram_received(self, data, addr): self.transport.sendto(addr[0].encode(), addr)
+    def datagram_received(self, data, addr):
+        self.transport.sendto(f"{addr[0]} {len(addr)}".encode(), addr)
 
 class Client(asyncio.DatagramProtocol):
     def datagram_received(self, data, addr): self.answer.set_result((data.decode(), addr[0]))
 
 async def main():
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(Echo, ("::", 0))
+    transport, _ = await loop.create_datagram_endpoint(Echo, GIVEN)
     port = transport.get_extra_info("sockname")[1]
     for host in "127.0.0.1", "127.0.0.2", "::1":
         here = "::1" if ":" in host else "127.0.0.1"
@@ -148,10 +206,18 @@ async def main():
         protocol.answer = loop.create_future()
         client.sendto(b"?", (host, port))
         print(*await protocol.answer)
+    transport.close()
+    await asyncio.sleep(0.01)
+    # Nobody has it any more.
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.bind(("::", port))
 run(main)
-"""
-    expected = "127.0.0.1 127.0.0.1\n127.0.0.1 127.0.0.2\n::1 ::1\n"
-    assert of(loop, source, tmp_path) == expected
+""".replace("GIVEN", given)
+    listing = tmp_path / "listing"
+    expected = "127.0.0.1 2 127.0.0.1\n127.0.0.1 2 127.0.0.2\n::1 4 ::1\n"
+    assert of(loop, source, tmp_path, f"--explain={listing}") == expected
+    counts = [json.loads(line)["ipv4"] for line in listing.read_text().splitlines()]
+    assert 2 in counts
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -1,6 +1,6 @@
 """Suites of servers that know nothing of the project pass under ``dsadapter run`` as without it.
 
-``EVERY_PROGRAM=yes tox -e py -- tests/system/test_run_suites.py`` runs those that take longer, too.
+``EVERY_PROGRAM=yes tox -e py -- tests/system/test_run_*.py`` runs those that take longer, too.
 """
 
 from __future__ import annotations

@@ -1,0 +1,140 @@
+"""A loop that reads names from bare descriptors, uvloop, and its datagrams in a covered process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+from dsadapter.addressing.literal import packed_literal
+from dsadapter.errors import PluginError
+from dsadapter.frameworks.asyncio.datagram.datagram_creation import (
+    create_datagram_endpoint as exchange_on_ours,
+)
+from dsadapter.launcher.listing import end, list_entry
+from dsadapter.launcher.loops import unmapped
+from dsadapter.launcher.methods import endings
+from dsadapter.launcher.receiving import entry_of, pass_on, wanted
+from dsadapter.listener import announced_elsewhere
+from dsadapter.sockets.options import read_v6only
+
+_INET6 = int(socket.AF_INET6)
+# What is passed on of what a loop takes.
+_TAKEN = ("allow_broadcast", "reuse_port")
+_KNOWN = {"family", "flags", "proto", "remote_addr", "reuse_address", "sock", *_TAKEN}
+
+
+def create_datagram_endpoint(original: Any, module: Any) -> Any:
+    """One of AF_INET6 has its senders translated, and forged ones dropped."""
+
+    async def create_datagram_endpoint(
+        self: Any, protocol_factory: Any, local_addr: Any = None, **options: Any
+    ) -> Any:
+        remote, given = options.get("remote_addr"), options.get("sock")
+        if given is not None:
+            if local_addr is None and options.keys() == {"sock"} and _is_ipv6(given):
+                return await _exchange_on(given, protocol_factory)
+        elif isinstance(remote, tuple):
+            options["remote_addr"] = (unmapped(*remote[:2]), *remote[1:])
+        elif isinstance(local_addr, tuple) and options.keys() <= _KNOWN:
+            packed = _packed(local_addr[0])
+            if packed == bytes(16) and options.get("family", 0) in (0, _INET6) and _is_dual():
+                # AF_INET6 is no reason to leave IPv4 out, for a socket.
+                chosen = {name: options[name] for name in _TAKEN if name in options}
+                return await _exchange(protocol_factory, local_addr[:2], **chosen)
+            # libuv's own bind asks nobody.
+            if _is_wanted() or packed is None or len(packed) == 16:
+                given = await _bound_for_datagrams(self, local_addr, options)
+                if _is_ipv6(given):
+                    return await _exchange_on(given, protocol_factory)
+                return await original(self, protocol_factory, sock=given)
+        return await original(self, protocol_factory, local_addr, **options)
+
+    return create_datagram_endpoint
+
+
+async def _exchange(
+    protocol_factory: Any, local_addr: Any = None, given: Any = None, **options: Any
+) -> tuple[Any, Any]:
+    with announced_elsewhere():
+        made = await exchange_on_ours(protocol_factory, local_addr, **options)
+    transport = made[0]
+    sock = transport.get_extra_info("socket")
+    entry = entry_of(sock, transport.counters)
+    list_entry(entry)
+
+    def ended() -> None:
+        end(entry)
+        if given is not None:
+            given.close()
+
+    endings[sock.fileno()] = os.getpid(), ended
+    return made
+
+
+async def _exchange_on(given: Any, protocol_factory: Any) -> tuple[Any, Any]:
+    """Exchange datagrams on a socket of the program, which may still ask it for its name."""
+    own = socket.socket(fileno=os.dup(given.fileno()))
+    try:
+        pass_on(given)
+        return await _exchange(protocol_factory, given=given, sock=own)
+    except BaseException:
+        own.close()
+        raise
+
+
+async def _bound_for_datagrams(loop: Any, address: Any, options: dict[str, Any]) -> Any:
+    """The socket that uvloop binds for datagrams; takes out of its options what that is for.
+
+    :raises OSError: as ``loop.create_datagram_endpoint``.
+    """
+    names = ("family", "proto", "flags")
+    family, proto, flags = (options.pop(name, 0) for name in names)
+    reuse_port, broadcast = options.pop("reuse_port", None), options.pop("allow_broadcast", None)
+    options.pop("reuse_address", None)
+    found = await loop.getaddrinfo(
+        *address[:2], family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags
+    )
+    problem = OSError(f"could not bind to local_addr {address!r}")
+    for each in found:
+        sock = socket.socket(*each[:3])
+        try:
+            sock.setblocking(False)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if broadcast:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.bind(each[4])
+        except OSError as error:
+            sock.close()
+            problem = error
+        else:
+            return sock
+    raise problem
+
+
+def _is_wanted() -> bool:
+    try:
+        return wanted()
+    except PluginError as error:
+        raise PermissionError(errno.EPERM, str(error)) from error
+
+
+def _is_dual() -> bool:
+    """Whether this machine's AF_INET6 sockets serve both families without being told."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        return not read_v6only(sock)
+
+
+def _is_ipv6(sock: Any) -> bool:
+    # What is something else has the loop say so.
+    is_socket = isinstance(sock, socket.socket) and sock.fileno() != -1
+    return is_socket and sock.family == socket.AF_INET6 and sock.type == socket.SOCK_DGRAM
+
+
+def _packed(host: Any) -> bytes | None:
+    try:
+        return packed_literal(host)
+    except (TypeError, ValueError):
+        return None

@@ -12,16 +12,20 @@ from dsadapter.cli.errors import CommandError
 from dsadapter.launcher.coverage import NotCoveredError, covered, doubtful
 from dsadapter.launcher.program import Program
 from dsadapter.launcher.settings import Settings
+from dsadapter.launcher.starting import start as run_program
 
 
 def start(words: list[str], settings: Settings | None = None) -> int:
-    """Check, say what is covered, and become the program.
+    """Check, say what is covered, and become the program, or wait for it.
 
     :param words: the program and its arguments.
     :param settings: None for no options.
+    :returns: its exit status, where this process can't become it.
     :raises CommandError: if it can't.
     """
     settings = Settings() if settings is None else settings
+    if lacking := settings.lacking():
+        raise CommandError(f"{lacking} needs what sockets lack on this platform; leave it away")
     if not words:
         raise CommandError("name a program: dsadapter run -- PROGRAM [ARGUMENT ...]")
     try:
@@ -36,7 +40,7 @@ def start(words: list[str], settings: Settings | None = None) -> int:
     # What no file says, the process says itself once it has become some Python.
     settings.export(environment, watched=program.python is None)
     try:
-        os.execve(program.path, program.argv, environment)
+        return run_program(program.path, program.argv, environment)
     except OSError as error:
         remedy = ""
         if error.errno == errno.ENOEXEC:

@@ -15,7 +15,7 @@ from dsadapter.launcher.report import settings
 from dsadapter.sockets.canonical import family_number
 from dsadapter.sockets.options import REUSE_PORT, set_option
 
-_LATER = ("connecting", "datagrams", "listening", "receiving")
+_LATER = ("connecting", "datagrams", "listening", "own_sockets", "receiving")
 _INET6 = int(socket.AF_INET6)
 
 
@@ -61,7 +61,7 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
         # The program may give up its right to read files before it listens: nothing is to be
         # imported after that, and what is wrong with a plugin is said then.
         load_later_modules()
-        from dsadapter.launcher.listening import remember_bound
+        from dsadapter.launcher.own_sockets import remember_bound
 
         remember_bound(sock.fileno())
         with suppress(PluginError):

@@ -7,7 +7,7 @@ import os
 import sys
 
 from dsadapter.launcher.folder import foreign_files, writable_by_others
-from dsadapter.launcher.program import Program, UnknownProgramError, resolve
+from dsadapter.launcher.program import Program, UnknownProgramError, command_of, resolve
 from dsadapter.launcher.settings import FOLDER, Settings
 
 TYPE_CHECKING = False
@@ -51,10 +51,14 @@ def covered(words: Sequence[str], settings: Settings) -> Program:
             f"{program.reason}, and so keeps dsadapter out of {name}",
             run_line("dsadapter", settings, program.without_options()),
         )
+    if program.python is not None and (file := path_file(program.python)):
+        raise NotCoveredError(
+            f"{file} has Python ignore PYTHONPATH, and so keeps dsadapter out of {name}; remove it"
+        )
     prefix = program.elsewhere()
     if prefix is None or program.python is None:
         return program
-    command = os.path.join(os.path.dirname(os.path.abspath(program.python)), "dsadapter")
+    command = command_of(program.python)
     line = run_line(command, settings, [program.path, *program.argv[1:]])
     install = joined([program.python, "-m", "pip", "install", "dsadapter"])
     first = "" if os.path.exists(command) else f"{install} && "
@@ -69,6 +73,11 @@ def doubtful(program: Program, name: str, settings: Settings) -> NotCoveredError
     None."""
     if program.python is not None:
         return None
+    if program.script is None and os.name == "nt":
+        return NotCoveredError(
+            f"{name} names no Python: only Python programs of {sys.prefix} that it starts are "
+            f"covered; where a server accepts in another language, wrap its application"
+        )
     if program.script is None:
         return NotCoveredError(
             f"{name} is no Python program: only Python programs of {sys.prefix} that it starts are "
@@ -84,6 +93,16 @@ def doubtful(program: Program, name: str, settings: Settings) -> NotCoveredError
     return NotCoveredError(reason, run_line("dsadapter", settings, past), "to be sure, type")
 
 
+def path_file(python: str) -> str | None:
+    """The file beside an interpreter that takes the place of PYTHONPATH, on Windows; None for
+    none."""
+    if os.name != "nt":
+        return None
+    folder = os.path.dirname(os.path.abspath(python))
+    found = [name for name in os.listdir(folder) if name.lower().endswith("._pth")]
+    return os.path.join(folder, found[0]) if found else None
+
+
 def run_line(command: str, settings: Settings, words: Sequence[str]) -> str:
     """A command line of ``dsadapter run`` to type."""
     return joined([command, "run", *settings.typed(), "--", *words])
@@ -91,6 +110,10 @@ def run_line(command: str, settings: Settings, words: Sequence[str]) -> str:
 
 def joined(words: list[str]) -> str:
     """Words as a shell takes them."""
+    if os.name == "nt":
+        from subprocess import list2cmdline
+
+        return list2cmdline(words)
     import shlex
 
     return shlex.join(words)

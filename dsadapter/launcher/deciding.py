@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import _socket
-import os
 import socket
-import sys
+from collections.abc import Hashable
 from typing import Any, Literal, NamedTuple
 
 from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.launcher.own_sockets import families_on, identity
 from dsadapter.launcher.settings import Settings
 from dsadapter.policy import ListenMode
 from dsadapter.sockets.canonical import canonical_name, family_number
 from dsadapter.sockets.options import read_v6only
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
-_OPEN_FILES = "/proc/self/fd" if sys.platform.startswith("linux") else "/dev/fd"
 _name: Any = _socket.socket.getsockname
 
 Kind = Literal["widen", "left", "translated", "merged"]
 
-settled: dict[int, tuple[Kind, str]] = {}
-"""By the number of a socket that has yet to listen: what it is, and why, decided elsewhere."""
+settled: dict[Hashable, tuple[Kind, str]] = {}
+"""By the identity of a socket that has yet to listen: what it is, and why, decided elsewhere."""
 
 
 class Decision(NamedTuple):
@@ -54,7 +53,7 @@ def decide(sock: Any, settings: Settings, bound_here: bool) -> Decision:
         if host != "::":
             return Decision("left", "ipv6", address, "bound to one address", False)
         dual = not read_v6only(sock)
-        if (known := settled.pop(os.fstat(sock.fileno()).st_ino, None)) is not None:
+        if (known := settled.pop(identity(sock.fileno()), None)) is not None:
             return Decision(known[0], "dual-stack" if dual else "ipv6", address, known[1], False)
         if dual:
             why = "the program serves both families"
@@ -64,7 +63,7 @@ def decide(sock: Any, settings: Settings, bound_here: bool) -> Decision:
     else:
         if host != "0.0.0.0":
             return Decision("left", "ipv4", address, "bound to one address", False)
-        if (known := settled.pop(os.fstat(sock.fileno()).st_ino, None)) is not None:
+        if (known := settled.pop(identity(sock.fileno()), None)) is not None:
             return Decision(known[0], "ipv4", address, known[1], False)
         if not settings.widen:
             return Decision("left", "ipv4", address, "IPv4; --widen widens it", False)
@@ -76,37 +75,3 @@ def decide(sock: Any, settings: Settings, bound_here: bool) -> Decision:
     if not bound_here and port:
         return Decision("left", mode, address, "another process has bound it", True)
     return Decision("widen", mode, address, "asked for by dsadapter run", True)
-
-
-def families_on(port: int) -> set[int]:
-    """The families of the stream sockets of this process that are bound to a port."""
-    try:
-        numbers = [int(name) for name in os.listdir(_OPEN_FILES)]
-    except OSError:
-        return set()
-    found = set()
-    for number in numbers:
-        try:
-            # What is no socket is refused here.
-            sock = _socket.socket(-1, -1, -1, number)
-        except OSError:
-            continue
-        try:
-            if sock.type == socket.SOCK_STREAM and sock.family in (_INET, _INET6):
-                name = sock.getsockname()
-                if name[1] == port and not _is_connected(sock):
-                    mapped = canonical_name(name) is not name
-                    found.add(_INET if mapped else int(sock.family))
-        except OSError:
-            pass
-        finally:
-            sock.detach()
-    return found
-
-
-def _is_connected(sock: Any) -> bool:
-    try:
-        sock.getpeername()
-    except OSError:
-        return False
-    return True

@@ -28,7 +28,8 @@ def call_at_end(finish: Callable[[], object], forked: Callable[[], object]) -> N
             util.register_after_fork(finish, finish_there)
 
     atexit.register(finish)
-    os.register_at_fork(after_in_child=after_fork)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=after_fork)
     process: Any = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
         import multiprocessing.util

@@ -10,7 +10,10 @@ from dsadapter.launcher.settings import FOLDER
 
 def writable_by_others(folder: str = FOLDER) -> str | None:
     """The folder, or the parent of it, that others than its owner can write to; None if there is
-    none. A sticky one, such as /tmp, lets nobody move what is another's."""
+    none. A sticky one, such as /tmp, lets nobody move what is another's. Windows keeps lists of who
+    may write, which are not read."""
+    if os.name == "nt":
+        return None
     place = os.path.realpath(folder)
     while True:
         status = os.stat(place)

@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -17,6 +17,7 @@ from dsadapter.errors import PluginError
 from dsadapter.launcher.deciding import Decision, decide
 from dsadapter.launcher.listing import Entry, end, list_entry
 from dsadapter.launcher.methods import closed, endings, listeners
+from dsadapter.launcher.own_sockets import bound_here, identity
 from dsadapter.launcher.report import say, settings
 from dsadapter.launcher.taking_over import CannotTakeOverError, take_over
 from dsadapter.listener import Listener, announced_elsewhere
@@ -29,13 +30,10 @@ from dsadapter.sockets.listening import Listening
 from dsadapter.sockets.options import set_v6only
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
-_SHARES = socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT", 15)
+_SHARES = socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT", None)
 
-sharing: dict[int, tuple[int, Callable[[], None]]] = {}
-"""By descriptor: the number of a socket that shares a port until it listens, and what ends that."""
-
-bound: dict[int, tuple[int, int]] = {}
-"""By descriptor: the process that has bound a stream socket, and the number of the socket."""
+sharing: dict[int, tuple[Hashable, Callable[[], None]]] = {}
+"""By descriptor: which socket it is that shares a port until it listens, and what ends that."""
 
 
 class Watched:
@@ -45,13 +43,13 @@ class Watched:
     """
 
     def __init__(self, sock: Any, life: Listener | None, entry: Entry) -> None:
-        self.number = _number(sock.fileno())
+        self.identity = identity(sock.fileno())
         self.life = life
         self.entry = entry
         self.before: int | None = None
         """The family that a listener had before it was widened."""
         self.sock = weakref.ref(sock)
-        self.shares = sock.getsockopt(*_SHARES)
+        self.shares = 0 if _SHARES[1] is None else sock.getsockopt(*_SHARES)
 
     def accepted(self, fd: int, peer: SocketAddress) -> None:
         """Count a connection, and tell plugins."""
@@ -85,7 +83,7 @@ def listen(sock: Any, backlog: tuple[int, ...], original: Callable[..., None]) -
         missing.
     """
     known = listeners.get(sock.fileno())
-    if known is not None and known.number == _number(sock.fileno()):
+    if known is not None and known.identity == identity(sock.fileno()):
         original(sock, *backlog)
         return
     go = partial(original, sock, *backlog)
@@ -97,7 +95,7 @@ def listen(sock: Any, backlog: tuple[int, ...], original: Callable[..., None]) -
 
 def _listen(sock: Any, backlog: tuple[int, ...], go: Callable[[], None]) -> None:
     listens = is_listening(sock)
-    decision = decide(sock, settings(), not listens and _bound_here(sock.fileno()))
+    decision = decide(sock, settings(), not listens and bound_here(sock.fileno()))
     policy = _policy(decision, backlog)
     with announced_elsewhere():
         life = Listener(FRAMEWORK, policy)
@@ -213,7 +211,7 @@ def make_room(sock: Any, port: int) -> None:
 
     The widened listener stays what it is, because an event loop may watch it already; but Linux
     gives a connection to the listener of its own family. Both say that they share the port until
-    the new one listens (socket(7)), and neither any more after that.
+    the new one listens (socket(7)), and neither any more after that. Windows has nothing like it.
 
     :param sock: about to be bound to the port.
     """
@@ -223,7 +221,13 @@ def make_room(sock: Any, port: int) -> None:
         if first is None or before is None or before == family:
             continue
         try:
-            if _number(first.fileno()) != watched.number or first.getsockname()[1] != port:
+            if identity(first.fileno()) != watched.identity or first.getsockname()[1] != port:
+                continue
+            if _SHARES[1] is None:
+                say(
+                    f"port {port} is held for IPv4 and IPv6 by one socket: where the program is to "
+                    f"serve both by two, start it with --except={port}"
+                )
                 continue
             share = [(first, watched.shares), (sock, sock.getsockopt(*_SHARES))]
             for each, _ in share:
@@ -233,7 +237,7 @@ def make_room(sock: Any, port: int) -> None:
             continue
         restore = partial(_restore, [(weakref.ref(each), value) for each, value in share])
         fd = sock.fileno()
-        sharing[fd] = _number(fd), restore
+        sharing[fd] = identity(fd), restore
         # One that never listens.
         endings[fd] = os.getpid(), partial(_shares_no_more, fd, closed=True)
         entry = watched.entry
@@ -254,18 +258,5 @@ def _restore(share: list[tuple[Any, int]]) -> None:
 
 def _shares_no_more(fd: int, *, closed: bool = False) -> None:
     known = sharing.pop(fd, None)
-    if known is not None and (closed or known[0] == _number(fd)):
+    if known is not None and (closed or known[0] == identity(fd)):
         known[1]()
-
-
-def remember_bound(fd: int) -> None:
-    """This process has bound a stream socket."""
-    bound[fd] = os.getpid(), _number(fd)
-
-
-def _bound_here(fd: int) -> bool:
-    return bound.get(fd) == (os.getpid(), _number(fd))
-
-
-def _number(fd: int) -> int:
-    return os.fstat(fd).st_ino

@@ -27,6 +27,7 @@ from dsadapter.handover.parking import pass_over
 from dsadapter.launcher.binding import share_port
 from dsadapter.launcher.deciding import settled
 from dsadapter.launcher.listing import Entry, list_entry
+from dsadapter.launcher.own_sockets import identity
 from dsadapter.launcher.report import say
 from dsadapter.launcher.taking_over import copy_options
 from dsadapter.policy import Family, socket_name
@@ -212,7 +213,7 @@ def name(family: Family, port: int) -> str:
 
 def settle(sock: Any, kind: Any, why: str) -> None:
     """Say what a socket is that is about to listen, in place of a look at it."""
-    settled[os.fstat(sock.fileno()).st_ino] = kind, why
+    settled[identity(sock.fileno())] = kind, why
 
 
 def says_merged(port: int, what: str, listed: dict[Family, Entry]) -> None:

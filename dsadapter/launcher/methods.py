@@ -101,7 +101,12 @@ def init(original: Any, module: Any) -> Any:
     ) -> None:
         if fileno is not None and family in _BOTH:
             # What an inherited descriptor is declared as gives addresses of stale memory.
-            family = -1
+            try:
+                original(self, -1, type, proto, fileno)
+                return
+            except OSError:
+                # Windows doesn't say before it is bound.
+                pass
         original(self, family, type, proto, fileno)
 
     return initialize

@@ -95,7 +95,7 @@ def _put(row: Row, module: Any) -> None:
         return
     original = getattr(owner, row.name)
     replacement = _load(row.make)(original, module)
-    if _guards() and hasattr(replacement, "__dict__"):
+    if _guards() and hasattr(replacement, "__dict__") and _is_socket(owner):
         replacement = _load("dsadapter.launcher.guarding:counted")(row.name, replacement)
     if hasattr(replacement, "__dict__"):
         replacement.__name__ = row.name
@@ -105,6 +105,10 @@ def _put(row: Row, module: Any) -> None:
         setattr(replacement, _MARK, original)
     setattr(owner, row.name, replacement)
     _done.append((row, owner, original, replacement))
+
+
+def _is_socket(owner: Any) -> bool:
+    return isinstance(owner, type) and issubclass(owner, sys.modules["_socket"].socket)
 
 
 def _is_done(row: Row, owner: Any) -> bool:

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-_PYTHONS = ("python", "pypy")
+_WINDOWS = os.name == "nt"
+_PYTHONS = ("python", "pythonw", "pypy", "pypyw")
 _WHAT_THEY_DO = {
     "I": "isolates Python from PYTHONPATH",
     "E": "has Python ignore PYTHONPATH",
@@ -77,7 +78,8 @@ class Program:
         if self.python is None:
             return None
         prefix = prefix_of(self.python)
-        return None if prefix == prefix_of(sys.executable) else prefix
+        normal = os.path.normcase
+        return None if normal(prefix) == normal(prefix_of(sys.executable)) else prefix
 
     def past_the_script(self) -> list[str] | None:
         """The command line to type for a script that stands for a Python program, such as pyenv's
@@ -88,7 +90,7 @@ class Program:
         if _is_python(name):
             found: str | None = sys.executable
         else:
-            found = _on(name, [os.path.dirname(sys.executable)])
+            found = _beside(sys.executable, name)
         if found is None or found == self.script:
             return None
         between = [] if self.script == self.path else [self.path]
@@ -119,12 +121,14 @@ def resolve(words: Sequence[str], path: str | None = None) -> Program:
     name, *arguments = words
     if name.startswith("-"):
         return Program(sys.executable, [sys.executable, *words])
-    if os.sep in name:
+    if os.path.dirname(name):
         found: str | None = name
+        if _WINDOWS and not os.path.exists(name):
+            found = _on(os.path.basename(name), [os.path.dirname(name)]) or name
     else:
         found = _on(name, os.get_exec_path() if path is None else path.split(os.pathsep))
         if found is None:
-            found = _on(name, [os.path.dirname(sys.executable)])
+            found = _beside(sys.executable, name)
             name = found or name
     if found is None and os.path.exists(name):
         found = name
@@ -133,10 +137,17 @@ def resolve(words: Sequence[str], path: str | None = None) -> Program:
             f"there is no program {name!r} on PATH or beside {sys.executable}; name one, a file "
             f"or a module after -m"
         )
-    if os.path.isdir(found) or not os.access(found, os.X_OK):
+    if os.path.isdir(found) or not _can_be_executed(found):
         if os.path.isdir(found) and not os.path.exists(os.path.join(found, "__main__.py")):
             raise UnknownProgramError(f"{found!r} is a folder without __main__.py; name a file")
-        if os.path.isfile(found) and not found.endswith((".py", ".pyz", ".pyc")):
+        if os.path.isfile(found) and not found.endswith((".py", ".pyw", ".pyz", ".pyc")):
+            if _WINDOWS:
+                from dsadapter.launcher.windows_programs import RUNNABLE
+
+                raise UnknownProgramError(
+                    f"{found!r} can't be executed; name a file that Python runs, or one of "
+                    f"{', '.join(RUNNABLE)}"
+                )
             import shlex
 
             raise UnknownProgramError(
@@ -157,23 +168,61 @@ def prefix_of(python: str) -> str:
     base = getattr(sys, "_base_executable", None) or sys.executable
     if real == os.path.realpath(base):
         return os.path.realpath(sys.base_prefix)
-    return os.path.dirname(os.path.dirname(real))
+    folder = os.path.dirname(real)
+    return folder if _WINDOWS else os.path.dirname(folder)
+
+
+def command_of(python: str) -> str:
+    """Where ``dsadapter`` is, or would be, in an interpreter's environment."""
+    name = "dsadapter.exe" if _WINDOWS else "dsadapter"
+    places = [os.path.join(folder, name) for folder in _scripts_of(python)]
+    return next(filter(os.path.exists, places), places[-1])
+
+
+def _beside(python: str, name: str) -> str | None:
+    """A program of an interpreter's environment; None where it has none of the name."""
+    return _on(name, _scripts_of(python))
+
+
+def _scripts_of(python: str) -> list[str]:
+    folder = os.path.dirname(os.path.abspath(python))
+    return [folder, os.path.join(folder, "Scripts")] if _WINDOWS else [folder]
 
 
 def _is_python(name: str) -> bool:
-    return name.removesuffix(".exe").rstrip("0123456789.") in _PYTHONS
+    if _WINDOWS:
+        name = name.lower().removesuffix(".exe")
+    return name.rstrip("0123456789.") in _PYTHONS
 
 
 def _on(name: str, folders: Iterable[str]) -> str | None:
+    names = [name]
+    if _WINDOWS:
+        from dsadapter.launcher.windows_programs import RUNNABLE
+
+        names = [name + ending for ending in ("", *RUNNABLE)]
     for folder in folders:
-        file = os.path.join(folder, name)
-        if os.path.isfile(file) and os.access(file, os.X_OK):
-            return file
+        for each in names:
+            file = os.path.join(folder, each)
+            if os.path.isfile(file) and _can_be_executed(file):
+                return file
     return None
+
+
+def _can_be_executed(file: str) -> bool:
+    if _WINDOWS:
+        from dsadapter.launcher.windows_programs import RUNNABLE
+
+        return file.lower().endswith(RUNNABLE)
+    return os.access(file, os.X_OK)
 
 
 def _first_line(path: str) -> list[str] | None:
     """The interpreter and its options that a script's first line names."""
+    if _WINDOWS:
+        from dsadapter.launcher.windows_programs import named_interpreter
+
+        return named_interpreter(path)
     # To open anything else may wait for ever.
     if not os.path.isfile(path):
         return None

@@ -18,9 +18,9 @@ from dsadapter.frameworks.twisted import (
     adopters,
 )
 from dsadapter.launcher.binding import load_later_modules
-from dsadapter.launcher.deciding import families_on
 from dsadapter.launcher.listening import watch_widened
 from dsadapter.launcher.listing import Entry, connected, list_entry
+from dsadapter.launcher.own_sockets import families_on
 from dsadapter.launcher.receiving import entry_of
 from dsadapter.launcher.report import say, settings
 from dsadapter.listener import announced_elsewhere

@@ -82,7 +82,7 @@ def append(path: str, row: dict[str, Any]) -> None:
 
     try:
         # One write a line: several processes append.
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(fd, json.dumps(row).encode() + b"\n")
         finally:

@@ -87,6 +87,15 @@ class Settings:
         """Whether mapped addresses are counted."""
         return self.guard or self.guard_report is not None
 
+    def lacking(self) -> str | None:
+        """An option that was asked for and that this platform can't do: Windows' sockets have no
+        ``dup2`` and no ``SO_REUSEPORT``; None for none."""
+        if os.name == "nt":
+            for name in ("merge_pairs", "reuse_port"):
+                if getattr(self, name):
+                    return f"--{name.replace('_', '-')}"
+        return None
+
     def spares(self, port: int) -> str | None:
         """The option that has the listener on a port left alone; None for one that is widened."""
         if port in self.excepted:
@@ -160,7 +169,7 @@ def stamp() -> str:
     """What the hook compares: a process of another Python, or of another environment, is none of
     its business."""
     major, minor = sys.version_info[:2]
-    return f"{major}.{minor} {sys.prefix}"
+    return f"{major}.{minor} {os.path.normcase(sys.prefix)}"
 
 
 def _joined(ports: Iterable[int]) -> str:

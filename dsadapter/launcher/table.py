@@ -5,6 +5,8 @@ The page of ``dsadapter run`` and ``--explain`` are made of it, and each row is 
 
 from __future__ import annotations
 
+import _socket
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +75,7 @@ class Group:
 
 
 # By the name of each method: what makes its replacement, and why.
-_METHODS = {
+_ALL = {
     "__init__": ("methods:init", "the family of a given descriptor is the kernel's"),
     "_accept": ("methods:accept_descriptor", "the address of the peer"),
     "getpeername": ("methods:name", "the address of the peer"),
@@ -89,6 +91,8 @@ _METHODS = {
     "sendto": ("methods:send", "takes IPv4 addresses; an answer leaves from where it was asked"),
     "sendmsg": ("methods:send", "takes IPv4 addresses; an answer leaves from where it was asked"),
 }
+# Windows' sockets have no recvmsg, and nothing like it.
+_METHODS = {name: made for name, made in _ALL.items() if hasattr(_socket.socket, name)}
 
 
 def _inherited(owner: str) -> list[Row]:
@@ -125,6 +129,7 @@ GROUPS: tuple[Group, ...] = (
                     "sendto",
                     "sendmsg",
                 )
+                if name in _METHODS
             ),
         ],
     ),
@@ -160,6 +165,17 @@ GROUPS: tuple[Group, ...] = (
                 "servers:create_server",
                 "--merge-pairs: a server's pair is one socket",
                 inherited=False,
+            )
+        ],
+    ),
+    Group(
+        "Proactor",
+        "asyncio.windows_events",
+        [
+            Row("IocpProactor", name, f"proactor:{make}", why, inherited=False)
+            for name, make, why in (
+                ("accept", "accept", "it asks no socket for a connection; plugins are told"),
+                ("connect", "connect", "takes IPv4 addresses, and asks plugins"),
             )
         ],
     ),

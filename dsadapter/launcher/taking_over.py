@@ -1,4 +1,5 @@
-"""A bound socket in the place of another one: the same descriptor, port and options."""
+"""A bound socket in the place of another one: the same object, port and options, and on Unix the
+same descriptor."""
 
 from __future__ import annotations
 
@@ -11,14 +12,22 @@ from typing import Any
 
 from dsadapter.launcher.watching import descriptors_of, is_ours, watch_again, watches_of
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
-from dsadapter.sockets.options import set_v6only
+from dsadapter.sockets.options import (
+    EXCLUSIVE_ADDRESS_USE,
+    REUSE_ADDRESS,
+    read_v6only,
+    set_option,
+    set_v6only,
+)
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_LINUX = sys.platform.startswith("linux")
 _GET_FILTER = 26
 # By level. Python has no names for the numbers.
 _OPTIONS: dict[int, tuple[str | int, ...]] = {
     socket.SOL_SOCKET: (
         "SO_REUSEADDR",
+        "SO_EXCLUSIVEADDRUSE",
         "SO_REUSEPORT",
         "SO_KEEPALIVE",
         "SO_LINGER",
@@ -67,67 +76,137 @@ def take_over(
 ) -> None:
     """Put a new socket, bound to a wildcard address, in the place of a bound one, and listen.
 
-    The old one has its port until the new one listens; where anything fails it is back.
+    On Unix the old one has its port until the new one listens; where anything fails it is back.
 
-    :param sock: bound, not listening; it keeps its descriptor.
+    :param sock: bound, not listening.
     :param family: of the new one, as ``v6only``, ``host`` and ``port`` are.
     :param before_bind: called with the new one when its options are set; what it raises comes out.
     :param listen: has ``sock`` listen.
     :raises CannotTakeOverError: if it can't be had.
+    :raises OSError: on Windows, if the port was lost.
     """
     if _has_filter(sock):
         raise CannotTakeOverError("a packet filter is attached to its socket")
     fd = sock.fileno()
     if len(descriptors_of(fd)) > 1:
         raise CannotTakeOverError("the program has another descriptor of its socket")
-    watches = watches_of(fd)
-    if not all(is_ours(fd, watch) for watch in watches):
+    if not all(is_ours(fd, watch) for watch in watches_of(fd)):
         raise CannotTakeOverError("an event loop watches it already")
-    reuse = sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
-    old_family, proto = family_number(sock), sock.proto
     try:
-        new = CanonicalSocket(family, socket.SOCK_STREAM, proto)
+        new = CanonicalSocket(family, socket.SOCK_STREAM, sock.proto)
     except OSError as error:
         raise CannotTakeOverError(str(error.strerror)) from error
-    kept = -1
+    replace = _by_another_handle if os.name == "nt" else _by_descriptor
     try:
         try:
             if family == _INET6:
                 set_v6only(new, v6only)
             copy_options(sock, new)
-            new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            set_option(new, REUSE_ADDRESS, 1)
         except OSError as error:
             raise CannotTakeOverError(str(error.strerror or error)) from error
         if before_bind is not None:
             before_bind(new)
-        try:
-            # Both may be bound as long as neither listens, and both say so.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            new.bind((host, port))
-            os.set_blocking(new.fileno(), os.get_blocking(fd))
-            kept = os.dup(fd)
-            _replace(sock, fd, new.fileno(), family)
-            watch_again(fd, watches)
-            listen()
-        except OSError as error:
-            if kept != -1:
-                _replace(sock, fd, kept, old_family)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
-            raise CannotTakeOverError(str(error.strerror)) from error
+        replace(sock, new, (host, port), listen)
     finally:
         new.close()
+
+
+def _by_descriptor(
+    sock: Any, new: socket.socket, address: tuple[str, int], listen: Callable[[], None]
+) -> None:
+    """The new one has the descriptor of the old one from now on, for whoever has it."""
+    fd, family = sock.fileno(), family_number(sock)
+    watches = watches_of(fd)
+    reuse = sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    kept = -1
+    try:
+        # Both may be bound as long as neither listens, and both say so.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        new.bind(address)
+        os.set_blocking(new.fileno(), os.get_blocking(fd))
+        kept = os.dup(fd)
+        _replace(sock, fd, new.fileno(), family_number(new))
+        watch_again(fd, watches)
+        listen()
+    except OSError as error:
+        if kept != -1:
+            _replace(sock, fd, kept, family)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+        raise CannotTakeOverError(str(error.strerror)) from error
+    finally:
         if kept != -1:
             os.close(kept)
 
 
 def _replace(sock: Any, fd: int, by: int, family: int) -> None:
     """Have a descriptor be another socket's, and the object know its family."""
-    timeout = sock.gettimeout()
-    type_, proto = sock.type, sock.proto
     os.dup2(by, fd, os.get_inheritable(fd))
     if family_number(sock) != family:
-        _socket.socket.__init__(sock, family, type_, proto, fd)
-        sock.settimeout(timeout)
+        _be(sock, family, fd)
+
+
+def _by_another_handle(
+    sock: Any, new: socket.socket, address: tuple[str, int], listen: Callable[[], None]
+) -> None:
+    """The object of the old one has the handle of the new one from now on.
+
+    Windows has no ``dup2`` of sockets, and no two that share a port as safely: the old one is
+    closed first, once it is known that nobody has the port in the other family.
+
+    :raises OSError: if the port was taken in the moment between, and so is lost.
+    """
+    name = _socket.socket.getsockname(sock)
+    before = family_number(sock)
+    inheritable = sock.get_inheritable()
+    spare = CanonicalSocket(before, socket.SOCK_STREAM, sock.proto)
+    try:
+        try:
+            if before == _INET6:
+                set_v6only(spare, bool(read_v6only(sock)))
+            copy_options(sock, spare)
+            for each in (new, spare):
+                each.set_inheritable(inheritable)
+            _look(_INET if before == _INET6 else _INET6, address[1])
+        except OSError as error:
+            raise CannotTakeOverError(str(error.strerror or error)) from error
+        _socket.socket.close(sock)
+        try:
+            new.bind(address)
+            _take(sock, new)
+            listen()
+        except OSError as error:
+            _socket.socket.close(sock)
+            spare.bind(name)
+            _take(sock, spare)
+            raise CannotTakeOverError(str(error.strerror)) from error
+    finally:
+        spare.close()
+
+
+def _look(family: int, port: int) -> None:
+    """See whether a port can be had in a family.
+
+    :raises OSError: if it can't.
+    """
+    with socket.socket(family) as trial:
+        set_option(trial, EXCLUSIVE_ADDRESS_USE, 1)
+        if family == _INET6:
+            set_v6only(trial, True)
+        _socket.socket.bind(trial, ("::" if family == _INET6 else "0.0.0.0", port))
+
+
+def _take(sock: Any, other: socket.socket) -> None:
+    """Have an object be another one's socket."""
+    family = family_number(other)
+    _be(sock, family, _socket.socket.detach(other))
+
+
+def _be(sock: Any, family: int, fd: int) -> None:
+    """Have an object be the socket of a descriptor; it waits as before."""
+    timeout = sock.gettimeout()
+    _socket.socket.__init__(sock, family, sock.type, sock.proto, fd)
+    sock.settimeout(timeout)
 
 
 def copy_options(old: Any, new: socket.socket) -> None:
@@ -136,7 +215,7 @@ def copy_options(old: Any, new: socket.socket) -> None:
     :raises OSError: for one that can't be set.
     """
     numbers = [(level, name) for level, names in _OPTIONS.items() for name in names]
-    if family_number(old) == family_number(new) == _INET6:
+    if _LINUX and family_number(old) == family_number(new) == _INET6:
         numbers += [(socket.IPPROTO_IPV6, name) for name in _IPV6_OPTIONS]
     for level, name in numbers:
         number = getattr(socket, name, None) if isinstance(name, str) else name
@@ -155,11 +234,11 @@ def copy_options(old: Any, new: socket.socket) -> None:
         size = old.getsockopt(socket.SOL_SOCKET, number)
         if size != new.getsockopt(socket.SOL_SOCKET, number):
             # Linux says twice what it was told (socket(7)).
-            new.setsockopt(socket.SOL_SOCKET, number, size // 2)
+            new.setsockopt(socket.SOL_SOCKET, number, size // 2 if _LINUX else size)
 
 
 def _has_filter(sock: Any) -> bool:
-    if not sys.platform.startswith("linux"):
+    if not _LINUX:
         return False
     try:
         return bool(sock.getsockopt(socket.SOL_SOCKET, _GET_FILTER, 1024))

@@ -138,15 +138,20 @@ def _run_the_other() -> None:
     spec.loader.exec_module(module)
 
 
+def _told() -> int:
+    """The process that the command is, or was before it became this one."""
+    return os.getppid() if os.name == "nt" else os.getpid()
+
+
 # Not where install() imports it for its finder.
 if __name__ == "sitecustomize":
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    if os.environ.get("DSADAPTER_RUN") == f"{version} {sys.prefix}":
+    if os.environ.get("DSADAPTER_RUN") == f"{version} {os.path.normcase(sys.prefix)}":
         try:
             _start()
         except Exception as error:
             _complain(f"this process is not covered: {type(error).__name__}: {error}")
-    elif f"process={os.getpid()}" in os.environ.get("DSADAPTER_RUN_OPTIONS", "").split():
+    elif f"process={_told()}" in os.environ.get("DSADAPTER_RUN_OPTIONS", "").split():
         _complain(
             f"this process runs by Python {version} of {sys.prefix}, and is not covered; type: "
             f"{sys.executable} -m pip install dsadapter, and start it by the dsadapter of that one"

@@ -1,0 +1,91 @@
+"""The sockets of this process: which is which, and which of them hold a port.
+
+A socket has a number of its own on Unix, that of its inode; descriptors come again. Windows has no
+such number, and no list of a process' sockets: there a bound one is told by its name, and those are
+known that were bound by Python.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import socket
+import sys
+from collections.abc import Hashable
+from typing import Any
+
+from dsadapter.sockets.canonical import canonical_name
+
+_INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_OPEN_FILES = "/proc/self/fd" if sys.platform.startswith("linux") else "/dev/fd"
+
+_bound: dict[int, tuple[int, Hashable]] = {}
+"""By descriptor: the process that has bound a stream socket, and which socket that is."""
+
+
+def identity(fd: int) -> Hashable:
+    """What tells a descriptor's socket from another one that has the descriptor later; on Windows
+    of a bound one alone.
+
+    :raises OSError: for what is no socket.
+    """
+    if os.name != "nt":
+        return os.fstat(fd).st_ino
+    try:
+        sock: Any = _socket.socket(-1, -1, -1, fd)
+    except (OSError, ValueError):
+        return None
+    try:
+        name: Hashable = sock.getsockname()
+    finally:
+        sock.detach()
+    return name
+
+
+def remember_bound(fd: int) -> None:
+    """This process has bound a stream socket."""
+    _bound[fd] = os.getpid(), identity(fd)
+
+
+def bound_here(fd: int) -> bool:
+    """Whether this very process has bound it."""
+    return _bound.get(fd) == (os.getpid(), identity(fd))
+
+
+def families_on(port: int) -> set[int]:
+    """The families of the stream sockets of this process that are bound to a port."""
+    found = set()
+    for number in _descriptors():
+        try:
+            # What is no socket is refused here.
+            sock = _socket.socket(-1, -1, -1, number)
+        except OSError:
+            continue
+        try:
+            if sock.type == socket.SOCK_STREAM and sock.family in (_INET, _INET6):
+                name = sock.getsockname()
+                if name[1] == port and not _is_connected(sock):
+                    mapped = canonical_name(name) is not name
+                    found.add(_INET if mapped else int(sock.family))
+        except OSError:
+            pass
+        finally:
+            sock.detach()
+    return found
+
+
+def _descriptors() -> list[int]:
+    if os.name == "nt":
+        return [*_bound]
+    try:
+        return [int(name) for name in os.listdir(_OPEN_FILES)]
+    except OSError:
+        return []
+
+
+def _is_connected(sock: Any) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True

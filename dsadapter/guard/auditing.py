@@ -6,15 +6,17 @@ from __future__ import annotations
 import _socket
 import _thread
 import contextlib
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dsadapter.addressing.literal import parse_literal
 from dsadapter.guard.callers import asks_for_numbers, caller_of
 from dsadapter.guard.leak_errors import MappedAddressLeak
 from dsadapter.guard.tally import LEAKS, logger
+from dsadapter.messages import MAX_QUOTED
 from dsadapter.records import Leak, LeakOperation
 from dsadapter.sockets.canonical import family_number
 from dsadapter.sockets.options import V6ONLY
@@ -24,6 +26,12 @@ _MODES: tuple[Mode, ...] = ("log", "raise")
 
 _INET, _INET6 = int(_socket.AF_INET), int(getattr(_socket, "AF_INET6", -1))
 _V6ONLY = V6ONLY.level, V6ONLY.number
+# What a socket that is no IPv6 one answers when it is asked for an option of IPv6.
+_NOT_IPV6 = frozenset(
+    getattr(errno, prefix + name, 0)
+    for prefix in ("", "WSA")
+    for name in ("EOPNOTSUPP", "ENOPROTOOPT", "EINVAL")
+)
 IPV4_ONLY, IPV6_ONLY = "an IPv4-only socket", "an IPv6-only socket"
 
 
@@ -34,7 +42,8 @@ class _State:
     added = False
     # Not threading's, which a covered program may import, and have patched, later.
     busy = _thread._local()
-    sinks: tuple[Callable[[Leak], None], ...] = ()
+    # By the number of what they collect in; one step each puts one in and takes it out.
+    sinks: ClassVar[dict[int, Callable[[Leak], None]]] = {}
 
 
 def install(mode: Mode = "log") -> None:
@@ -80,19 +89,25 @@ def is_installed() -> bool:
 def recorded() -> Iterator[list[Leak]]:
     """Collect what is seen while the context lasts, of all threads."""
     seen: list[Leak] = []
-    _State.sinks = (*_State.sinks, seen.append)
+    _State.sinks[id(seen)] = seen.append
     try:
         yield seen
     finally:
-        _State.sinks = tuple(sink for sink in _State.sinks if sink.__self__ is not seen)  # type: ignore[attr-defined]
+        del _State.sinks[id(seen)]
 
 
 def mapped_text(host: object) -> str | None:
-    """The host as text, if it is a mapped address in whatever spelling."""
+    """The host as text, if it is a mapped address in whatever spelling.
+
+    A zone may have made it longer than any address: of those, the beginning.
+    """
     if isinstance(host, (bytes, bytearray)):
         host = bytes(host).decode("latin-1")
     if not isinstance(host, str):
         return None
+    if type(host) is not str:
+        # One of a class of the program's may not pickle, and has methods of its own.
+        host = str.__str__(host)
     try:
         # As the socket module makes ASCII of text, which may have letters of full width.
         ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
@@ -101,7 +116,7 @@ def mapped_text(host: object) -> str | None:
         literal = parse_literal(ascii_host.partition("%")[0])
     except ValueError:
         return None
-    return host if literal is not None and literal.is_ipv4 and ":" in ascii_host else None
+    return host[:MAX_QUOTED] if literal and literal.is_ipv4 and ":" in ascii_host else None
 
 
 def _by_family(family: int | None, host: object) -> tuple[str, str] | None:
@@ -156,19 +171,20 @@ def _bound_hook(
     v6only: tuple[int, int | None] = _V6ONLY,
     getframe: Callable[[int], FrameType] = sys._getframe,
     is_finalizing: Callable[[], bool] = sys.is_finalizing,
+    not_ipv6: frozenset[int] = _NOT_IPV6,
 ) -> Callable[[str, tuple[Any, ...]], None]:
     """The hook. What it needs is bound to it: modules lose their names before hooks are called
     last."""
     level, number = v6only
     inet, inet6 = _INET, _INET6
+    find = events.get
 
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        # Most are none of sockets. No table is asked: Python makes each event's name anew, and
-        # would have to hash it.
-        if event < "socket." or state.mode is None or event not in events:
+    def look_at(event: str, args: tuple[Any, ...]) -> None:
+        known = find(event)
+        if known is None:
             return
-        operation, check = events[event]
-        sock = host = family = None
+        operation, check = known
+        host = family = None
         try:
             if check is None:
                 sock, address = args
@@ -183,27 +199,38 @@ def _bound_hook(
                     and host.isascii()
                 ):
                     return
-                family = family_of(sock)
-                if family == inet6 and not option(sock, level, number):
+                if state.mode is None:
                     return
+                try:
+                    if not option(sock, level, number):
+                        return
+                    family = inet6
+                except OSError as error:
+                    if error.errno not in not_ipv6:
+                        return
+                    family = family_of(sock)
+                    if family == inet6:
+                        # A connection that the kernel has made an AF_INET one.
+                        family = inet
             if is_finalizing():
                 return
             found = _by_family(family, host) if check is None else check(args)
-        except OSError:
-            if is_finalizing() or sock is None or sock.fileno() < 0:
-                return
-            # A connection that the kernel has made an AF_INET one.
-            found = _by_family(inet, host)
         except Exception:
             # Anybody may raise audit events, with anything in them.
             return
         if found is None:
             return
         try:
-            seen(operation, *found, getframe(1))
+            seen(operation, *found, getframe(2))
         except RecursionError:
             # The stack is full, which is not the business of this call.
             return
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        # Most are none of sockets, and this frame is what they pay for. No table is asked: Python
+        # makes each event's name anew, and would have to hash it.
+        if "socket." < event < "socket.t":
+            look_at(event, args)
 
     return hook
 
@@ -244,7 +271,7 @@ def seen(
 
 
 def _tell(leak: Leak) -> None:
-    for sink in _State.sinks:
+    for sink in tuple(_State.sinks.values()):
         sink(leak)
     LEAKS.add(leak)
     with contextlib.suppress(Exception):

@@ -21,6 +21,7 @@ from dsadapter.records import Leak, LeakOperation, shown_place
 
 # Every mapped address, and a zone id.
 _LONGEST_ADDRESS = 60
+_MOST_CALLS = 4096
 _family: Any = _socket.socket.family.__get__
 _peer: Any = _socket.socket.getpeername
 _INET6 = int(getattr(_socket, "AF_INET6", -1))
@@ -192,6 +193,9 @@ def _looked_at(operation: str, host: Any, frame: FrameType) -> None:
             return
     seen = ARRIVALS.add(Arrival(f"::ffff:{host}", operation, *caller_of(frame)))
     if seen is not None and not is_passed_over(direct):
+        if len(_lines) >= _MOST_CALLS:
+            # Source that a program makes and runs is new code each time.
+            _lines.clear()
         _lines[id(direct.f_code), direct.f_lasti] = direct.f_code, seen
 
 

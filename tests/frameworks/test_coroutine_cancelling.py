@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 import trio
 from anyio.abc import SocketAttribute
@@ -157,7 +158,12 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
         known = NAMES[host.decode() if isinstance(host, bytes) else host]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port or 0)) for each in known]
 
+    async def in_a_thread(*args: Any, **options: Any) -> list[Any]:
+        return await anyio.to_thread.run_sync(getaddrinfo, *args, abandon_on_cancel=True)
+
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    # That of uvloop asks the C library itself, and so another machine.
+    monkeypatch.setattr(anyio, "getaddrinfo", in_a_thread)
 
 
 @pytest.mark.usefixtures("names")

@@ -446,10 +446,18 @@ def test_the_program_of_the_page_says_what_the_page_says(tmp_path: Path) -> None
 TESTS = """
 import socket
 
+import pytest
+
+from dsadapter import guard
+
 
 def test_sound():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
+
+
+def test_switching_it_off():
+    guard.uninstall()
 
 
 def test_leaking():
@@ -458,6 +466,20 @@ def test_leaking():
             sock.bind(("::ffff:127.0.0.1", 0))
         except OSError:
             pass
+
+
+def test_switching_it_over():
+    guard.install("raise")
+
+
+def test_leaking_before_it_is_skipped():
+    test_leaking()
+    pytest.skip("for now")
+
+
+def test_leaking_before_it_fails():
+    test_leaking()
+    assert not "sound"
 """
 
 
@@ -468,7 +490,8 @@ def test_the_pytest_plugin_fails_a_test_that_leaks(
     (tmp_path / "test_it.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers]
     alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    for plugin, failed in (("dsadapter.testing.leak_guard", 1), ("no:none", 0)):
+    line = TESTS.splitlines().index('            sock.bind(("::ffff:127.0.0.1", 0))') + 1
+    for plugin, leaks in (("dsadapter.testing.leak_guard", True), ("no:none", False)):
         done = subprocess.run(
             [*command, "-p", plugin],
             cwd=tmp_path,
@@ -477,7 +500,10 @@ def test_the_pytest_plugin_fails_a_test_that_leaks(
             text=True,
             check=False,
         )
-        assert (done.returncode == 1) == bool(failed), done.stdout
-        if failed:
-            assert "1 failed, 1 passed" in done.stdout
-            assert "test_it.py:13" in done.stdout
+        assert ("FAILED test_it.py::test_leaking -" in done.stdout) == leaks, done.stdout
+        if leaks:
+            assert "3 failed, 3 passed" in done.stdout
+            _, *sections = re.split(r"_{5,} (\w+) _{5,}\n", done.stdout)
+            for section in sections[1::2]:
+                # One that fails for a reason of its own says so, too.
+                assert f"test_it.py:{line}, in test_leaking\n" in section.partition("Captured")[0]

@@ -445,3 +445,19 @@ def test_another_mode_is_refused() -> None:
 def test_the_line_to_type_has_the_option(option: str) -> None:
     done = finished(launch(sys.executable, "-I", "-c", "", options=(option,)))
     assert f"dsadapter run {option} -- " in done.stderr
+
+
+def test_source_that_is_made_and_run_is_not_kept(tmp_path: Path) -> None:
+    source = (
+        BOTH_SIDES
+        + "import weakref\n"
+        + "made = weakref.WeakSet()\n"
+        + "with connected(), accepted()[0] as sock:\n"
+        + "    for _ in range(12000):\n"
+        + "        made.add(code := compile('sock.getpeername()', '<made>', 'exec'))\n"
+        + "        exec(code)\n"
+        + "print(len(made) < 10000)\n"
+    )
+    done = guarded(source, tmp_path)
+    assert done.stdout == "True\n"
+    assert ["arrived", "getpeername", "12000"] in [row[:3] for row in table(done)]

@@ -18,6 +18,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.listener import Listener
 from dsadapter.proxied.gate import ProxyCounters, ProxyGate
 from dsadapter.sockets.canonical import (
+    ONE_CONNECTION,
     CanonicalSocket,
     PlainSocket,
     accept_descriptor,
@@ -34,7 +35,6 @@ _AT_ONCE = 64
 _STREAM = int(socket.SOCK_STREAM)
 _WAITING = (BlockingIOError, InterruptedError)
 # A connection that a firewall rejects, or whose client has gone (accept(2)).
-_ONE_CONNECTION = (ConnectionAbortedError, PermissionError)
 
 
 class Passed(NamedTuple):
@@ -170,7 +170,9 @@ class ProxiedQueue:
                 accepted, peer = self._accepted()
             except _WAITING:
                 break
-            except _ONE_CONNECTION:
+            except OSError as error:
+                if error.errno not in ONE_CONNECTION:
+                    raise
                 continue
             self._gate.accepted(accepted, peer)
             if self._passed:

@@ -308,7 +308,7 @@ def _taken(inherited: Inherited) -> CanonicalSocket:
                 errno.EBADF,
             )
     # A duplicate is close-on-exec.
-    return CanonicalSocket(fileno=os.dup(number))
+    return CanonicalSocket(fileno=socket.dup(number))
 
 
 def _give_up(number: int) -> None:

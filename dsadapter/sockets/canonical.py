@@ -165,9 +165,12 @@ def peer_gone() -> ConnectionAbortedError:
     return ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
 
 
-ONE_CONNECTION = {errno.EPERM, errno.ECONNABORTED, errno.EPROTO, errno.EINTR}
+ONE_CONNECTION = {
+    *(errno.EPERM, errno.ECONNABORTED, errno.EPROTO, errno.EINTR),
+    *(errno.ECONNRESET, errno.ENOTCONN),
+}
 """What an accept fails with for one connection, which a firewall rejects or whose client has gone
-(``accept(2)``): the next may be fine."""
+(``accept(2)``; on Windows ``WSAECONNRESET``): the next may be fine."""
 
 
 def canonical_name(name: Any) -> Any:
@@ -201,10 +204,12 @@ def take_ipv4_form(sock: socket.socket) -> bool:
 
 
 def _duplicate(sock: socket.socket) -> Any:
+    if os.name == "nt":
+        from multiprocessing import resource_sharer
+
+        return resource_sharer.DupSocket(sock)  # type: ignore[attr-defined]
     from multiprocessing import reduction
 
-    if os.name == "nt":
-        return reduction.DupSocket(sock)  # type: ignore[attr-defined]
     return reduction.DupFd(sock.fileno())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from typing import Protocol
@@ -45,11 +44,11 @@ def duplicate(number: int) -> socket.socket:
 
     :raises OSError: if it is no socket.
     """
-    other = os.dup(number)
+    other = socket.dup(number)
     try:
         return socket.socket(fileno=other)
     except BaseException:
-        os.close(other)
+        socket.close(other)
         raise
 
 

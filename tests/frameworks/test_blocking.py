@@ -8,7 +8,6 @@ import http.client
 import http.server
 import inspect
 import ipaddress
-import os
 import re
 import socket
 import socketserver
@@ -27,6 +26,7 @@ from typing import Any
 
 import pytest
 from support.certificates import Files
+from support.descriptors import open_descriptors
 from support.early_peers import early_peer
 from support.frames import udp_over_ipv6, write_frame
 from support.namespaces import namespace, needs_root
@@ -64,11 +64,6 @@ def recording() -> Iterator[RecordingPlugin]:
 def port_of(sock: socket.socket) -> int:
     port: int = sock.getsockname()[1]
     return port
-
-
-def descriptors() -> set[str]:
-    listed = os.listdir("/proc/self/fd")
-    return {fd for fd in listed if os.path.exists(f"/proc/self/fd/{fd}")}
 
 
 class TestRegistry:
@@ -177,7 +172,7 @@ class TestServer:
 class TestConnecting:
     @HOSTS
     def test_a_literal(self, host: str, recording: RecordingPlugin) -> None:
-        before = descriptors()
+        before = open_descriptors()
         with create_server(("", 0)) as server:
             with create_connection((host, port_of(server)), 7) as client:
                 accepted, address = server.accept()
@@ -189,7 +184,7 @@ class TestConnecting:
                     assert [record.direction for record in made] == ["outbound", "inbound"]
                     assert made[0].peer == client.getpeername()
         assert len(recording.of("connection_lost")) == 2
-        assert descriptors() == before
+        assert open_descriptors() == before
 
     def test_a_name_whose_first_addresses_do_not_answer(
         self, monkeypatch: pytest.MonkeyPatch
@@ -229,7 +224,7 @@ class TestConnecting:
     def test_all_failures_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with socket.create_server(("127.0.0.1", 0)) as busy:
             port = busy.getsockname()[1]
-        before = descriptors()
+        before = open_descriptors()
         with pytest.raises(ConnectionRefusedError) as refused:
             create_connection(("127.0.0.1", port), 5)
         told = rf"127\.0\.0\.1:{port} after [0-9.]+ s: Connection refused"
@@ -245,13 +240,13 @@ class TestConnecting:
         with pytest.raises(socket.gaierror, match="try again") as unresolved:
             create_connection(("name.example", port), 5)
         assert unresolved.value.errno == socket.EAI_AGAIN
-        assert descriptors() == before
+        assert open_descriptors() == before
 
     def test_time_that_is_over(self) -> None:
-        before = descriptors()
+        before = open_descriptors()
         with silent("127.0.0.1") as port, pytest.raises(TimeoutError, match="no answer"):
             create_connection(("127.0.0.1", port), 0.2)
-        assert descriptors() == before
+        assert open_descriptors() == before
 
     def test_a_refusal_by_a_plugin(self, recording: RecordingPlugin) -> None:
         class Refusing:
@@ -337,7 +332,7 @@ class TestMixin:
     def test_handlers_see_canonical_names(
         self, kind: Any, host: str, deed: str, kernel: str, recording: RecordingPlugin
     ) -> None:
-        before = descriptors()
+        before = open_descriptors()
 
         def serve() -> None:
             if kernel == "refuses":
@@ -354,7 +349,7 @@ class TestMixin:
             *("before_bind", "connection_lost", "connection_made"),
             *("listener_closed", "listener_opened"),
         ]
-        assert descriptors() == before
+        assert open_descriptors() == before
 
     @pytest.mark.parametrize(
         ("address", "mode"),
@@ -366,12 +361,12 @@ class TestMixin:
             assert server.server_address == server.socket.getsockname()
 
     def test_an_address_that_can_not_be_listened_on(self) -> None:
-        before = descriptors()
+        before = open_descriptors()
         with pytest.raises(ValueError, match="localhost"):
             PlainTCP(("localhost", 0), Echo)
         with create_server(("", 0)) as holder, pytest.raises(OSError, match="held by another"):
             PlainTCP(("", port_of(holder)), Echo)
-        assert descriptors() == before
+        assert open_descriptors() == before
 
     @HOSTS
     @pytest.mark.parametrize("tls", [False, True])
@@ -455,9 +450,9 @@ class TestMixin:
     def test_descriptors_are_as_many_as_of_the_plain_server(self) -> None:
         counts = []
         for kind in (socketserver.ThreadingTCPServer, ThreadingTCP):
-            before = len(descriptors())
+            before = len(open_descriptors())
             with kind(("", 0), Echo):
-                counts.append(len(descriptors()) - before)
+                counts.append(len(open_descriptors()) - before)
         assert counts == [1, 1]
 
 
@@ -604,7 +599,7 @@ class TestDatagrams:
             def handle(self) -> None:
                 self.wfile.write(repr(tuple(self.client_address)).encode())
 
-        before = descriptors()
+        before = open_descriptors()
         with serving(Server(("", 0), Handler)) as port:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             with socket.socket(family, socket.SOCK_DGRAM) as client:
@@ -615,7 +610,7 @@ class TestDatagrams:
         assert [event.hook for event in recording.events] == [
             *("before_bind", "listener_opened", "listener_closed")
         ]
-        assert descriptors() == before
+        assert open_descriptors() == before
 
     def test_a_source_is_chosen(self) -> None:
         with TranslatingSocket(type=socket.SOCK_DGRAM) as sock:

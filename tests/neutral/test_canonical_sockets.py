@@ -6,7 +6,6 @@ import contextlib
 import copy
 import errno
 import multiprocessing
-import os
 import pickle
 import socket
 import ssl
@@ -20,6 +19,7 @@ from typing import Any
 
 import pytest
 from support.certificates import Files
+from support.descriptors import open_descriptors
 from support.early_peers import DEEDS, Peer, early_peer
 from support.ready_workers import accept_one, serve_one, serve_what_comes
 from support.seccomp import deny_option_in_this_thread
@@ -29,20 +29,25 @@ from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.listening import open_listening_sockets
 
 IPV6_ADDRFORM = 1
-LINUX = sys.platform == "linux"
 PATIENCE = 30
 
 HOSTS = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-WITH_DEEDS = pytest.mark.parametrize("deed", DEEDS)
+RESET = pytest.param("resets", marks=pytest.mark.not_on_windows("accept fails for a reset peer"))
+WITH_DEEDS = pytest.mark.parametrize(
+    "deed", [RESET if deed == "resets" else deed for deed in DEEDS]
+)
 
 
-@pytest.fixture(params=["kernel helps", "kernel refuses"])
+@pytest.fixture(
+    params=[
+        "kernel helps",
+        pytest.param("kernel refuses", marks=pytest.mark.not_on_windows("seccomp is Linux's")),
+    ]
+)
 def by_kernel(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Calls a function where ``IPV6_ADDRFORM`` works, or in a thread for which it fails always."""
     if request.param == "kernel helps":
         return lambda function: function()
-    if not LINUX:
-        pytest.skip("seccomp is Linux's")
 
     def refused(function: Callable[[], Any]) -> Any:
         def run() -> Any:
@@ -66,11 +71,6 @@ def listening(host: str = "::") -> Iterator[CanonicalSocket]:
 def port_of(sock: socket.socket) -> int:
     port: int = sock.getsockname()[1]
     return port
-
-
-def descriptors() -> set[str]:
-    listed = os.listdir("/proc/self/fd")
-    return {fd for fd in listed if os.path.exists(f"/proc/self/fd/{fd}")}
 
 
 def assert_canonical(accepted: socket.socket, address: Any, peer: Peer, deed: str) -> None:
@@ -113,7 +113,7 @@ def test_who_makes_a_socket_of_its_own_gets_a_canonical_address(
             assert_canonical(accepted, address, peer, deed)
 
 
-@pytest.mark.skipif(not LINUX, reason="IPV6_ADDRFORM is Linux's")
+@pytest.mark.not_on_windows("IPV6_ADDRFORM is Linux's")
 @HOSTS
 @pytest.mark.parametrize("way", ["_accept", "detach"])
 def test_a_bare_descriptor_shows_canonical_names_to_every_reader(host: str, way: str) -> None:
@@ -146,14 +146,19 @@ def test_a_detached_datagram_socket_stays_dual_stack() -> None:
             assert plain.family == socket.AF_INET6
 
 
-@pytest.mark.parametrize("family", ["AF_UNIX", "AF_NETLINK", "AF_INET"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param("AF_UNIX", marks=pytest.mark.not_on_windows("Python has no AF_UNIX there")),
+        pytest.param("AF_NETLINK", marks=pytest.mark.not_on_windows("netlink is Linux's")),
+        "AF_INET",
+    ],
+)
 def test_names_of_other_families_pass_through(family: str, tmp_path: Path) -> None:
-    if not hasattr(socket, family):
-        pytest.skip(f"there is no {family} here")
     names: dict[str, Any] = {"AF_UNIX": str(tmp_path / "socket"), "AF_NETLINK": (0, 0)}
     with socket.socket(getattr(socket, family), socket.SOCK_RAW if "LINK" in family else 1) as sock:
         sock.bind(names.get(family, ("127.0.0.1", 0)))
-        with CanonicalSocket(fileno=os.dup(sock.fileno())) as canonical:
+        with CanonicalSocket(fileno=socket.dup(sock.fileno())) as canonical:
             assert canonical.getsockname() == sock.getsockname()
 
 
@@ -189,10 +194,12 @@ class TestPickling:
                     pickle.dumps(wrapped)
 
 
-@pytest.fixture(params=["spawn", "forkserver", "fork"])
+FORKS = pytest.mark.not_on_windows("forks")
+METHODS = ["spawn", pytest.param("forkserver", marks=FORKS), pytest.param("fork", marks=FORKS)]
+
+
+@pytest.fixture(params=METHODS)
 def context(request: pytest.FixtureRequest) -> Any:
-    if request.param not in multiprocessing.get_all_start_methods():
-        pytest.skip("not on this platform")
     return multiprocessing.get_context(request.param)
 
 
@@ -242,6 +249,7 @@ class TestWorkers:
                 worker.close()
 
 
+@pytest.mark.not_on_windows("reads /proc")
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_workers_cost_their_parent_no_descriptor(method: str) -> None:
@@ -251,7 +259,7 @@ def test_workers_cost_their_parent_no_descriptor(method: str) -> None:
         for _ in range(3):
             with early_peer("127.0.0.1", port_of(server)):
                 TestWorkers.run(context, accept_one, server)
-            seen.append(len(descriptors()))
+            seen.append(len(open_descriptors()))
         assert seen[0] == seen[1] == seen[2]
 
 
@@ -300,7 +308,7 @@ def test_sockets_with_tls_are_canonical(
             assert plain.fileno() == -1
         return accepted, address
 
-    before = descriptors()
+    before = open_descriptors()
     with listening() as server:
         with tls_peer(files, host, port_of(server), deed) as (peer, talking):
             accepted, address = by_kernel(lambda: serve(server))
@@ -309,10 +317,10 @@ def test_sockets_with_tls_are_canonical(
                 assert_canonical(accepted, address, peer, deed)
                 accepted.sendall(b"answer")
                 talking.result()
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
-@pytest.mark.skipif(not LINUX, reason="IPV6_ADDRFORM is Linux's")
+@pytest.mark.not_on_windows("IPV6_ADDRFORM is Linux's")
 @HOSTS
 def test_a_context_that_nobody_told_shows_the_names_that_the_kernel_has_made_canonical(
     host: str, tmp_path: Path
@@ -331,11 +339,11 @@ def test_a_context_that_nobody_told_shows_the_names_that_the_kernel_has_made_can
 
 def test_garbage_instead_of_tls_leaves_nothing_open(tmp_path: Path) -> None:
     files = Files.written_to(tmp_path)
-    before = descriptors()
+    before = open_descriptors()
     with listening() as server:
         context = server_context(files, server)
         with context.wrap_socket(server, server_side=True) as secured:
             with early_peer("127.0.0.1", port_of(secured), request=b"GET / HTTP/1.0\r\n\r\n"):
                 with pytest.raises(ssl.SSLError):
                     secured.accept()
-    assert descriptors() == before
+    assert open_descriptors() == before

@@ -24,7 +24,7 @@ from dsadapter.plugin import active_hooks
 from dsadapter.policy import ConnectPolicy, canonical_target
 from dsadapter.testing import RecordingPlugin, registered
 
-from .drivers.loops import LOOPS
+from .drivers.loops import EACH, LOOPS
 
 NAME = "name.example"
 
@@ -121,7 +121,7 @@ class Client:
         return end
 
 
-@pytest.fixture(params=LOOPS)
+@pytest.fixture(params=EACH)
 def client(request: pytest.FixtureRequest) -> Client:
     return Client(request.param)
 

@@ -15,6 +15,8 @@ from support.under_load import BOTH, Load, Serving, ask
 from dsadapter.handover import Draining, drain, steer
 from dsadapter.sockets.listening import listening_socket
 
+pytestmark = pytest.mark.not_on_windows("sockets share a port by SO_REUSEPORT")
+
 
 def serving(name: bytes, port: int = 0) -> Serving:
     return Serving(name, [listening_socket("::", port, reuse_port=True)])

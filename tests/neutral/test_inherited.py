@@ -39,6 +39,7 @@ class Peer(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.not_on_windows("a program of Windows is given no sockets by number")
 def test_a_server_of_the_standard_library_on_an_inherited_socket() -> None:
     recording = RecordingPlugin()
     with registered(recording):
@@ -60,6 +61,7 @@ def test_a_server_of_the_standard_library_on_an_inherited_socket() -> None:
     assert [listener.mode for listener in recording.of("listener_opened")] == ["dual-stack"]
 
 
+@pytest.mark.not_on_windows("a program of Windows is given no sockets by number")
 def test_a_pair_is_one_listener() -> None:
     recording = RecordingPlugin()
     with registered(recording):
@@ -76,6 +78,7 @@ def test_a_pair_is_one_listener() -> None:
     assert len(recording.of("listener_closed")) == 1
 
 
+@pytest.mark.not_on_windows("a program of Windows is given no sockets by number")
 def test_sockets_that_are_no_pair() -> None:
     one, two = listening("127.0.0.1"), listening("::1")
     try:
@@ -86,6 +89,7 @@ def test_sockets_that_are_no_pair() -> None:
         os.close(two)
 
 
+@pytest.mark.not_on_windows("a program of Windows is given no sockets by number")
 def test_the_queue_stays_as_long_as_it_is() -> None:
     """asyncio calls ``listen`` again."""
     fd = listening()
@@ -94,6 +98,7 @@ def test_the_queue_stays_as_long_as_it_is() -> None:
     os.close(fd)
 
 
+@pytest.mark.not_on_windows("a program of Windows is given no sockets by number")
 def test_asyncio_on_inherited_sockets() -> None:
     datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -133,6 +138,7 @@ def test_asyncio_on_inherited_sockets() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("by", ["object", "number"])
+@pytest.mark.not_on_windows("IPV6_ADDRFORM is Linux's")
 def test_a_connection_that_is_handed_on_is_ipv4_for_every_reader(host: str, by: str) -> None:
     listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
     with listener, socket.create_connection((host, listener.getsockname()[1])) as client:
@@ -147,6 +153,7 @@ def test_a_connection_that_is_handed_on_is_ipv4_for_every_reader(host: str, by: 
             assert accepted.recv(1) == b"x"
 
 
+@pytest.mark.not_on_windows("IPV6_ADDRFORM is Linux's")
 def test_a_client_that_has_half_closed_stays_mapped_and_that_is_said() -> None:
     with listening_socket("::", 0) as ready:
         plain = socket.socket(fileno=os.dup(ready.fileno()))

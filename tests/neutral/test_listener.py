@@ -180,6 +180,7 @@ def test_a_connection_without_a_protocol_is_told_as_refused(recording: Recording
     close(*sockets)
 
 
+@pytest.mark.not_on_windows("sockets share a port by SO_REUSEPORT")
 def test_a_socket_that_takes_its_connections_is_warned_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from dsadapter.handover import (
     unpark,
 )
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux parks")
+pytestmark = pytest.mark.not_on_windows("connections are parked by Linux's SO_REUSEPORT")
 COOKIES = Path("/proc/sys/net/ipv4/tcp_syncookies")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from support.certificates import Files
+from support.descriptors import open_descriptors
 from support.early_peers import early_peer
 from support.machines import NO_DUAL_STACK
 from support.ready_workers import accept_and_record
@@ -34,7 +35,11 @@ from dsadapter.testing import RecordingPlugin, registered
 
 PATIENCE = 30
 HOSTS = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a supervising filter takes root")
+needs_root = (
+    pytest.mark.not_on_windows("seccomp is Linux's")
+    if sys.platform == "win32"
+    else pytest.mark.skipif(os.geteuid() != 0, reason="a supervising filter takes root")
+)
 EARLY = pytest.mark.parametrize("deed", ["stays", "half-closes"])
 
 
@@ -68,11 +73,6 @@ def recording() -> Iterator[Recording]:
 def port_of(sock: socket.socket) -> int:
     port: int = sock.getsockname()[1]
     return port
-
-
-def descriptors() -> set[str]:
-    listed = os.listdir("/proc/self/fd")
-    return {fd for fd in listed if os.path.exists(f"/proc/self/fd/{fd}")}
 
 
 def answer_of(client: socket.socket) -> bytes:
@@ -122,10 +122,10 @@ class TestOpening:
     def test_what_one_socket_can_not_be_is_an_error_with_the_remedy(
         self, given: Any, names: str
     ) -> None:
-        before = descriptors()
+        before = open_descriptors()
         with pytest.raises(ValueError, match=names):
             listening_socket(**{"port": 0, **given})
-        assert descriptors() == before
+        assert open_descriptors() == before
 
     @pytest.mark.parametrize(("parameter", "value"), [("host", "localhost"), ("fallback", "pair")])
     def test_what_the_error_advises_is_taken(self, parameter: str, value: str) -> None:
@@ -263,10 +263,10 @@ class TestPlugins:
             def dsadapter_before_bind(self, policy: Any) -> None:
                 raise PermissionError(f"{policy} is not for you")
 
-        before = descriptors()
+        before = open_descriptors()
         with registered(Refusing()), pytest.raises(RefusedError, match="is not for you"):
             listening_socket("0:0:0:0:0:0:0:1", 0)
-        assert descriptors() == before
+        assert open_descriptors() == before
         [refusal] = recording.of("operation_refused")
         assert refusal.address == ("::1", 0, 0, 0)
         assert "listener_opened" not in recording.told
@@ -443,7 +443,7 @@ def by_hand(sock: socket.socket) -> Iterator[None]:
 def test_unlike_servers_see_and_tell_each_connection_once(
     way: Callable[[socket.socket], Any], deed: str, recording: Recording
 ) -> None:
-    before = descriptors()
+    before = open_descriptors()
     sock = listening_socket("::", 0)
     port = port_of(sock)
     peers = []
@@ -458,7 +458,7 @@ def test_unlike_servers_see_and_tell_each_connection_once(
     assert len(recording.of("connection_lost")) == 2
     for hook in ("before_bind", "listener_opened", "listener_closed"):
         assert recording.told.count(hook) == 1
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 class Names(http.server.BaseHTTPRequestHandler):
@@ -522,7 +522,7 @@ def test_http_server_with_and_without_tls(
 
 def test_a_failed_handshake_is_told_as_lost(recording: Recording, tmp_path: Path) -> None:
     files = Files.written_to(tmp_path)
-    before = descriptors()
+    before = open_descriptors()
     with listening_socket("::", 0) as sock:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(files.full_chain, files.key)
@@ -541,4 +541,4 @@ def test_a_failed_handshake_is_told_as_lost(recording: Recording, tmp_path: Path
                 assert accepted.recv(100) == b"request"
                 assert len(recording.of("connection_lost")) == 1
             assert len(recording.of("connection_lost")) == 2
-    assert descriptors() == before
+    assert open_descriptors() == before

@@ -38,6 +38,7 @@ def learn(senders: Senders, key: bytes) -> Any:
 
 
 @pytest.mark.parametrize("varied", ["sources", "destinations"])
+@pytest.mark.not_on_windows("recvmmsg is Unix's")
 def test_a_memory_has_a_bound(senders: Senders, varied: str) -> None:
     for number in range(1, 10 * SIZE):
         key = envelope(number, 1) if varied == "sources" else envelope(1, number)
@@ -49,6 +50,7 @@ def test_a_memory_has_a_bound(senders: Senders, varied: str) -> None:
     assert len(senders) > SIZE // 4
 
 
+@pytest.mark.not_on_windows("recvmmsg is Unix's")
 def test_a_busy_sender_is_not_made_anew(senders: Senders) -> None:
     busy = envelope(1, 1)
     first = learn(senders, busy)[0]

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from support.descriptors import open_descriptors
 from support.namespaces import connect_namespaces, namespace, needs_root
 from support.peers import peer
 from support.ports import LIMIT, Port
-from support.reactors import open_descriptors
+from support.windows import own_udp_address
 
 from dsadapter import hookimpl
 from dsadapter.datagrams import DatagramPort, DestinationError
@@ -47,6 +48,7 @@ def opened() -> Iterator[SeveralPort]:
     made.port.close()
 
 
+@own_udp_address
 def test_each_is_answered_by_the_socket_that_was_asked(opened: SeveralPort) -> None:
     clients = []
     with ExitStack() as stack:
@@ -70,6 +72,7 @@ def test_each_is_answered_by_the_socket_that_was_asked(opened: SeveralPort) -> N
     ]
 
 
+@own_udp_address
 def test_addresses_survive_opening_again(opened: SeveralPort) -> None:
     with peer("127.0.0.1") as client:
         client.sendto(b"x", ("127.0.0.9", opened.number))
@@ -91,6 +94,7 @@ def test_addresses_survive_opening_again(opened: SeveralPort) -> None:
         ("::ffff:127.0.0.1", None, "127.0.0.7"),
     ],
 )
+@own_udp_address
 def test_what_answers_nothing_leaves_by_a_socket_that_fits(
     opened: SeveralPort, host: str, source: str | None, sends: str
 ) -> None:
@@ -125,7 +129,13 @@ def test_what_answers_nothing_leaves_from_where_routing_says() -> None:
 @pytest.mark.parametrize(
     ("hosts", "address", "source", "said"),
     [
-        ("127.0.0.7,127.0.0.9", ("::1", 9), None, "'::1' is IPv6, but this port is bound to IPv4"),
+        pytest.param(
+            "127.0.0.7,127.0.0.9",
+            ("::1", 9),
+            None,
+            "'::1' is IPv6, but this port is bound to IPv4",
+            marks=own_udp_address,
+        ),
         ("127.0.0.7,::1", ("127.0.0.1", 9), "::1", "source '::1' is IPv6, but the destination"),
         ("127.0.0.7,::1", ("nowhere", 9), None, "'nowhere' is not an address literal"),
         ("127.0.0.7,::1", None, None, "needs an address to send to"),
@@ -142,12 +152,14 @@ def test_what_can_not_be_sent_is_one_clear_error(
     made.port.close()
 
 
+@own_udp_address
 def test_a_port_of_several_addresses_has_no_one_peer(opened: SeveralPort) -> None:
     with pytest.raises(DestinationError, match=r"port of several addresses .* has no one peer"):
         opened.port.connect("127.0.0.1", 9)
     assert opened.port.peer is None
 
 
+@own_udp_address
 def test_broadcast_is_allowed_to_all(opened: SeveralPort) -> None:
     assert not opened.port.broadcast_allowed()
     opened.port.allow_broadcast(True)
@@ -181,6 +193,7 @@ def test_who_waits_for_one_socket_is_given_no_more() -> None:
     assert open_descriptors() == before
 
 
+@own_udp_address
 def test_an_address_that_is_held_leaves_nothing_open() -> None:
     with peer("127.0.0.9") as holder:
         number = holder.getsockname()[1]
@@ -192,6 +205,7 @@ def test_an_address_that_is_held_leaves_nothing_open() -> None:
         assert open_descriptors() == before
 
 
+@own_udp_address
 def test_port_0_is_tried_until_all_have_it() -> None:
     """Whoever holds what the first socket got makes for another try, and for no error."""
 
@@ -217,6 +231,7 @@ def test_port_0_is_tried_until_all_have_it() -> None:
     made.port.close()
 
 
+@pytest.mark.not_on_windows("a program of Windows is given no sockets by number")
 def test_two_inherited_sockets_of_one_port_are_a_pair() -> None:
     ipv4 = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     ipv4.bind(("0.0.0.0", 0))
@@ -240,6 +255,7 @@ def test_two_inherited_sockets_of_one_port_are_a_pair() -> None:
     port.close()
 
 
+@pytest.mark.not_on_windows("a program of Windows is given no sockets by number")
 def test_two_inherited_sockets_are_too_many_for_one() -> None:
     numbers: list[tuple[socket.socket, int]] = []
     for host in ("127.0.0.7", "127.0.0.9"):
@@ -254,6 +270,7 @@ def test_two_inherited_sockets_are_too_many_for_one() -> None:
         sock.close()
 
 
+@pytest.mark.not_on_windows("a program of Windows is given no sockets by number")
 def test_one_socket_is_inherited_once() -> None:
     """Two ports would take each other's datagrams."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, sock.dup() as same:
@@ -263,6 +280,7 @@ def test_one_socket_is_inherited_once() -> None:
 
 
 @pytest.mark.parametrize("taken", [0, 1, 2])
+@own_udp_address
 def test_closing_closes_all_whatever_somebody_else_has_closed(taken: int) -> None:
     before = open_descriptors()
     made = SeveralPort(",".join(ADDRESSES))

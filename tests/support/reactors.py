@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from twisted.internet import asyncioreactor, selectreactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from support.descriptors import open_descriptors as open_descriptors
 from support.processes import PATIENCE
 
 T = TypeVar("T")
@@ -97,9 +97,3 @@ REACTORS: dict[str, type[_OwnReactor]] = {
     "select": SelectReactor,
     "asyncio": AsyncioReactor,
 }
-
-
-def open_descriptors() -> set[str]:
-    """The descriptors of this process, without the one that reads the list."""
-    listing = os.listdir("/proc/self/fd")
-    return {fd for fd in listing if os.path.exists(f"/proc/self/fd/{fd}")}

@@ -30,6 +30,11 @@ def lacking_in_wine(what: str) -> pytest.MarkDecorator:
     return pytest.mark.xfail(WINE, reason=f"Wine {what}", strict=True)
 
 
+trio_starts = lacking_in_wine("lacks SIO_BSP_HANDLE_SELECT, which Trio asks for when it starts")
+
+own_udp_address = lacking_in_wine("binds a UDP socket of one IPv4 address to the whole interface")
+
+
 class LeftOut:
     """What a run on Windows leaves out, and why."""
 

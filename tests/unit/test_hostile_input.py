@@ -5,13 +5,12 @@ no descriptor is left. ``CONTRIBUTING.md`` has the commands for many more cases.
 from __future__ import annotations
 
 import os
-import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.descriptors import open_descriptors
 from support.hostile import CASES, SEEDS, TARGETS
-from support.reactors import open_descriptors
 
 
 @st.composite
@@ -25,7 +24,7 @@ def nearly(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
     return made
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="socket pairs of Unix")
+@pytest.mark.not_on_windows("its sockets are pairs of AF_UNIX")
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_bytes_do_harm(target: str) -> None:
     @settings(max_examples=max(100, CASES // len(TARGETS)), deadline=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 from typing import Any
 
 from twisted.internet import tcp
@@ -60,7 +60,7 @@ def adoptStreamConnection(reactor: Any, fileDescriptor: int, factory: IProtocolF
     :returns: the protocol; None if the factory has built none, and the duplicate is closed.
     :raises OSError: for what is no connected TCP socket.
     """
-    sock = CanonicalSocket(fileno=os.dup(fileDescriptor))
+    sock = CanonicalSocket(fileno=socket.dup(fileDescriptor))
     try:
         sock.setblocking(False)
         address = zoned(sock.getpeername())
@@ -80,16 +80,16 @@ def adoptStreamConnection(reactor: Any, fileDescriptor: int, factory: IProtocolF
 
 
 def _listening(number: int, listen: Any) -> IListeningPort:
-    duplicate = os.dup(number)
+    duplicate = socket.dup(number)
     outcomes: list[Any] = []
     try:
         listen(duplicate).addBoth(outcomes.append)
     except BaseException:
-        os.close(duplicate)
+        socket.close(duplicate)
         raise
     [outcome] = outcomes
     if isinstance(outcome, Failure):
-        os.close(duplicate)
+        socket.close(duplicate)
         outcome.raiseException()
     port: IListeningPort = outcome
     return port

@@ -28,4 +28,6 @@ def run(port: DatagramPort, case: Callable[[Callable[..., Any]], Awaitable[None]
         finally:
             loop.remove_reader(port.sock)
 
-    asyncio.run(main())
+    # On Windows the other loop waits for no socket.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(main())

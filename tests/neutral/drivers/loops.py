@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import trio
+from support.windows import trio_starts
 
 from . import asyncio_connecting, trio_connecting
 
@@ -15,7 +17,9 @@ def run_asyncio(body: Callable[[Any], Any]) -> None:
     async def main() -> None:
         await body(asyncio_connecting.Waiting())
 
-    asyncio.run(main())
+    # On Windows the other loop waits for no socket.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(main())
 
 
 def run_trio(body: Callable[[Any], Any]) -> None:
@@ -31,3 +35,5 @@ LOOPS: dict[str, tuple[Callable[[Callable[[Any], Any]], None], Any]] = {
     "asyncio": (run_asyncio, asyncio.sleep),
     "trio": (run_trio, trio.sleep),
 }
+EACH = ("asyncio", pytest.param("trio", marks=trio_starts))
+"""The parameters of a test that runs on each."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import Any
 
@@ -111,7 +110,7 @@ def _declared_wrongly(sock: Any) -> str | None:
     """What is wrong with the family of a listening socket: Twisted believes whoever declares it."""
     if not isinstance(sock, socket.socket) or isinstance(sock, CanonicalSocket):
         return None
-    duplicate = socket.socket(fileno=os.dup(sock.fileno()))
+    duplicate = socket.socket(fileno=socket.dup(sock.fileno()))
     with duplicate:
         if duplicate.family == sock.family:
             return None

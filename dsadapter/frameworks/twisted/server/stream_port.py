@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Callable
@@ -25,15 +24,13 @@ from dsadapter.frameworks.twisted.reactor_waiting import ReactorWaiting
 from dsadapter.listener import Told
 from dsadapter.policy import ListenPolicy
 from dsadapter.sockets.binding import is_listening
-from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
+from dsadapter.sockets.canonical import ONE_CONNECTION, CanonicalSocket, take_ipv4_form
 from dsadapter.sockets.ifaddrs import zoned
 
 _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
 
 # Windows' event loops break with more than one accept a turn; so says tcp.Port.
 _ACCEPTS_ADAPT = os.name == "posix"
-# A connection that a firewall rejects, or whose client has gone (accept(2)).
-_ONE_CONNECTION = (errno.EPERM, errno.ECONNABORTED, errno.EINTR)
 _ACCEPT_AGAIN = 1.0
 """Seconds until accepting is tried again after an error that is likely to last, such as EMFILE."""
 
@@ -193,7 +190,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
 
     def _waitOut(self, error: OSError) -> None:
         """Accept again in a while; at once where only that one connection has failed."""
-        if error.errno in _ONE_CONNECTION:
+        if error.errno in ONE_CONNECTION:
             return
         log.msg(f"{self} accepts again in {_ACCEPT_AGAIN:g} s: {error.strerror}")
         self.stopReading()

@@ -23,10 +23,13 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_twist_web_serves_both_families_by_their_own_names(windows: Windows, site: Path) -> None:
+@pytest.mark.parametrize("reactor", ["select", "iocp"])
+def test_twist_web_serves_both_families_by_their_own_names(
+    windows: Windows, site: Path, reactor: str
+) -> None:
     def command(port: int) -> list[str]:
         listen = ("--listen", f"dualstack:{port}", "--path", path_of_windows(site))
-        return windows.command("-m", "twisted", "web", *listen)
+        return windows.command("-m", "twisted", f"--reactor={reactor}", "web", *listen)
 
     with serving(command, env=windows.environment) as (server, port):
         [_] = listening_sockets(port)

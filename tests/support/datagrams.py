@@ -17,7 +17,7 @@ from support.namespaces import Namespace
 from support.peers import peer as peer
 from support.reactors import Reactor
 
-WAYS = ("recvmmsg", "recvmsg")
+WAYS = ("recvmmsg", "recvmsg") if Receiver.batches else ("recvmsg",)
 """How a port receives: in batches, as it does by itself on Linux, or one by one."""
 
 
@@ -66,7 +66,7 @@ def listen(
     interface: str = "::",
     *,
     port: int = 0,
-    way: str = "recvmmsg",
+    way: str = WAYS[0],
     **kwargs: Any,
 ) -> Any:
     """The listening port of an endpoint."""

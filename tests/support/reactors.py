@@ -79,7 +79,12 @@ if sys.platform != "win32":
         pass
 
 else:
+    from twisted.internet.iocpreactor.reactor import IOCPReactor
+
     Reactor = PollReactor = SelectReactor
+
+    class CompletingReactor(_OwnReactor, IOCPReactor):
+        pass
 
 
 class AsyncioReactor(_OwnReactor, asyncioreactor.AsyncioSelectorReactor):
@@ -97,3 +102,6 @@ REACTORS: dict[str, type[_OwnReactor]] = {
     "select": SelectReactor,
     "asyncio": AsyncioReactor,
 }
+"""By what they wait with; where there is less, Windows, each once."""
+if sys.platform == "win32":
+    del REACTORS["epoll"], REACTORS["poll"]

@@ -10,6 +10,8 @@ from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from dsadapter.frameworks.twisted.reactors import completes
+
 if TYPE_CHECKING:
     # Servers do without what connects.
     from dsadapter.connector.waiting import Cancellable, Ready
@@ -33,6 +35,15 @@ class ReactorWaiting:
     def when_readable(self, sock: socket.socket, ready: Ready) -> Cancellable:
         """Watch a socket; what the reactor raises comes out."""
         return _Readable(sock, self._reactor, ready)
+
+
+def waiting_of(reactor: Any) -> ReactorWaiting:
+    """How a reactor waits: it watches descriptors, or has completion ports."""
+    if completes(reactor):
+        from dsadapter.frameworks.twisted.completing import CompletingWaiting
+
+        return CompletingWaiting(reactor)
+    return ReactorWaiting(reactor)
 
 
 class _Watched:

@@ -15,10 +15,10 @@ from zope.interface import implementedBy, providedBy
 
 from dsadapter.frameworks.twisted.log_carrier import carry_log
 
-Way = Literal["watching", "adopting", "recording"]
+Way = Literal["watching", "adopting", "completing", "recording"]
 """``watching``: sockets of ours, which the reactor watches. ``adopting``: listening sockets of ours
-in the reactor's own ports. ``recording``: nothing opens, because the reactor notes in a test what
-it is asked for."""
+in the reactor's own ports. ``completing``: connections of ours, by Windows' completion ports.
+``recording``: nothing opens, because the reactor notes in a test what it is asked for."""
 
 # Not imported for this: an instance can only exist where its module was. twisted.test.proto_helpers
 # has the first two by other names.
@@ -29,7 +29,10 @@ _RECORDERS = (
 )
 
 
-def way_of(reactor: Any, operation: str, *, adopts: bool = False) -> Way:
+_COMPLETING = (("twisted.internet.iocpreactor.reactor", "IOCPReactor"),)
+
+
+def way_of(reactor: Any, operation: str, *, adopts: bool = False, completes: bool = False) -> Way:
     """How to serve a reactor.
 
     Twisted's own reactors are watching, as is what stands in for one (``__getattr__``) and so
@@ -38,13 +41,22 @@ def way_of(reactor: Any, operation: str, *, adopts: bool = False) -> Way:
 
     :param operation: what is asked of the reactor, as in ``"listen"``; for the error.
     :param adopts: whether ``adopting`` is a way for this operation.
+    :param completes: whether ``completing`` is.
     :raises NotImplementedError: for what can't be served, naming it and the remedy.
     """
     # Not isinstance: a stand-in may claim another class.
     kind: Any = type(reactor)
-    way = _way_of_class(kind) or _declared_way(reactor, operation, adopts)
+    way = _way_of_class(kind)
+    if way is None or (way == "completing" and not completes):
+        way = _declared_way(reactor, operation, adopts)
     carry_log(None if way == "recording" else reactor)
     return way
+
+
+def completes(reactor: Any) -> bool:
+    """Whether a reactor is Twisted's own of Windows' completion ports."""
+    kind: Any = type(reactor)
+    return _way_of_class(kind) == "completing"
 
 
 def _declared_way(reactor: Any, operation: str, adopts: bool) -> Way:
@@ -65,7 +77,9 @@ def _way_of_class(kind: type) -> Way | None:
     None for any other class."""
     if issubclass(kind, _recorders()):
         return "recording"
-    return "watching" if issubclass(kind, PosixReactorBase) else None
+    if issubclass(kind, PosixReactorBase):
+        return "watching"
+    return "completing" if issubclass(kind, _loaded(_COMPLETING)) else None
 
 
 def _declaration(reactor: Any) -> Callable[[Any], bool]:
@@ -95,7 +109,11 @@ def _declared(of: type) -> Any:
 
 
 def _recorders() -> tuple[type, ...]:
-    found = (getattr(sys.modules.get(module), name, None) for module, name in _RECORDERS)
+    return _loaded(_RECORDERS)
+
+
+def _loaded(names: tuple[tuple[str, str], ...]) -> tuple[type, ...]:
+    found = (getattr(sys.modules.get(module), name, None) for module, name in names)
     return tuple(kind for kind in found if kind is not None)
 
 

@@ -178,7 +178,7 @@ class DualStackClientEndpoint:
             return fail()
 
     def _connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        if way_of(self._reactor, "connect") == "watching":
+        if way_of(self._reactor, "connect", completes=True) != "recording":
             hooks = active_hooks()
             reactor = self._reactor
             resolver = self._resolver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from socket import AF_INET, AF_INET6
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -23,18 +23,19 @@ from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.ifaddrs import zoned
 
+if TYPE_CHECKING:
+    _Transport = tcp.Client
+else:
+    _Transport = object
 
-class ClientConnection(tcp.Client):
-    """``tcp.Client`` on a socket that has connected already."""
 
-    def __init__(
-        self, sock: CanonicalSocket, address: SocketAddress, factory: IProtocolFactory, reactor: Any
-    ) -> None:
-        # tcp.Client's own makes a socket of its own choice.
-        tcp.Connection.__init__(self, sock, None, reactor)  # type: ignore[arg-type]
-        self.addr = self.realAddress = address
-        self.addressFamily = AF_INET6 if family_number(sock) == AF_INET6 else AF_INET
-        self.connector = EstablishedConnector(self, factory)
+class EstablishedClient(_Transport):
+    """What the transport of a client has that is connected when it is made.
+
+    Comes before one of Twisted's own classes of connections.
+    """
+
+    realAddress: SocketAddress
 
     def makeConnection(self, protocol: IProtocol) -> None:
         """Begin to read, and tell the protocol."""
@@ -68,11 +69,24 @@ class ClientConnection(tcp.Client):
         return stream_address(self.realAddress)
 
 
+class ClientConnection(EstablishedClient, tcp.Client):
+    """``tcp.Client`` on a socket that has connected already."""
+
+    def __init__(
+        self, sock: CanonicalSocket, address: SocketAddress, factory: IProtocolFactory, reactor: Any
+    ) -> None:
+        # tcp.Client's own makes a socket of its own choice.
+        tcp.Connection.__init__(self, sock, None, reactor)  # type: ignore[arg-type]
+        self.addr = self.realAddress = address
+        self.addressFamily = AF_INET6 if family_number(sock) == AF_INET6 else AF_INET
+        self.connector = EstablishedConnector(self, factory)
+
+
 @implementer(IConnector)
 class EstablishedConnector:
     """``transport.connector`` of a connection, which is all that is left of connecting."""
 
-    def __init__(self, transport: ClientConnection, factory: IProtocolFactory) -> None:
+    def __init__(self, transport: EstablishedClient, factory: IProtocolFactory) -> None:
         self.transport = transport
         self.factory = factory
         self.state = "connected"

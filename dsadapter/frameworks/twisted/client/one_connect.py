@@ -21,7 +21,8 @@ from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.frameworks.twisted.client.client_transport import ClientConnection
 from dsadapter.frameworks.twisted.client.connecting_errors import error_of
 from dsadapter.frameworks.twisted.client.resolvers import look_up, lookups_of
-from dsadapter.frameworks.twisted.reactor_waiting import ReactorWaiting
+from dsadapter.frameworks.twisted.reactor_waiting import waiting_of
+from dsadapter.frameworks.twisted.reactors import completes
 from dsadapter.frameworks.twisted.spelling import CONNECTING
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.hooks.dispatch import Hooks
@@ -42,7 +43,7 @@ def connector_of(reactor: Any, hooks: Hooks, resolver: AnyResolver | None) -> Co
 
     :param resolver: None where there is no name to resolve.
     """
-    waiting = ReactorWaiting(reactor)
+    waiting = waiting_of(reactor)
     if resolver is None:
         return Connector("twisted", waiting, hooks, _no_lookup, _NO_LOOKUPS, _NONE, CONNECTING)
     asking, lookups = partial(look_up, resolver), lookups_of(resolver)
@@ -121,7 +122,7 @@ class OneConnect:
             if protocol is None:
                 raise NoProtocol
             if not deferred.called:
-                transport = ClientConnection(sock, address, factory, self._reactor)
+                transport = self._transport_class()(sock, address, factory, self._reactor)
         except BaseException:
             sock.close()
             self._end(Failure())
@@ -138,7 +139,7 @@ class OneConnect:
             if not deferred.called:
                 transport.makeConnection(protocol)
         except BaseException:
-            transport.abortConnection()  # type: ignore[no-untyped-call]
+            transport.abortConnection()
             if not deferred.called:
                 deferred.errback(Failure())
             return
@@ -146,6 +147,13 @@ class OneConnect:
             transport.abortConnection()
         else:
             deferred.callback(protocol)
+
+    def _transport_class(self) -> Any:
+        if completes(self._reactor):
+            from dsadapter.frameworks.twisted.completing import CompletingClient
+
+            return CompletingClient
+        return ClientConnection
 
     def _end(self, reason: Failure | None) -> None:
         """The connect is over without a connection.

@@ -142,7 +142,7 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
 
     def _listen(self, protocolFactory: IProtocolFactory) -> IListeningPort:
         policy = self._policy
-        way = way_of(self._reactor, "listen", adopts=True)
+        way = way_of(self._reactor, "listen", adopts=True, completes=True)
         if way != "recording":
             listener = self._port_class(way)(policy, protocolFactory, self._reactor)
             listener.startListening()
@@ -156,6 +156,10 @@ class DualStackServerEndpoint(PolicyEndpoint[ListenPolicy]):
     def _port_class(way: Way) -> type[StreamPort | AdoptedPort]:
         if way == "watching" and private.TCP_PORT_TAKES_SOCKETS:
             return StreamPort
+        if way == "completing":
+            from dsadapter.frameworks.twisted.server.completing_port import CompletingPort
+
+            return CompletingPort
         from dsadapter.frameworks.twisted.server.adopted_port import AdoptedPort
 
         return AdoptedPort

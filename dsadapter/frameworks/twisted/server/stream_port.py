@@ -20,7 +20,7 @@ from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.addresses import stream_address
 from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
 from dsadapter.frameworks.twisted.other_socket import OtherSocket
-from dsadapter.frameworks.twisted.reactor_waiting import ReactorWaiting
+from dsadapter.frameworks.twisted.reactor_waiting import waiting_of
 from dsadapter.listener import Told
 from dsadapter.policy import ListenPolicy
 from dsadapter.sockets.binding import is_listening
@@ -54,7 +54,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             # Not every server is behind a proxy; the endpoint has imported it.
             from dsadapter.proxied import ProxyGate
 
-            self._gate = ProxyGate(self._life, ReactorWaiting(reactor), self._passed)
+            self._gate = ProxyGate(self._life, waiting_of(reactor), self._passed)
         self._acceptingAgain: Any = None
 
     def startListening(self) -> None:
@@ -127,9 +127,12 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             super().connectionLost(reason)  # type: ignore[no-untyped-call]
         finally:
             for other in others:
-                self.reactor.removeReader(other)
+                self._unwatch(other)
                 other.socket.close()
             self._life.closed()
+
+    def _unwatch(self, other: OtherSocket) -> None:
+        self.reactor.removeReader(other)
 
     def _listens(self) -> bool:
         sockets = [self.socket, *(other.socket for other in self._others)]

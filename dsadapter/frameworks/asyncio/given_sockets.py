@@ -19,12 +19,23 @@ def taken_over(
 ) -> S:
     """A socket as a canonical one, non-blocking, which takes its place.
 
-    :param kind: what it is from now on, unless it is that already.
+    :param kind: what it is from now on, unless it is that already; the rest, and what is raised, as
+        for :func:`check_given`, where it stays the caller's.
+    """
+    check_given(sock, state, type_)
+    taken = sock if isinstance(sock, kind) else kind(fileno=sock.detach())
+    taken.setblocking(False)
+    return taken
+
+
+def check_given(sock: socket.socket, state: str, type_: int = socket.SOCK_STREAM) -> None:
+    """Check that a socket is one that can be served.
+
     :param state: which one it is to be in, such as ``bound``; for the error.
     :param type_: ``SOCK_STREAM`` or ``SOCK_DGRAM``.
     :raises TypeError: if it is no socket, or one that ``ssl`` has wrapped.
     :raises ValueError: if it is of another type, or of another family than IPv4 and IPv6.
-    :raises OSError: if it is closed. In all these cases it stays the caller's.
+    :raises OSError: if it is closed.
     """
     wanted = f"give a {state} {_NAMES[socket.SocketKind(type_)]} socket"
     if not isinstance(sock, socket.socket):
@@ -38,6 +49,3 @@ def taken_over(
     seen.detach()
     if its_type != type_ or family not in _INTERNET:
         raise ValueError(f"sock {sock!r} is {its_type.name} of {family.name}; {wanted}")
-    taken = sock if isinstance(sock, kind) else kind(fileno=sock.detach())
-    taken.setblocking(False)
-    return taken

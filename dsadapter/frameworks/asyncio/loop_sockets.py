@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _socket
 import asyncio
+import sys
+from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,24 @@ from dsadapter.sockets.canonical import (
     peer_gone,
 )
 from dsadapter.sockets.options import ADDRESS_FORM
+
+
+def accepts_by_objects(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop accepts by the methods of the socket that it is given."""
+    return isinstance(loop, BaseSelectorEventLoop)
+
+
+def asks_objects(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop has the names of a connection from its socket's methods, as asyncio's own
+    loops have, rather than from the descriptor."""
+    return accepts_by_objects(loop) or knows_by_objects(loop)
+
+
+def knows_by_objects(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop may know a socket already, by its object alone: Windows' Proactor loop takes
+    no other one with the same descriptor then."""
+    return sys.platform == "win32" and isinstance(loop, asyncio.ProactorEventLoop)
+
 
 _initialize = _socket.socket.__init__
 _detach = _socket.socket.detach

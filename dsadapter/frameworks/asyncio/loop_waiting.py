@@ -12,6 +12,7 @@ from typing import Any
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.connector import Answer, Cancellable, Connector, Lookups
 from dsadapter.connector.waiting import Ready
+from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.messages import said_by, said_of
@@ -34,6 +35,7 @@ class LoopWaiting:
     def __init__(self, loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC) -> None:
         self._loop = loop
         self._family = family
+        self._watching = watching_of(loop)
         self.now = loop.time
         """Seconds on the loop's clock."""
 
@@ -43,13 +45,13 @@ class LoopWaiting:
 
     def when_writable(self, sock: socket.socket, ready: Ready) -> Cancellable:
         """Call a function whenever a socket is writable."""
-        self._loop.add_writer(sock.fileno(), ready)
-        return _Watch(self._loop.remove_writer, sock.fileno())
+        self._watching.add_writer(sock.fileno(), ready)
+        return _Watch(self._watching.remove_writer, sock.fileno())
 
     def when_readable(self, sock: socket.socket, ready: Ready) -> Cancellable:
         """Call a function whenever a socket is readable."""
-        self._loop.add_reader(sock.fileno(), ready)
-        return _Watch(self._loop.remove_reader, sock.fileno())
+        self._watching.add_reader(sock.fileno(), ready)
+        return _Watch(self._watching.remove_reader, sock.fileno())
 
     def look_up(self, host: str, families: Sequence[Family], answer: Answer) -> Cancellable:
         """Ask ``loop.getaddrinfo``."""

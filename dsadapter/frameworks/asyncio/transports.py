@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import _socket
 import asyncio
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from dsadapter.ready.canonical_view import CanonicalView
-from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
+from dsadapter.sockets.canonical import canonical_name
 from dsadapter.stand_in import StandIn
 
 _NAMES = ("peername", "sockname")
@@ -40,7 +41,7 @@ class CanonicalTransport(StandIn):
         return value
 
 
-def shows_its_names(sock: CanonicalSocket) -> bool:
+def shows_its_names(sock: socket.socket) -> bool:
     """Whether what the kernel has as the names of a connection is canonical."""
     try:
         name = _kernel_name(sock)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl as ssl_module
-from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -17,11 +16,13 @@ from dsadapter.connector.beginning import Begun, begin_only
 from dsadapter.connector.os_errors import attempt_errors, error_of
 from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.asyncio.given_ports import port_number
-from dsadapter.frameworks.asyncio.given_sockets import taken_over
+from dsadapter.frameworks.asyncio.given_sockets import check_given, taken_over
 from dsadapter.frameworks.asyncio.loop_sockets import (
     HandedSocket,
     WatchedHandedSocket,
+    asks_objects,
     handed_over,
+    knows_by_objects,
 )
 from dsadapter.frameworks.asyncio.loop_waiting import SPELLING, check_family, connector_of
 from dsadapter.frameworks.asyncio.signatures import like
@@ -73,16 +74,12 @@ async def create_connection(
         ``PermissionError`` if a plugin refuses the only address.
     """
     loop = asyncio.get_running_loop()
-    own = isinstance(loop, BaseSelectorEventLoop)
-    connected: CanonicalSocket
+    own = asks_objects(loop)
+    connected: socket.socket
     if sock is not None:
         if host is not None or port is not None:
             raise ValueError("host and port go with no sock: the socket is connected")
-        connected = taken_over(sock, CanonicalSocket, "connected")
-        take_ipv4_form(connected)
-        if not own:
-            connected = handed = taking_the_place_of(connected, WatchedHandedSocket)
-            handed.mapped = not shows_its_names(handed)
+        connected, is_shown = _given(loop, sock)
     else:
         if host is None or port is None:
             raise ValueError("give host and port, or a connected sock")
@@ -101,11 +98,12 @@ async def create_connection(
             all_errors=all_errors,
             kind=CanonicalSocket if own else HandedSocket,
         )
+        is_shown = own or not connected.mapped  # type: ignore[attr-defined]
     options["sock"] = connected
     if ssl or server_hostname is not None:
         options |= {"ssl": ssl, "server_hostname": server_hostname}
     try:
-        if own or not connected.mapped:  # type: ignore[attr-defined]
+        if is_shown:
             made = await loop.create_connection(protocol_factory, **options)
         else:
             made = await _standing_in(loop, protocol_factory, options)
@@ -117,6 +115,22 @@ async def create_connection(
         # uvloop attaches the socket object only now, too late to let go of the descriptor.
         connected.detach()
     return made
+
+
+def _given(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> tuple[socket.socket, bool]:
+    """A connected socket for a loop, in the place of a caller's; and whether that shows canonical
+    names by itself."""
+    if knows_by_objects(loop) and not isinstance(sock, CanonicalSocket):
+        check_given(sock, "connected")
+        sock.setblocking(False)
+        return sock, shows_its_names(sock)
+    taken = taken_over(sock, CanonicalSocket, "connected")
+    take_ipv4_form(taken)
+    if asks_objects(loop):
+        return taken, True
+    handed = taking_the_place_of(taken, WatchedHandedSocket)
+    handed.mapped = not shows_its_names(handed)
+    return handed, not handed.mapped
 
 
 async def _standing_in(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams import Counters, DatagramPort
 from dsadapter.datagrams.served import ServedSocket
+from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.messages import quoted
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.receiving import Datagram
@@ -50,6 +51,7 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
     ) -> None:
         super().__init__()
         self._loop = loop
+        self._watching = watching_of(loop)
         self._port = port
         self._protocol: Any = protocol
         self._peers = Recent[PeerAddress](CACHED)
@@ -254,16 +256,16 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         """Write again when the socket has room that had none."""
         self._wait_no_more()
         self._full = self._port.full
-        self._loop.add_writer(self._full.fileno(), self._write)
+        self._watching.add_writer(self._full.fileno(), self._write)
 
     def _wait_no_more(self) -> None:
         full, self._full = self._full, None
         if full is not None:
-            self._loop.remove_writer(full.fileno())
+            self._watching.remove_writer(full.fileno())
 
     def _watch(self, served: ServedSocket) -> None:
         self._resuming.pop(served, None)
-        self._loop.add_reader(served.sock.fileno(), self._read, served)
+        self._watching.add_reader(served.sock.fileno(), self._read, served)
 
     def _unwatch(self) -> None:
         for served in self._port.served:
@@ -271,7 +273,7 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
             if resuming is not None:
                 resuming.cancel()
             elif self._port.is_open:
-                self._loop.remove_reader(served.sock.fileno())
+                self._watching.remove_reader(served.sock.fileno())
 
     def _read(self, served: ServedSocket) -> None:
         try:
@@ -281,7 +283,7 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
             self._abort(error)
             return
         if rest is not None and not self._closing:
-            self._loop.remove_reader(served.sock.fileno())
+            self._watching.remove_reader(served.sock.fileno())
             self._resuming[served] = self._loop.call_later(rest, self._watch, served)
 
     def _abort(self, error: BaseException | None) -> None:

@@ -1,7 +1,8 @@
-"""Accepting for a loop that reads names from the bare descriptor, such as uvloop.
+"""Accepting for a loop that does so past the methods of a socket: uvloop, Windows' Proactor loop.
 
-Its listening sockets are ours to accept from; the loop gets connections that are AF_INET to every
-reader where the kernel can make them so, and else a transport that stands for its own.
+Its listening sockets are ours to accept from; the loop gets connections. Where it reads their names
+from the descriptor they are AF_INET to every reader if the kernel can make them so, and else a
+transport stands for its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from dsadapter.frameworks.asyncio.loop_sockets import (
     AcceptingSocket,
     HandedSocket,
     WatchedHandedSocket,
+    asks_objects,
 )
+from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.frameworks.asyncio.transports import canonical_factory
 from dsadapter.sockets.canonical import ONE_CONNECTION
 
@@ -64,6 +67,8 @@ class Acceptor:
         self._socket = sock
         self._factory = factory
         self._options = options
+        self._watching = watching_of(loop)
+        self._shows_mapped = not asks_objects(loop)
         self._at_once = 1
         self._patience = 0
         self._again: asyncio.TimerHandle | None = None
@@ -76,7 +81,7 @@ class Acceptor:
     def start(self) -> None:
         """Accept from now on."""
         self._again = None
-        self._loop.add_reader(self._socket.fileno(), self._accept)
+        self._watching.add_reader(self._socket.fileno(), self._accept)
 
     def stop(self) -> None:
         """Leave connections in the backlog."""
@@ -84,7 +89,7 @@ class Acceptor:
             self._again.cancel()
             self._again = None
         elif self._socket.fileno() != -1:
-            self._loop.remove_reader(self._socket.fileno())
+            self._watching.remove_reader(self._socket.fileno())
 
     def transports(self) -> list[Any]:
         """Those of the open connections."""
@@ -101,6 +106,7 @@ class Acceptor:
         begun: list[_HandingOver] = []
         accept, factory = self._socket.handing(), self._factory
         connect, options = self._loop.connect_accepted_socket, self._options
+        shows_mapped = self._shows_mapped
         try:
             # Failures count, too: a sandbox may refuse every one.
             for _ in range(self._at_once):
@@ -118,8 +124,9 @@ class Acceptor:
                     self._report("accepting failed", error)
                     break
                 accepted += 1
+                stands_in = shows_mapped and sock.mapped
                 call = connect(
-                    canonical_factory(factory) if sock.mapped else factory, sock, **options
+                    canonical_factory(factory) if stands_in else factory, sock, **options
                 )
                 if not options:
                     begun.append((sock, call, None))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl as ssl_module
-from asyncio.selector_events import BaseSelectorEventLoop
 from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.frameworks.asyncio.loop_sockets import asks_objects
 from dsadapter.frameworks.asyncio.loop_waiting import LoopWaiting
+from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.frameworks.asyncio.server.accepting import ACCEPT_AGAIN, ProtocolFactory
 from dsadapter.frameworks.asyncio.transports import CanonicalTransport, canonical_factory
 from dsadapter.listener import Listener
@@ -40,6 +41,7 @@ class ProxiedServer(asyncio.AbstractServer):
     ) -> None:
         self._loop = loop
         self._socket: ReadySocket | None = sock
+        self._watching = watching_of(loop)
         self._life = life
         self._factory = factory
         self._options: dict[str, Any] = {}
@@ -85,7 +87,7 @@ class ProxiedServer(asyncio.AbstractServer):
         task, self._accepting = self._accepting, None
         if task is not None:
             task.cancel()
-            self._loop.remove_reader(sock.fileno())
+            self._watching.remove_reader(sock.fileno())
         self.gate.close()
         sock.close()
 
@@ -120,12 +122,12 @@ class ProxiedServer(asyncio.AbstractServer):
 
     async def _readable(self, sock: ReadySocket) -> None:
         ready = asyncio.Event()
-        self._loop.add_reader(sock.fileno(), ready.set)
+        self._watching.add_reader(sock.fileno(), ready.set)
         try:
             await ready.wait()
         finally:
             if sock.fileno() != -1:
-                self._loop.remove_reader(sock.fileno())
+                self._watching.remove_reader(sock.fileno())
 
     def _passed(
         self,
@@ -147,7 +149,7 @@ class ProxiedServer(asyncio.AbstractServer):
 
     async def _begin(self, sock: ProxiedSocket, peer: SocketAddress, local: SocketAddress) -> None:
         factory = self._factory
-        if not isinstance(self._loop, BaseSelectorEventLoop):
+        if not asks_objects(self._loop):
             # It reads names from the descriptor.
             factory = canonical_factory(factory, kind=partial(_ProxiedTransport, (peer, local)))
         try:

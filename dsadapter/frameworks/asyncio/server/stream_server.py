@@ -7,7 +7,6 @@ import errno
 import socket
 import ssl as ssl_module
 import sys
-from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
@@ -15,7 +14,12 @@ from typing import Any, Literal, Self
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
-from dsadapter.frameworks.asyncio.loop_sockets import AcceptingSocket, LoopSocket
+from dsadapter.frameworks.asyncio.loop_sockets import (
+    AcceptingSocket,
+    LoopSocket,
+    accepts_by_objects,
+    asks_objects,
+)
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
 from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
 from dsadapter.frameworks.asyncio.server.accepting_server import AcceptingServer
@@ -366,9 +370,11 @@ def _opening(policy: ListenPolicy, mode: Mode) -> Callable[[Hooks], Listening] |
 def socket_kind(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> type[ReadySocket]:
     """What a listening socket has to be on a loop: one that the loop accepts from, or one that
     accepts for it."""
-    if isinstance(loop, BaseSelectorEventLoop):
-        # It calls the object's methods.
+    if accepts_by_objects(loop):
         return ReadySocket
+    if asks_objects(loop):
+        # Its own accepting ends for good with the first connection that fails.
+        return AcceptingSocket
     is_mapping = sock.family == socket.AF_INET6 and not read_v6only(sock)
     return AcceptingSocket if is_mapping else LoopSocket
 

@@ -12,6 +12,7 @@ from dsadapter.datagrams.port import DatagramPort
 from dsadapter.listener import Listener
 from dsadapter.packetinfo.receiving import Datagram
 from dsadapter.policy import DatagramPolicy
+from dsadapter.sockets.system_errors import system_error
 
 _READ_AT_ONCE = 1 << 18
 
@@ -66,7 +67,7 @@ class PulledDatagrams:
         while True:
             if self._refused:
                 self._refused = False
-                raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+                raise system_error(errno.ECONNREFUSED)
             if self._arrived:
                 if waited:
                     return self._arrived.popleft()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.options import ADDRESS_FORM
+from dsadapter.sockets.system_errors import system_error
 
 if TYPE_CHECKING:
     import ssl
@@ -160,9 +161,9 @@ class CanonicalSocket(_Base):
         raise TypeError(f"cannot {what} {type(self).__name__!r} object; dup() makes another one")
 
 
-def peer_gone() -> ConnectionAbortedError:
+def peer_gone() -> OSError:
     """The error of an accept that gives no name of the peer, as macOS does for one that is gone."""
-    return ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
+    return system_error(errno.ECONNABORTED)
 
 
 ONE_CONNECTION = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Callable
 
@@ -28,6 +27,7 @@ from dsadapter.sockets.options import (
     set_v6only,
 )
 from dsadapter.sockets.remedies import remedy
+from dsadapter.sockets.system_errors import system_error
 
 BeforeConnect = Callable[[socket.socket, Attempt], None]
 
@@ -94,7 +94,7 @@ def start_connecting(
             else:
                 return sock, True, False
         if error:
-            raise OSError(error, os.strerror(error))
+            raise system_error(error)
     except BaseException:
         sock.close()
         raise
@@ -110,7 +110,7 @@ def has_connected(sock: socket.socket) -> bool:
     :raises OSError: with what the attempt failed with.
     """
     if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        raise OSError(error, os.strerror(error))
+        raise system_error(error)
     try:
         _getpeername(sock)
     except OSError as unconnected:

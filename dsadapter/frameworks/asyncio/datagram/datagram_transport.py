@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import sys
 from asyncio.trsock import TransportSocket
 from collections import deque
@@ -21,6 +20,7 @@ from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.receiving import Datagram
 from dsadapter.packetinfo.senders import CACHED, Recent
 from dsadapter.sockets.ifaddrs import interface_index
+from dsadapter.sockets.system_errors import system_error
 
 _READ_AT_ONCE = 256 * 1024
 """Bytes to receive before the loop gets its turn, as many as asyncio reads from a stream."""
@@ -187,8 +187,7 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
 
     def refused(self) -> None:
         """The peer has refused a datagram; called by the port."""
-        number = errno.ECONNREFUSED
-        self._tell_error(ConnectionRefusedError(number, os.strerror(number)))
+        self._tell_error(system_error(errno.ECONNREFUSED))
 
     def _shown(self, peer: PeerAddress) -> SocketAddress:
         host, _, zone = peer[0].partition("%")

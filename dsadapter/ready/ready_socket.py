@@ -262,7 +262,8 @@ def _are_to_block(policy: ListenPolicy | DatagramPolicy) -> bool:
 
 def _is_blocking(fd: int) -> bool:
     # What is wrong with a descriptor is told when it is taken over.
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):
+        # Windows can't be asked.
         return os.get_blocking(fd)
     return True
 

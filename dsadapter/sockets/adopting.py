@@ -22,7 +22,7 @@ from dsadapter.policy import (
     socket_name,
 )
 from dsadapter.sockets.accept_queue import accept_queue
-from dsadapter.sockets.binding import ask_for_packet_info, is_listening
+from dsadapter.sockets.binding import DatagramSocket, ask_for_packet_info, is_listening
 from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.options import read_v6only
@@ -120,9 +120,10 @@ def adopt(
     :raises OSError: if a descriptor is not what it was when the policy was made.
     """
     sockets: list[CanonicalSocket] = []
+    kind = DatagramSocket if isinstance(policy, DatagramPolicy) else CanonicalSocket
     try:
         for inherited in policy.inherited:
-            sock = _taken(inherited)
+            sock = _taken(inherited, kind)
             sockets.append(sock)
             sock.setblocking(False)
             if isinstance(policy, DatagramPolicy):
@@ -256,7 +257,7 @@ def _state(sock: socket.socket, number: int) -> _State:
     mode: ListenMode = "ipv4" if ":" not in host else "ipv6"
     if host == "::" and not read_v6only(sock):
         mode = "dual-stack"
-    return _State(Inherited(number, os.fstat(number).st_ino), mode, host, port, _backlog(sock))
+    return _State(Inherited(number, _inode(number)), mode, host, port, _backlog(sock))
 
 
 def _backlog(sock: socket.socket) -> int:
@@ -297,10 +298,15 @@ def _family(states: Sequence[_State]) -> Family | None:
     return "ipv6" if not others and (first.host, first.mode) == ("::", "ipv6") else None
 
 
-def _taken(inherited: Inherited) -> CanonicalSocket:
+def _inode(number: int) -> int:
+    """What tells a socket from a later one of its number; Windows' handles have none."""
+    return os.fstat(number).st_ino if os.name == "posix" else number
+
+
+def _taken(inherited: Inherited, kind: type[CanonicalSocket]) -> CanonicalSocket:
     number, inode = inherited
     with _Look(number):
-        if os.fstat(number).st_ino != inode:
+        if _inode(number) != inode:
             raise _refusal(
                 number,
                 "is another socket by now",
@@ -308,12 +314,12 @@ def _taken(inherited: Inherited) -> CanonicalSocket:
                 errno.EBADF,
             )
     # A duplicate is close-on-exec.
-    return CanonicalSocket(fileno=socket.dup(number))
+    return kind(fileno=socket.dup(number))
 
 
 def _give_up(number: int) -> None:
-    if number > _STANDARD:
-        os.close(number)
+    if number > _STANDARD or os.name != "posix":
+        socket.close(number)
         return
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, number)

@@ -255,6 +255,17 @@ def is_listening(sock: socket.socket) -> bool:
         return False
 
 
+def local_port(sock: socket.socket) -> int:
+    """The port that a socket is bound to; 0 for one that is not bound, whose name Windows refuses
+    (WSAEINVAL)."""
+    try:
+        return int(sock.getsockname()[1])
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return 0
+        raise
+
+
 def explained(
     error: OSError, policy: ListenPolicy | DatagramPolicy, *, creating: bool = False
 ) -> OSError:

@@ -24,8 +24,8 @@ from dsadapter.listener import Listener
 from dsadapter.messages import quoted
 from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy, canonical_target, yes_or_no
 from dsadapter.sockets.adopting import inherited_datagrams
-from dsadapter.sockets.binding import ask_for_packet_info
-from dsadapter.sockets.canonical import CanonicalSocket, take_ipv4_form
+from dsadapter.sockets.binding import DatagramSocket, ask_for_packet_info, local_port
+from dsadapter.sockets.canonical import take_ipv4_form
 from dsadapter.sockets.families import family_of
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening
@@ -151,16 +151,16 @@ async def _exchange_on(
 
     :raises OSError: for one that packet information can't be had of.
     """
-    taken = taken_over(sock, CanonicalSocket, "bound or connected", socket.SOCK_DGRAM)
+    taken = taken_over(sock, DatagramSocket, "bound or connected", socket.SOCK_DGRAM)
     try:
-        if not taken.getsockname()[1]:
+        if not local_port(taken):
             taken.bind(("::" if taken.family == socket.AF_INET6 else "0.0.0.0", 0))
         peer = None
         with contextlib.suppress(OSError):
             peer = zoned(taken.getpeername())[:2]
             # Connected to a mapped address it is an IPv4 socket but for its form.
             if take_ipv4_form(taken):
-                taken = CanonicalSocket(fileno=taken.detach())
+                taken = DatagramSocket(fileno=taken.detach())
         policy = replace(
             inherited_datagrams(
                 fd=taken.fileno(), max_packet_size=max_packet_size, connected=peer is not None

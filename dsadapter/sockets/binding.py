@@ -255,15 +255,16 @@ def is_listening(sock: socket.socket) -> bool:
         return False
 
 
-def local_port(sock: socket.socket) -> int:
-    """The port that a socket is bound to; 0 for one that is not bound, whose name Windows refuses
-    (WSAEINVAL)."""
+def is_bound(sock: socket.socket) -> bool:
+    """Whether a socket has a name: Windows refuses that of one that is not bound (WSAEINVAL), where
+    others give port 0."""
     try:
-        return int(sock.getsockname()[1])
+        sock.getsockname()
     except OSError as error:
         if error.errno == errno.EINVAL:
-            return 0
+            return False
         raise
+    return True
 
 
 def explained(

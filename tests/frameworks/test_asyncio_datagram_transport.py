@@ -17,6 +17,7 @@ from support.namespaces import needs_root
 from support.peers import peer
 from support.processes import PATIENCE
 from support.reactors import open_descriptors
+from support.windows import IGNORES_SOURCES, NO_REFUSALS, lacking_in_wine
 
 from dsadapter import hookimpl
 from dsadapter.frameworks import asyncio as dual_stack
@@ -183,6 +184,7 @@ class TestTransport:
 
         run(main)
 
+    @pytest.mark.not_on_windows(NO_REFUSALS)
     @pytest.mark.parametrize("host", BOTH)
     def test_a_refusal_is_told_and_the_next_is_sent(self, run: Run, make: Any, host: str) -> None:
         async def main() -> None:
@@ -336,6 +338,7 @@ class TestGivenSockets:
 
         run(main)
 
+    @lacking_in_wine(IGNORES_SOURCES)
     def test_packet_information_and_the_way_back(self, run: Run) -> None:
         class Informed(Recorder):
             def packet_received(self, data: bytes, addr: Any, info: Any) -> None:
@@ -356,7 +359,16 @@ class TestGivenSockets:
 
         run(main)
 
-    @WHOSE
+    @pytest.mark.parametrize(
+        "make",
+        [
+            OURS,
+            pytest.param(
+                the_loops_own,
+                marks=pytest.mark.not_on_windows("the Proactor loop's own hears nothing"),
+            ),
+        ],
+    )
     @pytest.mark.parametrize("host", BOTH)
     def test_a_connected_one_has_its_peer(self, run: Run, make: Any, host: str) -> None:
         async def main() -> None:
@@ -375,6 +387,7 @@ class TestGivenSockets:
 
         run(main)
 
+    @pytest.mark.not_on_windows("has no IPV6_ADDRFORM")
     def test_one_connected_to_a_mapped_address(self, run: Run) -> None:
         async def main() -> None:
             protocol = Recorder()
@@ -443,6 +456,7 @@ class TestGivenSockets:
             run(main)
 
 
+@pytest.mark.not_on_windows("has no SO_REUSEPORT")
 @WHOSE
 def test_a_port_is_shared_by_whoever_asks_for_it(run: Run, make: Any) -> None:
     async def main() -> None:
@@ -470,6 +484,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixt
         yield caplog
 
 
+@pytest.mark.not_on_windows("has no SO_REUSEPORT")
 def test_who_shares_a_port_and_takes_its_IPv4_is_named(
     run: Run, warnings: pytest.LogCaptureFixture
 ) -> None:

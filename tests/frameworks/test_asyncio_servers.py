@@ -290,8 +290,12 @@ class TestServer:
         [
             (socket.AF_INET, socket.SOCK_DGRAM),
             (socket.AF_INET6, socket.SOCK_DGRAM),
-            (socket.AF_UNIX, socket.SOCK_DGRAM),
-            (socket.AF_UNIX, socket.SOCK_STREAM),
+            *(
+                (family, kind)
+                for family in [getattr(socket, "AF_UNIX", None)]
+                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+                if family is not None
+            ),
         ],
     )
     @pytest.mark.parametrize("call", ["create_server", "create_connection"])
@@ -341,7 +345,13 @@ def test_what_is_never_mapped_is_watched_all_the_same(run: Run, options: dict[st
 
 class TestTLS:
     @pytest.mark.parametrize("host", BOTH)
-    @pytest.mark.parametrize("kernel", ["helps", "refuses"])
+    @pytest.mark.parametrize(
+        "kernel",
+        [
+            "helps",
+            pytest.param("refuses", marks=pytest.mark.not_on_windows("has no IPV6_ADDRFORM")),
+        ],
+    )
     def test_every_name_is_canonical(self, run: Run, host: str, kernel: str, files: Files) -> None:
         theirs, ours = files.contexts
         seen: list[Any] = []
@@ -482,6 +492,7 @@ def limit() -> Iterator[Callable[[], None]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.not_on_windows("has no RLIMIT_NOFILE")
 @WHOSE
 def test_without_a_descriptor_it_waits_and_does_not_spin(
     run: Run, make: Make, limit: Callable[[], None]

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from support.windows import WINDOWS
+
 T = TypeVar("T")
 
 
@@ -60,8 +62,15 @@ def _on_a_third(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return runner.run(main())
 
 
+def _on_a_selector(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(main())
+
+
 LOOPS: dict[str, Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]] = {
+    # On Windows its Proactor loop.
     "asyncio": _on_asyncio,
-    "uvloop": _on_uvloop,
+    # uvloop is not for Windows, where asyncio has two loops.
+    **({"selector": _on_a_selector} if WINDOWS else {"uvloop": _on_uvloop}),
     "third": _on_a_third,
 }

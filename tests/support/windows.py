@@ -24,6 +24,10 @@ LEFT_OUT = {
 }
 
 
+IGNORES_SOURCES = "ignores the source of WSASendMsg"
+NO_REFUSALS = "a datagram socket hears of no refusals there"
+
+
 def lacking_in_wine(what: str) -> pytest.MarkDecorator:
     """An expected failure, for what Windows has and Wine has not. Once Wine has it, the test fails
     until this mark is taken away."""

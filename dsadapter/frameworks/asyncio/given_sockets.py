@@ -6,6 +6,7 @@ import socket
 import sys
 from typing import TypeVar
 
+from dsadapter.sockets.binding import is_bound
 from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket
 
 S = TypeVar("S", bound=CanonicalSocket)
@@ -23,7 +24,14 @@ def taken_over(
         for :func:`check_given`, where it stays the caller's.
     """
     check_given(sock, state, type_)
-    taken = sock if isinstance(sock, kind) else kind(fileno=sock.detach())
+    if isinstance(sock, kind):
+        taken = sock
+    elif is_bound(sock):
+        taken = kind(fileno=sock.detach())
+    else:
+        # Windows, which finds the family of a descriptor by its name, has none yet.
+        family, type_, proto = sock.family, sock.type, sock.proto
+        taken = kind(family, type_, proto, sock.detach())
     taken.setblocking(False)
     return taken
 
@@ -43,9 +51,11 @@ def check_given(sock: socket.socket, state: str, type_: int = socket.SOCK_STREAM
     # Without ssl nobody has wrapped one.
     if "ssl" in sys.modules and isinstance(sock, sys.modules["ssl"].SSLSocket):
         raise TypeError(f"sock {sock!r} has TLS on it; {wanted} and ssl=, with the context")
-    # The descriptor may be another family's than the object says.
-    seen = PlainSocket(fileno=sock.fileno())
-    family, its_type = seen.family, seen.type
-    seen.detach()
+    family, its_type = sock.family, sock.type
+    if is_bound(sock):
+        # The descriptor may be another family's than the object says.
+        seen = PlainSocket(fileno=sock.fileno())
+        family, its_type = seen.family, seen.type
+        seen.detach()
     if its_type != type_ or family not in _INTERNET:
         raise ValueError(f"sock {sock!r} is {its_type.name} of {family.name}; {wanted}")

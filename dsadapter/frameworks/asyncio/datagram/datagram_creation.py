@@ -24,7 +24,7 @@ from dsadapter.listener import Listener
 from dsadapter.messages import quoted
 from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy, canonical_target, yes_or_no
 from dsadapter.sockets.adopting import inherited_datagrams
-from dsadapter.sockets.binding import DatagramSocket, ask_for_packet_info, local_port
+from dsadapter.sockets.binding import DatagramSocket, ask_for_packet_info, is_bound
 from dsadapter.sockets.canonical import take_ipv4_form
 from dsadapter.sockets.families import family_of
 from dsadapter.sockets.ifaddrs import zoned
@@ -153,7 +153,7 @@ async def _exchange_on(
     """
     taken = taken_over(sock, DatagramSocket, "bound or connected", socket.SOCK_DGRAM)
     try:
-        if not local_port(taken):
+        if not is_bound(taken) or not taken.getsockname()[1]:
             taken.bind(("::" if taken.family == socket.AF_INET6 else "0.0.0.0", 0))
         peer = None
         with contextlib.suppress(OSError):

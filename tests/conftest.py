@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from support.windows import LEFT_OUT, WINDOWS, LeftOut
 # With LibCST there, Hypothesis writes patches of failing examples by its codemods, which end in an
 # AttributeError once zope.interface has marked abc.ABC, and the test run with them.
 sys.modules["hypothesis.extra._patching"] = None  # type: ignore[assignment]
+
+# A shell's background job ignores it, and so would every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes is the machine's business.
 settings.register_profile("dsadapter", deadline=None)

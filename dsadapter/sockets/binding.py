@@ -294,16 +294,16 @@ def explained(
 
 def _held(policy: ListenPolicy | DatagramPolicy, error: OSError) -> Message:
     holders = port_holders(policy)
-    if not holders and error.errno != errno.EADDRINUSE:
-        return Message(
-            "{held} is reserved by the system, or held by a socket that could not be found; look "
-            "at 'netsh interface ipv4 show excludedportrange protocol={protocol}'",
-            held=str(policy),
-            protocol="tcp" if policy.socket_type == socket.SOCK_STREAM else "udp",
-        )
     held = " and ".join(holders.values()) or str(policy)
     text = f"{{held}} {'are' if len(holders) > 1 else 'is'} held by another socket"
     told = f"; 'dsadapter doctor {policy.port}' says whose it is"
+    if error.errno != errno.EADDRINUSE:
+        # Windows says the same of both.
+        protocol = "tcp" if policy.socket_type == socket.SOCK_STREAM else "udp"
+        told += (
+            f", unless the system has reserved the port: 'netsh interface ipv4 show "
+            f"excludedportrange protocol={protocol}'"
+        )
     if policy.mode != "dual-stack":
         return Message(text + told, held=held)
     text += "; a dual-stack listener needs both families"

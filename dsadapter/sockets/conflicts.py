@@ -13,7 +13,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dsadapter.policy import DatagramPolicy, Family, ListenPolicy, socket_name
-from dsadapter.sockets.options import REUSE_ADDRESS, REUSE_PORT, set_option, set_v6only
+from dsadapter.sockets.options import (
+    EXCLUSIVE_ADDRESS_USE,
+    REUSE_ADDRESS,
+    REUSE_PORT,
+    set_option,
+    set_v6only,
+)
 from dsadapter.sockets.port_table import FREE, listed
 
 # Linux: bind to an address that is not there (ip(7), ipv6(7)); Python has no names for these.
@@ -27,6 +33,9 @@ _FREEBIND = (
 )
 # The discard-only prefix (RFC 6666) and TEST-NET-1 (RFC 5737): addresses that nobody listens on.
 _NOBODYS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "100::1"}
+if sys.platform == "win32":
+    # It binds to its own addresses alone, of which all of 127.0.0.0/8 are.
+    _NOBODYS[socket.AF_INET] = "127.255.255.254"
 _NUMBERS: dict[Family, socket.AddressFamily] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -98,11 +107,13 @@ def _holder(family: socket.AddressFamily, policy: ListenPolicy | DatagramPolicy)
     if not _in_use(family, _WILDCARD[family], policy):
         return None
     # A wildcard holder conflicts with every address, a specific one only with its own.
-    if _in_use(family, _NOBODYS[family], policy) is not False:
-        return socket_name(_WILDCARD[family], policy.port)
-    if _in_use(family, _LOOPBACK[family], policy):
-        return socket_name(_LOOPBACK[family], policy.port)
-    return f"port {policy.port} of {_NAME[family]}"
+    elsewhere = _in_use(family, _NOBODYS[family], policy)
+    at_loopback = _in_use(family, _LOOPBACK[family], policy)
+    if elsewhere is False or at_loopback is False:
+        if at_loopback:
+            return socket_name(_LOOPBACK[family], policy.port)
+        return f"port {policy.port} of {_NAME[family]}"
+    return socket_name(_WILDCARD[family], policy.port)
 
 
 def _in_use(
@@ -119,6 +130,8 @@ def _in_use(
                 set_option(sock, REUSE_ADDRESS, 1)
             if policy.reuse_port:
                 set_option(sock, REUSE_PORT, 1)
+            # Windows lets one bind without it beside an address of somebody else's.
+            set_option(sock, EXCLUSIVE_ADDRESS_USE, 1)
             sock.bind((host, policy.port))
     except OSError as error:
         return says_held(error) or None

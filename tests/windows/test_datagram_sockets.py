@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import threading
@@ -12,10 +11,8 @@ from typing import Any
 import pytest
 from support.ports import Port
 
-from dsadapter.errors import NotDualStackError
-from dsadapter.policy import DatagramPolicy, ListenPolicy
-from dsadapter.sockets.binding import open_datagram_socket, open_listening_socket
-from dsadapter.sockets.options import read_v6only
+from dsadapter.policy import DatagramPolicy
+from dsadapter.sockets.binding import open_datagram_socket
 
 LOOPBACK = ("127.0.0.1", "::1")
 MSG_TRUNC, MSG_CTRUNC = 0x100, 0x200
@@ -134,21 +131,3 @@ def test_a_port_names_both_families_canonically(opened: Port, host: str) -> None
         assert (info.destination, info.interface_index) == (host, 1)
         opened.port.send(b"y", address)
         assert client.recvfrom(10)[1][:2] == (host, opened.number)
-
-
-def test_the_option_is_set_both_ways_whatever_the_default() -> None:
-    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as plain:
-        assert read_v6only(plain) is True
-    for host, expected in (("::", False), ("::1", True)):
-        with open_listening_socket(ListenPolicy(host, 0)) as sock:
-            assert read_v6only(sock) is expected
-
-
-@pytest.mark.parametrize("holder", ["::", "0.0.0.0", "127.0.0.1"])
-def test_a_held_port_says_which_family_holds_it(holder: str) -> None:
-    with open_listening_socket(ListenPolicy(holder, 0)) as held:
-        number = held.getsockname()[1]
-        with pytest.raises(OSError, match=f"{number}.* held by another socket") as told:
-            open_listening_socket(ListenPolicy("::", number))
-    assert told.value.errno == errno.EADDRINUSE
-    assert not isinstance(told.value, NotDualStackError)

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from dsadapter.cli.errors import CommandError
+from dsadapter.launcher.report import NEVER_WAITS
 from dsadapter.launcher.settings import Settings
 
 _EPILOG = """\
@@ -115,8 +116,7 @@ def _emptied(name: str) -> str:
     """The absolute path of a file, which is empty from now on."""
     path = os.path.abspath(name)
     try:
-        with open(path, "w", encoding="utf-8"):
-            pass
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NEVER_WAITS, 0o666))
     except OSError as error:
         raise CommandError(f"{name} can't be written: {error.strerror}") from None
     return path

@@ -5,10 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-_ELSEWHERE = (
-    "it accepts connections in Rust, out of reach; wrap its application in "
-    "dsadapter.asgi.CanonicalAddresses or dsadapter.wsgi.CanonicalAddresses"
-)
+from dsadapter.launcher.table import ELSEWHERE
 
 
 def trio_is_late(module: Any) -> str | None:
@@ -21,4 +18,8 @@ def trio_is_late(module: Any) -> str | None:
 
 def accepts_elsewhere(module: Any) -> str:
     """A server that Python sees nothing of."""
-    return _ELSEWHERE
+    return (
+        f"it accepts connections in {ELSEWHERE[module.__name__]}, out of reach; wrap its "
+        f"application in dsadapter.asgi.CanonicalAddresses or dsadapter.wsgi.CanonicalAddresses, "
+        f"or ask dsadapter.addressing.unmap for each address that it shows"
+    )

@@ -58,7 +58,7 @@ class Watched:
             closed(fd)
         entry = self.entry
         if entry.ipv4 is not None and len(peer) == 2 and entry.serves == "dual-stack":
-            entry.ipv4 += 1
+            entry.one_more()
         life = self.life
         if life is None or life.hooks.connections is None:
             return

@@ -73,6 +73,14 @@ class Entry:
         if self.ipv4 != self._written:
             self.write()
 
+    def one_more(self) -> None:
+        """Count a peer or a connection; the file has each power of two, so that of a process that
+        a signal ends it has at least half."""
+        assert self.ipv4 is not None
+        self.ipv4 += 1
+        if not self.ipv4 & (self.ipv4 - 1):
+            self.write()
+
     def count(self) -> None:
         """Look how many datagrams have come."""
         if self._counters is not None:
@@ -140,8 +148,7 @@ def connected(host: str, port: Any, named: str) -> None:
             address, named, why = "others", "", "more than have a line of their own"
         entry = _connections.get((address, named))
     if entry is not None:
-        assert entry.ipv4 is not None
-        entry.ipv4 += 1
+        entry.one_more()
         return
     entry = Entry(address, "ipv4", "translated", why, what="connection")
     entry.ipv4 = 1

@@ -57,16 +57,15 @@ def families_on(port: int) -> set[int]:
     found = set()
     for number in _descriptors():
         try:
-            # What is no socket is refused here.
-            sock = _socket.socket(-1, -1, -1, number)
+            # What is no socket is refused here. There may be thousands, all but asked for nothing.
+            sock = _socket.socket(-1, socket.SOCK_STREAM, 0, number)
         except OSError:
             continue
         try:
-            if sock.type == socket.SOCK_STREAM and sock.family in (_INET, _INET6):
-                name = sock.getsockname()
-                if name[1] == port and not _is_connected(sock):
-                    mapped = canonical_name(name) is not name
-                    found.add(_INET if mapped else int(sock.family))
+            name = sock.getsockname()
+            if type(name) is tuple and name[1] == port and _listens_or_may(sock):
+                mapped = canonical_name(name) is not name
+                found.add(_INET if mapped else int(sock.family))
         except OSError:
             pass
         finally:
@@ -83,9 +82,12 @@ def _descriptors() -> list[int]:
         return []
 
 
-def _is_connected(sock: Any) -> bool:
+def _listens_or_may(sock: Any) -> bool:
+    """Whether it is a stream socket of either family that is not connected."""
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_STREAM:
+        return False
     try:
         sock.getpeername()
     except OSError:
-        return False
-    return True
+        return sock.family in (_INET, _INET6)
+    return False

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LONGEST = 100
+_MOST_LINES = 200
+
+NEVER_WAITS = getattr(os, "O_NONBLOCK", 0)
+"""Of a file to write to: nobody may be reading from a pipe."""
 _NEWLINE = "\n"
 
 _said: set[str] = set()
@@ -41,10 +45,12 @@ def use(chosen: Settings) -> None:
 
 
 def say(text: str) -> None:
-    """Write one line to standard error, once a process."""
-    if text in _said:
+    """Write one line to standard error, once a process; not without end."""
+    if text in _said or len(_said) > _MOST_LINES:
         return
     _said.add(text)
+    if len(_said) > _MOST_LINES:
+        text = "there is more to say, and no end of it; --explain=FILE lists every listener"
     _write_error(f"dsadapter run: {text}\n")
 
 
@@ -80,12 +86,16 @@ def append(path: str, row: dict[str, Any]) -> None:
     """Add a JSON object to a file, as a line."""
     import json
 
+    line = json.dumps(row).encode() + b"\n"
     try:
         # One write a line: several processes append.
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NEVER_WAITS, 0o644)
         try:
-            os.write(fd, json.dumps(row).encode() + b"\n")
+            written = os.write(fd, line)
         finally:
             os.close(fd)
     except OSError as error:
         say(f"{path} can't be written: {error.strerror}")
+    else:
+        if written < len(line):
+            say(f"{path} can't be written: there is no room for a whole line")

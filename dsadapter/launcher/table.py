@@ -99,6 +99,9 @@ def _inherited(owner: str) -> list[Row]:
     return [Row(owner, name, *made) for name, made in _METHODS.items() if name != "__init__"]
 
 
+ELSEWHERE = {"granian": "Rust", "robyn": "Rust", "socketify": "C++"}
+"""The language in which a server accepts that no method of Python's reaches, by its module."""
+
 GROUPS: tuple[Group, ...] = (
     Group(
         "socket",
@@ -248,7 +251,7 @@ GROUPS: tuple[Group, ...] = (
         ],
         tested=("22.10", "26.10"),
     ),
-    Group("granian", "granian", [], guard="guards:accepts_elsewhere"),
+    *(Group(name, name, [], guard="guards:accepts_elsewhere") for name in ELSEWHERE),
 )
 
 

@@ -8,9 +8,10 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from dsadapter.launcher.watching import descriptors_of, is_ours, watch_again, watches_of
+from dsadapter.launcher.watching import Watch, is_ours, others_of, watch_again
 from dsadapter.sockets.canonical import CanonicalSocket, family_number
 from dsadapter.sockets.options import (
     EXCLUSIVE_ADDRESS_USE,
@@ -88,15 +89,16 @@ def take_over(
     if _has_filter(sock):
         raise CannotTakeOverError("a packet filter is attached to its socket")
     fd = sock.fileno()
-    if len(descriptors_of(fd)) > 1:
+    others, watches = others_of(fd)
+    if others:
         raise CannotTakeOverError("the program has another descriptor of its socket")
-    if not all(is_ours(fd, watch) for watch in watches_of(fd)):
+    if not all(is_ours(fd, watch) for watch in watches):
         raise CannotTakeOverError("an event loop watches it already")
     try:
         new = CanonicalSocket(family, socket.SOCK_STREAM, sock.proto)
     except OSError as error:
         raise CannotTakeOverError(str(error.strerror)) from error
-    replace = _by_another_handle if os.name == "nt" else _by_descriptor
+    replace = _by_another_handle if os.name == "nt" else partial(_by_descriptor, watches)
     try:
         try:
             if family == _INET6:
@@ -113,11 +115,14 @@ def take_over(
 
 
 def _by_descriptor(
-    sock: Any, new: socket.socket, address: tuple[str, int], listen: Callable[[], None]
+    watches: list[Watch],
+    sock: Any,
+    new: socket.socket,
+    address: tuple[str, int],
+    listen: Callable[[], None],
 ) -> None:
     """The new one has the descriptor of the old one from now on, for whoever has it."""
     fd, family = sock.fileno(), family_number(sock)
-    watches = watches_of(fd)
     reuse = sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
     kept = -1
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import sys
 from typing import NamedTuple
 
@@ -19,27 +20,36 @@ class Watch(NamedTuple):
     data: int
 
 
-def descriptors_of(fd: int) -> list[int]:
-    """The descriptors of this process that are one and the same socket; the one alone where the
-    system doesn't say."""
-    return [number for number, link in _links() if link == _link(fd)] or [fd]
-
-
-def watches_of(fd: int) -> list[Watch]:
-    """The epoll instances of this process that watch a descriptor."""
-    found = []
-    for number, link in _links():
-        if link != _EPOLL:
-            continue
+def others_of(fd: int) -> tuple[int, list[Watch]]:
+    """How many other descriptors of this process are one and the same socket, and the epoll
+    instances that watch it; none where the system doesn't say."""
+    others = 0
+    watches = []
+    own = os.fstat(fd)
+    for number in _descriptors():
+        # There may be thousands; to read a link of /proc takes ten times as long as this.
         try:
-            with open(f"{_DETAILS}/{number}", encoding="utf-8") as file:
-                lines = file.readlines()
+            status = os.fstat(number)
         except OSError:
             continue
-        for line in lines:
-            words = line.replace(":", " ").split()
-            if words[:2] == ["tfd", str(fd)] and words[2] == "events" and words[4] == "data":
-                found.append(Watch(number, int(words[3], 16), int(words[5], 16)))
+        if status.st_ino == own.st_ino and status.st_dev == own.st_dev:
+            others += number != fd
+        elif not stat.S_IFMT(status.st_mode) and _link(number) == _EPOLL:
+            watches += _watches(number, fd)
+    return others, watches
+
+
+def _watches(epoll: int, fd: int) -> list[Watch]:
+    try:
+        with open(f"{_DETAILS}/{epoll}", encoding="utf-8") as file:
+            lines = file.readlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        words = line.replace(":", " ").split()
+        if words[:2] == ["tfd", str(fd)] and words[2] == "events" and words[4] == "data":
+            found.append(Watch(epoll, int(words[3], 16), int(words[5], 16)))
     return found
 
 
@@ -62,14 +72,13 @@ def is_ours(fd: int, watch: Watch) -> bool:
     return watch.data & 0xFFFFFFFF == fd
 
 
-def _links() -> list[tuple[int, str]]:
+def _descriptors() -> list[int]:
     if not sys.platform.startswith("linux"):
         return []
     try:
-        numbers = [int(name) for name in os.listdir(_FILES)]
+        return [int(name) for name in os.listdir(_FILES)]
     except OSError:
         return []
-    return [(number, link) for number in numbers if (link := _link(number))]
 
 
 def _link(fd: int) -> str:

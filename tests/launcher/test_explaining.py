@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -130,9 +131,9 @@ def test_each_process_counts_its_own(tmp_path: Path, way: str) -> None:
         + ENDS[way]
     )
     rows = listed(source, tmp_path)
-    first, child, last = rows
-    assert (first["ipv4"], child["ipv4"], last["ipv4"]) == (0, 1, 2)
-    assert first["process"] == last["process"] != child["process"]
+    own = rows[0]["process"]
+    assert [row["ipv4"] for row in rows if row["process"] == own] == [0, 1, 2]
+    assert [row["ipv4"] for row in rows if row["process"] != own] == [1]
     done = finished(launch(sys.executable, "-c", START + source, options=("--explain",)))
     assert said(done).count("covered: socket, asyncio, dsadapter") == 2
 
@@ -143,6 +144,49 @@ def test_a_listener_is_written_when_it_closes(tmp_path: Path) -> None:
         "six = bound('::'); six.listen(); connect('127.0.0.1', six); six.close(); os._exit(0)\n"
     )
     assert [row["ipv4"] for row in listed(source, tmp_path)] == [0, 1]
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 9)"])
+def test_a_process_that_ends_at_once_has_been_counted(tmp_path: Path, end: str) -> None:
+    source = (
+        f"six = bound('::'); six.listen()\nfor _ in range(11): connect('127.0.0.1', six)\n{end}\n"
+    )
+    listing = tmp_path / "listing"
+    finished(launch(sys.executable, "-c", START + source, options=(f"--explain={listing}",)))
+    counts = [json.loads(line)["ipv4"] for line in listing.read_text().splitlines()]
+    assert counts == [0, 1, 2, 4, 8]
+
+
+def test_a_pipe_that_nobody_reads_stops_nobody(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    options = (f"--explain={pipe}",)
+    done = finished(launch(sys.executable, "-c", "print(1)", options=options))
+    assert done.returncode == 2
+    assert f"{pipe} can't be written: No such device or address" in done.stderr
+    source = (
+        f"import dsadapter.launcher; dsadapter.launcher.install(file={str(pipe)!r})\n"
+        "six = bound('::'); six.listen(); connect('127.0.0.1', six); print(1)\n"
+    )
+    done = finished([sys.executable, "-c", START + source])
+    assert done.stdout == "1\n"
+    assert f"{pipe} can't be written: No such device or address" in done.stderr
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)) as reader:
+        done = finished([sys.executable, "-c", START + source])
+        assert [json.loads(line)["ipv4"] for line in reader] == [0, 1]
+    assert done.stdout == "1\n"
+
+
+def test_what_is_said_has_an_end() -> None:
+    source = (
+        "import socket\nfor _ in range(250):\n"
+        "    with socket.socket(socket.AF_INET6) as sock:\n"
+        "        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)\n"
+        "        sock.bind(('::', 0))\n        sock.listen()\n"
+    )
+    lines = said(finished(launch(sys.executable, "-c", source)))
+    assert 100 < len(lines) <= 201
+    assert lines[-1].endswith("--explain=FILE lists every listener")
 
 
 def test_sockets_that_are_closed_are_not_kept(tmp_path: Path) -> None:

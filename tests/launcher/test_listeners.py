@@ -213,9 +213,9 @@ def test_listeners_are_explained_at_exit_and_in_a_file(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in listing.read_text().splitlines()]
     assert [(row["address"], row["serves"], row["done"], row["ipv4"]) for row in rows] == [
         (f"[::]:{six}", "dual-stack", "widened", 0),
-        (f"0.0.0.0:{four}", "ipv4", "left", 0),
-        # What has been counted, at the end.
+        # What has been counted.
         (f"[::]:{six}", "dual-stack", "widened", 1),
+        (f"0.0.0.0:{four}", "ipv4", "left", 0),
     ]
     assert said(done) == [f"[::]:{six} serves IPv4 and IPv6 (process {rows[0]['process']})"]
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from support.builds import Distributions
 from support.environments import Environment, clean_environment, create_environment
+from support.launched import finished
 from support.programs import FAMILIES, LOOPBACK, curl, leaks, serving, until
+
+from dsadapter.launcher.table import ELSEWHERE
 
 APPLICATION = """
 import dsadapter.asgi
@@ -63,7 +66,7 @@ def environment(
     distributions: Distributions, tmp_path_factory: pytest.TempPathFactory
 ) -> Environment:
     made = create_environment(tmp_path_factory.mktemp("middleware") / "environment", "uv")
-    made.install(distributions.wheel, "granian", "hypercorn[trio]")
+    made.install(distributions.wheel, "hypercorn[trio]", *ELSEWHERE)
     return made
 
 
@@ -139,3 +142,10 @@ def test_without_it_they_leak(environment: Environment, tmp_path: Path) -> None:
     with serving(command, cwd=tmp_path, env=variables) as (server, port):
         until(lambda: "hello" in curl("-4", port), server)
         assert leaks(curl("-4", port))
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_the_launcher_says_what_it_does_not_reach(name: str, environment: Environment) -> None:
+    command = [environment.program("dsadapter"), "run", "--", str(environment.python)]
+    done = finished([*command, "-c", f"import {name}"])
+    assert f"{name} stays as it is: it accepts connections in {ELSEWHERE[name]}" in done.stderr

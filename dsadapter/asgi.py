@@ -3,16 +3,14 @@ granian."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from dsadapter.addressing.told import unmap_told
 
 __all__ = ["CanonicalAddresses"]
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
+# Servers and frameworks each have types of their own for scopes and messages.
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -31,22 +29,22 @@ class CanonicalAddresses:
     def __init__(self, application: Application) -> None:
         self.application = application
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection, as ASGI has it."""
         if scope["type"] in ("http", "websocket"):
             client, server = scope.get("client"), scope.get("server")
-            told = _canonical(client), _canonical(server)
-            if told != (client, server):
-                scope = {**scope, "client": told[0], "server": told[1]}
+            peer, local = _canonical(client), _canonical(server)
+            if peer is not client or local is not server:
+                scope = {**scope, "client": peer, "server": local}
         await self.application(scope, receive, send)
 
 
 def _canonical(address: Any) -> Any:
-    is_tuple = type(address) is tuple
-    if not address or not (is_tuple or isinstance(address, (tuple, list))):
+    is_list = type(address) is list
+    if not address or not (is_list or isinstance(address, (tuple, list))):
         return address
     told = address[0]
     host = unmap_told(told)
     if host is told:
         return address
-    return (host, *address[1:]) if is_tuple else type(address)((host, *address[1:]))
+    return [host, *address[1:]] if is_list else (host, *address[1:])

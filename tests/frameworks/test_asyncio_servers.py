@@ -10,13 +10,14 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.certificates import Files
+from support.descriptors import none_left
 from support.loop_servers import Echo, Run, hang_up, names_of, number_of, until
 from support.processes import PATIENCE, running
 from support.reactors import open_descriptors
@@ -25,9 +26,6 @@ from support.seccomp import deny_option_in_this_thread
 from dsadapter.frameworks import asyncio as dual_stack
 from dsadapter.sockets.listening import listening_socket
 from dsadapter.testing import RecordingPlugin, registered
-
-if sys.platform != "win32":
-    import resource
 
 BOTH = ["127.0.0.1", "::1"]
 IPV6_ADDRFORM = 1
@@ -478,25 +476,9 @@ def test_a_file_is_sent_as_the_loop_sends_it(run: Run, tmp_path: Path) -> None:
     run(main)
 
 
-@pytest.fixture
-def limit() -> Iterator[Callable[[], None]]:
-    """Called, it leaves the process without a descriptor more; taken back in the end."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-
-    def lower() -> None:
-        used = set(map(int, open_descriptors()))
-        free = next(number for number in range(hard) if number not in used)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
-
-    yield lower
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 @pytest.mark.not_on_windows("has no RLIMIT_NOFILE")
 @WHOSE
-def test_without_a_descriptor_it_waits_and_does_not_spin(
-    run: Run, make: Make, limit: Callable[[], None]
-) -> None:
+def test_without_a_descriptor_it_waits_and_does_not_spin(run: Run, make: Make) -> None:
     backlog = 5
 
     async def main() -> None:
@@ -507,9 +489,7 @@ def test_without_a_descriptor_it_waits_and_does_not_spin(
         async with await make(lambda: Echo(seen), None, 0, backlog=backlog) as server:
             number = number_of(server)
             clients = [socket.socket(socket.AF_INET6) for _ in range(3)]
-            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            limit()
-            try:
+            with none_left():
                 for client in clients:
                     client.connect(("::1", number))
                 await until(lambda: told)
@@ -519,8 +499,6 @@ def test_without_a_descriptor_it_waits_and_does_not_spin(
                 # asyncio says it once for each connection that it was prepared to accept.
                 assert 1 <= len(told) <= backlog + 1
                 assert told[0]["exception"].errno == errno.EMFILE
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             await until(lambda: len(seen) == 3)
             for client in clients:
                 client.close()

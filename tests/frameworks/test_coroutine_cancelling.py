@@ -1,8 +1,10 @@
-"""Trio and AnyIO, cancelled at every step: nothing is left open, and nobody is left waiting."""
+"""Trio and AnyIO, cancelled at every step, or out of descriptors: nothing is left open, and nobody
+is left waiting."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import socket
 import warnings
@@ -15,6 +17,7 @@ import anyio.to_thread
 import pytest
 import trio
 from anyio.abc import SocketAttribute
+from support.descriptors import none_left
 from support.processes import PATIENCE
 from support.reactors import open_descriptors
 
@@ -192,6 +195,58 @@ def test_accepting(run: Any, way: Any) -> None:
                     return await listener.accept()
 
             await at_every_step(accepted)
+
+    run(main)
+
+
+@pytest.mark.not_on_windows("has no RLIMIT_NOFILE")
+def test_accepting_without_a_descriptor_fails_and_can_be_done_again(run: Any, way: Any) -> None:
+    async def main() -> None:
+        listener, number = await way.listen()
+
+        async def accepted(client: socket.socket) -> None:
+            async with await listener.accept() as stream:
+                client.sendall(b"there")
+                receive = getattr(stream, "receive", None) or stream.receive_some
+                assert await receive(5) == b"there"
+            await settled()
+
+        async with listener:
+            with socket.create_connection(("127.0.0.1", number)) as client:
+                await accepted(client)
+            with socket.socket() as client:
+                before = open_descriptors()
+                client.connect(("127.0.0.1", number))
+                with none_left(), pytest.raises(OSError) as caught:
+                    await listener.accept()
+                # Trio's servers log it, and go on.
+                assert caught.value.errno == errno.EMFILE
+                await accepted(client)
+                assert open_descriptors() == before
+
+    run(main)
+
+
+@pytest.mark.not_on_windows("has no RLIMIT_NOFILE")
+def test_opening_without_a_descriptor_fails_and_can_be_done_again(run: Any, way: Any) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            number = server.getsockname()[1]
+
+            async def opened(call: Callable[[], Awaitable[Any]]) -> None:
+                made = await call()
+                made = made[0] if isinstance(made, tuple) else made
+                await made.aclose() if hasattr(made, "aclose") else made.close()
+                await settled()
+
+            for call in (way.listen, way.bind, lambda: way.connect("127.0.0.1", number)):
+                await opened(call)
+                before = open_descriptors()
+                with none_left(), pytest.raises(OSError) as caught:
+                    await call()
+                assert caught.value.errno == errno.EMFILE
+                await opened(call)
+                assert open_descriptors() == before
 
     run(main)
 

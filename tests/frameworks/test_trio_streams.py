@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import math
 import socket
 import subprocess
 import sys
@@ -189,6 +190,18 @@ class Resolver(trio.abc.HostnameResolver):
         raise NotImplementedError
 
 
+@pytest.mark.parametrize("delay", [None, math.inf, 3, 100.0])
+def test_a_longer_delay_than_any_is_the_longest(delay: float | None) -> None:
+    async def main() -> None:
+        listeners = await dual_stack.open_tcp_listeners(0)
+        stream = await dual_stack.open_tcp_stream(
+            "127.0.0.1", number_of(listeners), happy_eyeballs_delay=delay
+        )
+        await close(stream, *listeners)
+
+    run(main)
+
+
 def test_the_story_of_every_attempt() -> None:
     async def main() -> None:
         trio.socket.set_custom_hostname_resolver(Resolver("::1", "127.0.0.1"))
@@ -350,6 +363,7 @@ def test_a_kernel_that_keeps_the_form_changes_no_name() -> None:
         (lambda: dual_stack.open_tcp_listeners(0, backlog="9"), TypeError, "backlog must be"),  # type: ignore[arg-type]
         (lambda: dual_stack.open_tcp_listeners(0, host="server.test"), ValueError, "server.test"),
         (lambda: dual_stack.open_tcp_stream(None, 80), ValueError, "host cannot be None"),  # type: ignore[arg-type]
+        (lambda: dual_stack.open_tcp_stream("::1", "80"), TypeError, "port must be an int"),  # type: ignore[arg-type]
         (
             lambda: dual_stack.open_tcp_stream("::1", 80, local_address="nowhere"),
             ValueError,

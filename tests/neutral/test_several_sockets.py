@@ -133,7 +133,7 @@ def test_what_answers_nothing_leaves_from_where_routing_says() -> None:
             "127.0.0.7,127.0.0.9",
             ("::1", 9),
             None,
-            "'::1' is IPv6, but this port is bound to IPv4",
+            "'::1' is IPv6, but this port serves IPv4",
             marks=own_udp_address,
         ),
         ("127.0.0.7,::1", ("127.0.0.1", 9), "::1", "source '::1' is IPv6, but the destination"),

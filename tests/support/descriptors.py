@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
+
+if sys.platform != "win32":
+    import resource
 
 
 def open_descriptors() -> set[str]:
@@ -13,3 +18,16 @@ def open_descriptors() -> set[str]:
         return set()
     listing = os.listdir("/proc/self/fd")
     return {fd for fd in listing if os.path.exists(f"/proc/self/fd/{fd}")}
+
+
+@contextlib.contextmanager
+def none_left() -> Iterator[None]:
+    """While it lasts, this process opens nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = set(map(int, open_descriptors()))
+    free = next(number for number in range(hard) if number not in used)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -19,13 +19,20 @@ def through_asgi(scope: dict[str, Any]) -> dict[str, Any]:
         seen.append((scope, receive, send))
 
     receive, send = object(), object()
-    asyncio.run(asgi.CanonicalAddresses(application)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(asgi.CanonicalAddresses(application)(scope, receive, send))
     [(told, got_receive, got_send)] = seen
     assert (got_receive, got_send) == (receive, send)
     return dict(told) if told is not scope else scope
 
 
-@pytest.mark.parametrize("kind", [tuple, list])
+class Address(NamedTuple):
+    """What a server may make of an address."""
+
+    host: str
+    port: int
+
+
+@pytest.mark.parametrize("kind", [tuple, list, Address._make])
 @pytest.mark.parametrize("type_", ["http", "websocket"])
 @pytest.mark.parametrize("mapped", ["::ffff:192.0.2.1", "::FFFF:c000:201", "0::ffff:192.0.2.1"])
 def test_client_and_server_of_a_scope(type_: str, kind: Any, mapped: str) -> None:

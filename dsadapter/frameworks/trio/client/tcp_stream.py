@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import ssl
 from collections.abc import Callable
 
@@ -15,7 +14,7 @@ from dsadapter.frameworks.trio.delegating import FRAMEWORK, trio_socket
 from dsadapter.frameworks.trio.server.tcp_listeners import host_text
 from dsadapter.frameworks.trio.trio_waiting import WAITING, look_up, shared
 from dsadapter.hooks.dispatch import Hooks
-from dsadapter.messages import spelled
+from dsadapter.messages import quoted, spelled
 from dsadapter.policy import DEFAULT_ATTEMPT_DELAY, ConnectPolicy, MappedAddresses, canonical_target
 from dsadapter.ready.plain_accept import made_plain
 from dsadapter.sockets.canonical import CanonicalSocket
@@ -44,6 +43,7 @@ async def open_tcp_stream(
     :param local_address: an address to connect from; it reaches its own family only.
     :param mapped_addresses: ``"refuse"`` leaves out an IPv4-mapped address that a name resolves to.
     :param remember_outcomes: begin with the address that has won lately.
+    :raises TypeError: for a port that is no integer.
     :raises ValueError: naming the offending value and the form to use.
     :raises OSError: as Trio's, from an ``ExceptionGroup`` with the error of every attempt, and with
         the whole story as its text; ``PermissionError`` if a plugin refuses the only address.
@@ -88,7 +88,9 @@ def _asked_for(
     mapped_addresses: MappedAddresses,
     remember_outcomes: bool,
 ) -> tuple[tuple[str, int], ConnectPolicy]:
-    if delay is None or (isinstance(delay, float) and delay == math.inf):
+    if not isinstance(port, int):
+        raise TypeError(f"port must be an int, not {quoted(port)}")
+    if delay is None or (isinstance(delay, (int, float)) and delay > _LONGEST_DELAY):
         delay = _LONGEST_DELAY
     try:
         policy = ConnectPolicy(

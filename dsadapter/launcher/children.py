@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dsadapter.launcher.coverage import joined, path_file
 from dsadapter.launcher.program import UnknownProgramError, resolve
 from dsadapter.launcher.report import say
 from dsadapter.launcher.settings import FOLDER, STAMP
@@ -25,10 +25,12 @@ def say_if_uncovered(event: str, arguments: tuple[Any, ...]) -> None:
                 reporting.before_exec()
     if event == "subprocess.Popen":
         path, words, _folder, environment = arguments
+    elif event == "os.spawn":
+        _mode, path, words, environment = arguments
     else:
         path, words, environment = arguments
     line = _texts(words)
-    if not line or os.name != "posix":
+    if not line:
         return
     if path is not None:
         line[0] = os.fsdecode(path)
@@ -39,9 +41,12 @@ def say_if_uncovered(event: str, arguments: tuple[Any, ...]) -> None:
     if program.python is None or program.elsewhere() is not None:
         # What is no Python of ours is not covered, and is not expected to be.
         return
-    shown = shlex.join([os.path.basename(line[0]), *line[1:3]])
+    shown = joined([os.path.basename(line[0]), *line[1:3]])
     if program.kept_out:
         say(f"a child is not covered: {shown}: {program.reason}; start it without that option")
+        return
+    if file := path_file(program.python):
+        say(f"a child is not covered: {shown}: {file} has Python ignore PYTHONPATH; remove it")
         return
     if environment is None:
         _come_first()
@@ -84,6 +89,11 @@ def _environment(given: Any) -> Mapping[str, str]:
 
 
 def _texts(words: Any) -> list[str]:
+    if os.name == "nt" and isinstance(words, str):
+        # A command line already.
+        from dsadapter.launcher.windows_programs import split_command_line
+
+        return split_command_line(words)
     if isinstance(words, (str, bytes, os.PathLike)):
         return [os.fsdecode(words)]
     if not isinstance(words, Sequence):

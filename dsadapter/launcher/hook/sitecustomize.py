@@ -23,7 +23,7 @@ _HALFWAY = frozenset(
         "uvloop",
     }
 )
-_STARTS = frozenset({"os.exec", "os.posix_spawn", "subprocess.Popen"})
+_STARTS = frozenset({"os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen"})
 
 
 class Watcher:

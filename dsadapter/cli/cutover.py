@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -89,6 +90,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Replace the server, or put it back."""
+    if not sys.platform.startswith("linux"):
+        raise CommandError("it is for Linux, where one process can borrow another's sockets")
     from dsadapter.cutover.errors import CutoverError, InterruptedCutoverError
     from dsadapter.cutover.program import User
 

@@ -22,6 +22,9 @@ from dsadapter.messages import said_of
 
 Say = Callable[[Any], None]
 
+FORKS = hasattr(os, "waitid")
+"""Whether work has a process of its own; where it has none, it shares plugins with all else."""
+
 MOST_SAID = 1 << 20
 """How many bytes a process may say."""
 _LOOK_EVERY = 0.02
@@ -45,7 +48,7 @@ def isolated(work: Callable[[Say], object], limit: float) -> Said:
     :param work: is given a function that takes what JSON can hold.
     :param limit: seconds until it is killed.
     """
-    return _forked(work, limit) if hasattr(os, "waitid") else _in_a_thread(work, limit)
+    return _forked(work, limit) if FORKS else _in_a_thread(work, limit)
 
 
 def _forked(work: Callable[[Say], object], limit: float) -> Said:

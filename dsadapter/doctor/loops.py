@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 from dsadapter import hookimpl
 from dsadapter.doctor.findings import Check, Finding, Question
+from dsadapter.doctor.isolation import FORKS
 from dsadapter.doctor.keeping_off import CannotKeepOffError, keeping_off
 from dsadapter.hooks.manager import BUILT_IN, get_plugin_manager, installed_plugins
 from dsadapter.messages import said_of
 
 _PATIENCE = 2.0
+_PLUGIN = "doctor"
 _REACTOR_WAYS = {
     "watching": "it watches sockets of dsadapter",
     "adopting": "its own ports have sockets of dsadapter; getHandle() shows mapped addresses",
@@ -32,12 +36,19 @@ class _KeepsOff:
         self._keep_off(sock)
 
 
-def _kept_off(question: Question) -> None:
+@contextmanager
+def _kept_off(question: Question) -> Iterator[None]:
     """Raises :class:`CannotKeepOffError` before anything opens, if that can't be done."""
     with socket.socket(_any_family(), socket.SOCK_STREAM) as sock:
         keeping_off(question)(sock)
     names = {point.name for point in installed_plugins()} - BUILT_IN.keys()
-    get_plugin_manager(block=names).register(_KeepsOff(question))
+    # A thread shares the plugins with all other checks.
+    manager = get_plugin_manager(block=names if FORKS else ())
+    manager.register(_KeepsOff(question), _PLUGIN)
+    try:
+        yield
+    finally:
+        manager.unregister(_PLUGIN)
 
 
 def _any_family() -> int:
@@ -50,9 +61,13 @@ def _any_family() -> int:
 
 def _reactor(question: Question) -> Finding:
     try:
-        _kept_off(question)
+        with _kept_off(question):
+            return _reactor_found()
     except CannotKeepOffError as error:
         return Finding("ok", f"not tried: {error}")
+
+
+def _reactor_found() -> Finding:
     from twisted.internet import reactor
     from twisted.internet.protocol import Factory
 
@@ -86,11 +101,10 @@ def _uvloop(question: Question) -> Finding | None:
 def _loop(question: Question, loop: asyncio.AbstractEventLoop) -> Finding:
     name = f"{type(loop).__module__.partition('.')[0]} {type(loop).__name__}"
     try:
-        _kept_off(question)
+        with _kept_off(question):
+            way, peer = loop.run_until_complete(_served(keeping_off(question)))
     except CannotKeepOffError as error:
         return Finding("ok", f"not tried: {error}", "", name)
-    try:
-        way, peer = loop.run_until_complete(_served(keeping_off(question)))
     except OSError as error:
         return Finding("problem", f"can't serve: {said_of(error)}", "", name)
     if peer is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -143,6 +144,12 @@ def _default(question: Question) -> Finding | None:
         return None
     if not v6only:
         return Finding("ok", "0: a program that sets nothing serves both (net.ipv6.bindv6only)")
+    if os.name == "nt":
+        return Finding(
+            "ok",
+            "1, as on every Windows: a program that sets nothing serves IPv6 alone; listeners of "
+            "dsadapter set the option, and 'dsadapter run' widens those of others",
+        )
     return Finding(
         "advice",
         "1: a program that sets nothing serves IPv6 alone; listeners of dsadapter serve IPv4 all "

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from dsadapter.doctor.findings import Check, Finding, Question
 from dsadapter.doctor.installed import is_older
 from dsadapter.launcher.coverage import NotCoveredError, covered, doubtful, joined, run_line
-from dsadapter.launcher.guards import accepts_elsewhere
+from dsadapter.launcher.guards import out_of_reach
 from dsadapter.launcher.program import Program
 from dsadapter.launcher.settings import Settings
 from dsadapter.launcher.table import GROUPS
@@ -32,7 +32,7 @@ def _program(question: Question) -> list[Finding]:
         return [Finding("problem", error.reason, error.typed, name)]
     elsewhere = _elsewhere(program)
     if elsewhere is not None:
-        return [Finding("problem", f"{elsewhere} {accepts_elsewhere(None)}", _WRAP, name)]
+        return [Finding("problem", f"{elsewhere} {out_of_reach(elsewhere)}", _WRAP, name)]
     doubt = doubtful(program, words[0], settings)
     if doubt is not None:
         return [Finding("advice", doubt.reason, doubt.typed, name)]

@@ -18,8 +18,13 @@ def trio_is_late(module: Any) -> str | None:
 
 def accepts_elsewhere(module: Any) -> str:
     """A server that Python sees nothing of."""
+    return out_of_reach(module.__name__)
+
+
+def out_of_reach(name: str) -> str:
+    """What there is to say of such a server, by the name of its module."""
     return (
-        f"it accepts connections in {ELSEWHERE[module.__name__]}, out of reach; wrap its "
+        f"it accepts connections in {ELSEWHERE[name]}, out of reach; wrap its "
         f"application in dsadapter.asgi.CanonicalAddresses or dsadapter.wsgi.CanonicalAddresses, "
         f"or ask dsadapter.addressing.unmap for each address that it shows"
     )

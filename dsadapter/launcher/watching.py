@@ -25,14 +25,15 @@ def others_of(fd: int) -> tuple[int, list[Watch]]:
     instances that watch it; none where the system doesn't say."""
     others = 0
     watches = []
-    own = os.fstat(fd)
-    for number in _descriptors():
+    descriptors = _descriptors()
+    own = os.fstat(fd) if descriptors else None
+    for number in descriptors:
         # There may be thousands; to read a link of /proc takes ten times as long as this.
         try:
             status = os.fstat(number)
         except OSError:
             continue
-        if status.st_ino == own.st_ino and status.st_dev == own.st_dev:
+        if own and status.st_ino == own.st_ino and status.st_dev == own.st_dev:
             others += number != fd
         elif not stat.S_IFMT(status.st_mode) and _link(number) == _EPOLL:
             watches += _watches(number, fd)

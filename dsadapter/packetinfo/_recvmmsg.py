@@ -20,7 +20,6 @@ _MAX_SLOTS = 64
 _MAX_BYTES = 256 * 1024
 _MAX_PAYLOAD = 65535
 STRIDE = NAME_SIZE + CONTROL_SIZE
-MSG_DONTWAIT = 0x40
 
 
 class BatchUnavailableError(Exception):

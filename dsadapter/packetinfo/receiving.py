@@ -14,7 +14,6 @@ from typing import Any
 from dsadapter.packetinfo import PacketInfo
 from dsadapter.packetinfo._recvmmsg import (
     CONTROL_SIZE,
-    MSG_DONTWAIT,
     NAME_SIZE,
     Batch,
     BatchUnavailableError,
@@ -23,7 +22,7 @@ from dsadapter.packetinfo._recvmmsg import (
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.senders import Sender, Senders
 from dsadapter.policy import ListenMode, socket_name
-from dsadapter.sockets.control_messages import Message
+from dsadapter.sockets.control_messages import MSG_DONTWAIT, Message
 
 Datagram = tuple[bytes, PeerAddress, PacketInfo | None]
 """Payload, sender and packet information."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterable
 
 Message = tuple[int, int, bytes]
 """Level, type and data, as ``socket.recvmsg`` has them."""
+
+MSG_DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0x40))
+"""Linux's number where there is none, as on Windows, whose own ``recvmsg`` here knows it."""
 
 _HEADER = struct.Struct("@Nii")
 """Linux's ``struct cmsghdr`` and Winsock's ``WSACMSGHDR``: the length with this header, a

@@ -7,6 +7,8 @@ releases the GIL during one.
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import struct
@@ -17,7 +19,7 @@ from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dsadapter.sockets.control_messages import Message, join, split
+from dsadapter.sockets.control_messages import MSG_DONTWAIT, Message, join, split
 
 _GET_EXTENSION_FUNCTION_POINTER = 0xC8000006
 _UDP_CONNRESET = 0x9800000C
@@ -57,6 +59,10 @@ class MessageSocket(_Base):
         :raises OSError: with Winsock's number as ``winerror``, and its text.
         """
         call = _library().receive
+        if flags & MSG_DONTWAIT:
+            flags &= ~MSG_DONTWAIT
+            if not select.select((self,), (), (), 0)[0]:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return _waiting(self, lambda: call(self, bufsize, ancbufsize, flags), reading=True)
 
     def sendmsg(

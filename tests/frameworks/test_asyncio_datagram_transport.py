@@ -411,6 +411,8 @@ class TestGivenSockets:
         async def main() -> None:
             protocol = Recorder()
             given = socket.socket(family, socket.SOCK_DGRAM)
+            if family == socket.AF_INET6:
+                given.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             async with endpoint(OURS, protocol, sock=given) as transport:
                 with peer("127.0.0.1") as there:
                     transport.sendto(b"x", there.getsockname())

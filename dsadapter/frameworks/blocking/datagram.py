@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 import time
 import weakref
-from typing import Any, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams.complaints import Complaints
@@ -29,8 +31,18 @@ _MSG_TRUNC = int(socket.MSG_TRUNC)
 _MSG_ERRQUEUE = int(getattr(socket, "MSG_ERRQUEUE", 0))
 _Buffers = Any
 
+if TYPE_CHECKING or sys.platform != "win32":
+    _Base = TranslatingSocket
+else:
+    from dsadapter.sockets.winsock import MessageSocket
 
-class TranslatingDatagramSocket(TranslatingSocket):
+    class _Base(MessageSocket, TranslatingSocket):
+        """With ``recvmsg`` and ``sendmsg``."""
+
+        __slots__ = ()
+
+
+class TranslatingDatagramSocket(_Base):
     """What ``TranslatingSocket(type=SOCK_DGRAM)`` makes.
 
     Senders are ``(host, port)``, IPv6 ones as well, an IPv6 link-local one with its zone in the
@@ -187,8 +199,10 @@ class TranslatingDatagramSocket(TranslatingSocket):
             if judged is not None:
                 return data, messages if ancbufsize else [], told, *judged
             if flags & _MSG_PEEK:
-                # It is waiting still. Of no bytes Python would not ask the kernel.
-                super().recv(1)
+                # It is waiting still. Of no bytes Python would not ask the kernel. One that is
+                # longer is an error on Windows.
+                with suppress(OSError):
+                    super().recv(1)
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError("timed out")
 

@@ -20,6 +20,7 @@ from dsadapter.policy import (
     proxy_set,
 )
 from dsadapter.ready.ready_socket import open_ready_socket
+from dsadapter.sockets.control_messages import MSG_DONTWAIT
 from dsadapter.sockets.listening import check_one_socket
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class DualStackMixin:
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             return super().get_request()  # type: ignore[misc]
         # One that is dropped must not have the server wait for the next.
-        data, sender = self.socket.recvfrom(self.max_packet_size, socket.MSG_DONTWAIT)
+        data, sender = self.socket.recvfrom(self.max_packet_size, MSG_DONTWAIT)
         return (data, self.socket), sender
 
 

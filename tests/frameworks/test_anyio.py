@@ -17,6 +17,7 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
 from anyio.streams.tls import TLSListener, TLSStream
+from support.back_ends import BACK_ENDS
 from support.certificates import Files
 from support.early_peers import DEEDS, early_peer
 from support.processes import PATIENCE, running_command
@@ -31,11 +32,6 @@ from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenPolicy
 from dsadapter.testing import RecordingPlugin, registered
 
 BOTH = ["127.0.0.1", "::1"]
-BACK_ENDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "asyncio": ("asyncio", {}),
-    "uvloop": ("asyncio", {"use_uvloop": True}),
-    "trio": ("trio", {}),
-}
 Run = Callable[[Callable[[], Any]], Any]
 
 

@@ -33,6 +33,7 @@ from support.namespaces import namespace, needs_root
 from support.processes import running
 from support.seccomp import deny_option_in_this_thread
 from support.silent import silent
+from support.windows import WINDOWS
 from zope.interface.verify import verifyObject
 
 from dsadapter import hookimpl
@@ -46,13 +47,17 @@ from dsadapter.frameworks.blocking import (
 )
 from dsadapter.interfaces import IFrameworkAdapter
 from dsadapter.policy import ConnectPolicy, DatagramPolicy, ListenPolicy
+from dsadapter.sockets.control_messages import MSG_DONTWAIT
 from dsadapter.testing import RecordingPlugin, registered
 
 PATIENCE = 30
 IPV6_ADDRFORM = 1
 HOSTS = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 EARLY = pytest.mark.parametrize("deed", ["stays", "half-closes"])
-NEVER = pytest.mark.parametrize("kernel", ["helps", "refuses"])
+NEVER = pytest.mark.parametrize(
+    "kernel",
+    ["helps", pytest.param("refuses", marks=pytest.mark.not_on_windows("has no IPV6_ADDRFORM"))],
+)
 
 
 @pytest.fixture
@@ -310,12 +315,15 @@ class ThreadingTCP(DualStackMixin, socketserver.ThreadingTCPServer):
     pass
 
 
-class ForkingTCP(DualStackMixin, socketserver.ForkingTCPServer):
-    pass
-
-
 class PlainTCP(DualStackMixin, socketserver.TCPServer):
     pass
+
+
+KINDS: list[Any] = [PlainTCP, ThreadingTCP]
+MIXED: list[Any] = [socketserver.ThreadingMixIn]
+if not WINDOWS:
+    KINDS.append(type("ForkingTCP", (DualStackMixin, socketserver.ForkingTCPServer), {}))
+    MIXED.append(socketserver.ForkingMixIn)
 
 
 def answer_of(client: socket.socket) -> bytes:
@@ -327,7 +335,7 @@ class TestMixin:
     @HOSTS
     @EARLY
     @NEVER
-    @pytest.mark.parametrize("kind", [PlainTCP, ThreadingTCP, ForkingTCP])
+    @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
     def test_handlers_see_canonical_names(
         self, kind: Any, host: str, deed: str, kernel: str, recording: RecordingPlugin
@@ -515,6 +523,7 @@ class TestTranslatingSocket:
                         assert address == accepted.getpeername() == client.getsockname()
                         assert client.getpeername()[0] == host
 
+    @pytest.mark.not_on_windows("has no AF_UNIX in Python")
     def test_other_families_are_plain(self, tmp_path: Path) -> None:
         with TranslatingSocket(socket.AF_UNIX) as server, TranslatingSocket(socket.AF_UNIX) as c:
             server.bind(str(tmp_path / "socket"))
@@ -567,7 +576,7 @@ class TestDatagrams:
         with TranslatingSocket(type=socket.SOCK_DGRAM) as sock:
             sock.bind(("", 0))
             with pytest.raises(BlockingIOError):
-                sock.recvfrom(100, socket.MSG_DONTWAIT)
+                sock.recvfrom(100, MSG_DONTWAIT)
             sock.settimeout(0.05)
             with pytest.raises(TimeoutError):
                 sock.recvfrom(100)
@@ -589,7 +598,7 @@ class TestDatagrams:
                 assert client.recv(100) == client.getsockname()[0].encode()
 
     @HOSTS
-    @pytest.mark.parametrize("mixed", [socketserver.ThreadingMixIn, socketserver.ForkingMixIn])
+    @pytest.mark.parametrize("mixed", MIXED)
     @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
     def test_udp_servers(self, host: str, mixed: Any, recording: RecordingPlugin) -> None:
         class Server(DualStackMixin, mixed, socketserver.UDPServer):  # type: ignore[misc]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.certificates import Files
+from support.windows import WINDOWS
 
 from dsadapter.frameworks.blocking import DualStackMixin
 
@@ -24,7 +25,8 @@ pytestmark = [
     pytest.mark.parametrize("host", ["127.0.0.1", "::1"]),
     pytest.mark.parametrize("tls", [False, True]),
     pytest.mark.parametrize(
-        "mixed", [None, socketserver.ThreadingMixIn, socketserver.ForkingMixIn]
+        "mixed",
+        [None, socketserver.ThreadingMixIn, *([] if WINDOWS else [socketserver.ForkingMixIn])],
     ),
     pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
 ]

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import pickle
-import resource
 import select
 import socket
 import socketserver
@@ -22,12 +21,16 @@ from support.certificates import Files
 from support.processes import PATIENCE
 from support.proxy_headers import HEADERS, IPV4, LOCAL, MAPPED, UNIX, version_1, version_2
 from support.reactors import open_descriptors
+from support.windows import WINDOWS
 
 from dsadapter.addressing import AddressSet
 from dsadapter.frameworks import get_framework
 from dsadapter.frameworks.blocking import DualStackMixin, create_server
 from dsadapter.policy import ListenPolicy
 from dsadapter.testing import RecordingPlugin, registered
+
+if not WINDOWS:
+    import resource
 
 LOOPBACK = ["127.0.0.0/8", "::1"]
 OF_THE_PROXY = {"v1-unknown": b"PROXY UNKNOWN\r\n", "v2-local": LOCAL, "v2-unix": UNIX}
@@ -286,7 +289,7 @@ class Handler(socketserver.BaseRequestHandler):
 MIXED: dict[str, tuple[Any, ...]] = {
     "plain": (),
     "threads": (socketserver.ThreadingMixIn,),
-    "forks": (socketserver.ForkingMixIn,),
+    **({} if WINDOWS else {"forks": (socketserver.ForkingMixIn,)}),
 }
 
 
@@ -376,6 +379,7 @@ def test_a_descriptor_says_when_there_is_something_to_take() -> None:
         assert ended(client)
 
 
+@pytest.mark.not_on_windows("has no RLIMIT_NOFILE")
 def test_descriptors_run_out_and_come_back() -> None:
     with listening() as sock, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connected(sock, LOCAL)) for _ in range(3)]
@@ -398,6 +402,7 @@ def test_descriptors_run_out_and_come_back() -> None:
             sock.accept()[0].close()
 
 
+@pytest.mark.not_on_windows("has no RLIMIT_NOFILE")
 @pytest.mark.parametrize("left", range(4))
 def test_descriptors_run_out_before_the_first_accept(left: int) -> None:
     with listening() as sock, connected(sock, LOCAL):

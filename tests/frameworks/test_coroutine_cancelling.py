@@ -17,22 +17,21 @@ import anyio.to_thread
 import pytest
 import trio
 from anyio.abc import SocketAttribute
+from support.back_ends import BACK_ENDS
 from support.descriptors import none_left
 from support.processes import PATIENCE
 from support.reactors import open_descriptors
+from support.windows import NO_TRIO
 
 from dsadapter import hookimpl
 from dsadapter.frameworks import anyio as dual_anyio
 from dsadapter.frameworks import trio as dual_trio
 from dsadapter.testing import registered
 
+pytestmark = pytest.mark.not_on_windows(NO_TRIO)
+
 STEPS = 40
 """More than any call here takes."""
-BACK_ENDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "asyncio": ("asyncio", {}),
-    "uvloop": ("asyncio", {"use_uvloop": True}),
-    "trio": ("trio", {}),
-}
 
 
 class OfTrio:

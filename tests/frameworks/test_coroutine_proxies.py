@@ -19,10 +19,13 @@ from support.certificates import Files
 from support.processes import PATIENCE
 from support.proxy_headers import LOCAL, version_1, version_2
 from support.reactors import open_descriptors
+from support.windows import NO_TRIO
 
 import dsadapter.frameworks.anyio as dual_anyio
 import dsadapter.frameworks.trio as dual_trio
 from dsadapter.testing import RecordingPlugin, registered
+
+pytestmark = pytest.mark.not_on_windows(NO_TRIO)
 
 LOOPBACK = ["127.0.0.0/8", "::1"]
 MAPPED = "::ffff:192.0.2.1", "::ffff:198.51.100.1"

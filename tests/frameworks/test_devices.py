@@ -27,6 +27,8 @@ from dsadapter.frameworks.blocking import DualStackMixin, create_server
 from dsadapter.sockets.adopting import inherited_streams
 from dsadapter.sockets.listening import listening_socket
 
+pytestmark = pytest.mark.not_on_windows("a socket can't be bound to a device there")
+
 SO_BINDTODEVICE = 25
 
 

@@ -11,7 +11,9 @@ import anyio
 import pytest
 import trio
 from anyio.abc import SocketAttribute
+from support.back_ends import BACK_ENDS
 from support.loop_servers import Run
+from support.windows import trio_starts
 
 from dsadapter.frameworks import anyio as dual_anyio
 from dsadapter.frameworks import asyncio as dual_asyncio
@@ -19,6 +21,7 @@ from dsadapter.frameworks import trio as dual_trio
 from dsadapter.sockets.listening import listening_socket
 
 HOSTS = ["127.0.0.1", "::1"]
+NO_PROTOCOL = "an accepted socket knows no protocol there, by which asyncio tells TCP"
 
 
 def leaves_at_once(sock: Any) -> bool:
@@ -40,12 +43,14 @@ async def by_asyncio(serve: Callable[..., Any], host: str) -> list[bool]:
     return seen
 
 
+@pytest.mark.not_on_windows(NO_PROTOCOL)
 @pytest.mark.parametrize("host", HOSTS)
 def test_asyncio(run: Run, host: str) -> None:
     seen = run(lambda: by_asyncio(lambda met: dual_asyncio.start_server(met, None, 0), host))
     assert seen == [True, True]
 
 
+@pytest.mark.not_on_windows(NO_PROTOCOL)
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_ready_socket_in_asyncios_own_server(run: Run, host: str) -> None:
     def serve(met: Any) -> Any:
@@ -55,9 +60,7 @@ def test_a_ready_socket_in_asyncios_own_server(run: Run, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize(
-    "back_end", [("asyncio", {}), ("asyncio", {"use_uvloop": True}), ("trio", {})]
-)
+@pytest.mark.parametrize("back_end", BACK_ENDS.values(), ids=BACK_ENDS.keys())
 def test_anyio(back_end: tuple[str, dict[str, Any]], host: str) -> None:
     async def main() -> None:
         async with await dual_anyio.create_tcp_listener() as listeners:
@@ -70,6 +73,7 @@ def test_anyio(back_end: tuple[str, dict[str, Any]], host: str) -> None:
     anyio.run(main, backend=back_end[0], backend_options=back_end[1])
 
 
+@trio_starts
 @pytest.mark.parametrize("host", HOSTS)
 def test_trio(host: str) -> None:
     async def main() -> None:

@@ -25,6 +25,7 @@ LEFT_OUT = {
 
 
 IGNORES_SOURCES = "ignores the source of WSASendMsg"
+NO_TRIO = "Wine does not start Trio"
 NO_REFUSALS = "a datagram socket hears of no refusals there"
 
 

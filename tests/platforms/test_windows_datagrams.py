@@ -1,4 +1,5 @@
-"""Twisted's datagram ports on Windows: asked by this machine's programs, and by forgers."""
+"""Datagram ports on Windows, Twisted's and asyncio's: asked by this machine's programs, and by
+forgers."""
 
 from __future__ import annotations
 
@@ -23,7 +24,12 @@ PROGRAMS = Path(__file__).parent / "programs"
 DNS_SERVER = Path(__file__).parents[1] / "system" / "programs" / "dns_server.py"
 NAME, ADDRESS = "name.example", "192.0.2.1"
 VICTIM = 5353
-WATCHING = ("select", "asyncio")
+WATCHING = [
+    ("echo_port.py", "select"),
+    ("echo_port.py", "asyncio"),
+    ("loop_echo_port.py", "proactor"),
+    ("loop_echo_port.py", "selector"),
+]
 
 
 @pytest.mark.skipif(shutil.which("dig") is None, reason="needs dig (bind9-dnsutils)")
@@ -52,9 +58,9 @@ def dig(server: str, port: int, transport: str) -> str:
     return subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
-@pytest.mark.parametrize("reactor", WATCHING)
-def test_a_port_names_its_peers_and_answers_them(windows: Windows, reactor: str) -> None:
-    with windows.program(PROGRAMS / "echo_port.py", reactor) as server:
+@pytest.mark.parametrize(("program", "loop"), WATCHING)
+def test_a_port_names_its_peers_and_answers_them(windows: Windows, program: str, loop: str) -> None:
+    with windows.program(PROGRAMS / program, loop) as server:
         port = began(server)
         for host in LOOPBACK.values():
             with peer(host) as client:
@@ -84,16 +90,16 @@ def place() -> Iterator[Namespace]:
 
 
 @needs_root
-@pytest.mark.parametrize("reactor", WATCHING)
+@pytest.mark.parametrize(("program", "loop"), WATCHING)
 def test_forged_datagrams_are_dropped_and_counted(
-    distributions: Distributions, place: Namespace, reactor: str
+    distributions: Distributions, place: Namespace, program: str, loop: str
 ) -> None:
     if reason := wine.lacking():
         pytest.skip(reason)
     claimed = ["127.0.0.1", "192.0.2.1", "255.255.255.255"]
     with (
         wine.windows(distributions.wheel, place.prefix) as windows,
-        windows.program(PROGRAMS / "echo_port.py", reactor) as server,
+        windows.program(PROGRAMS / program, loop) as server,
     ):
         port = began(server)
         with place.entered():

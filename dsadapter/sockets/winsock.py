@@ -183,6 +183,37 @@ class _Buffers:
         self.received = ctypes.c_uint32()
 
 
+class Outgoing:
+    """What one send gives to ``WSASendMsg``; reused by the next one of its thread."""
+
+    def __init__(self) -> None:
+        import ctypes
+
+        self._pointer: Any = ctypes.c_char_p
+        self._address: Any = ctypes.c_void_p
+        self._cast: Any = ctypes.cast
+        buffer, message = structures()
+        self._vector = buffer()
+        self._message = message(lpBuffers=ctypes.pointer(self._vector), dwBufferCount=1)
+        self.sent = ctypes.c_uint32()
+        """How much was sent."""
+
+    def filled(self, data: bytes, control: bytes, name: bytes) -> Any:
+        """The ``WSAMSG`` of a datagram, good for as long as its three parts are."""
+        message, vector = self._message, self._vector
+        vector.len, vector.buf = len(data), self._at(data)
+        message.namelen, message.name = len(name), self._at(name)
+        message.Control.len, message.Control.buf = len(control), self._at(control)
+        return message
+
+    def _at(self, part: bytes) -> int | None:
+        """Where bytes are; None for none."""
+        if not part:
+            return None
+        address: int = self._cast(self._pointer(part), self._address).value
+        return address
+
+
 class _Winsock:
     """The functions of ws2_32, and what of each call is the same."""
 
@@ -282,20 +313,11 @@ class _Winsock:
     ) -> int:
         """One datagram."""
         ctypes = self._ctypes
-        buffer, kind = structures()
-        payload = ctypes.create_string_buffer(data, len(data) or 1)
-        extra = ctypes.create_string_buffer(control, len(control) or 1)
-        target = ctypes.create_string_buffer(name, len(name) or 1)
-        vector = buffer(len(data), ctypes.addressof(payload))
-        message = kind()
-        if name:
-            message.name = ctypes.addressof(target)
-            message.namelen = len(name)
-        message.lpBuffers = ctypes.pointer(vector)
-        message.dwBufferCount = 1
-        message.Control.len = len(control)
-        message.Control.buf = ctypes.addressof(extra) if control else None
-        sent = ctypes.c_uint32()
+        outgoing: Outgoing | None = getattr(self._local, "outgoing", None)
+        if outgoing is None:
+            outgoing = self._local.outgoing = Outgoing()
+        message = outgoing.filled(data, control, name)
+        sent = outgoing.sent
         if self._send(sock.fileno(), ctypes.byref(message), flags, ctypes.byref(sent), None, None):
             raise self._failure()
         return int(sent.value)

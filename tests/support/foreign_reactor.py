@@ -6,12 +6,11 @@ reactor needs to provide ``IReactorSocket``'s part for streams.
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 from typing import Any
 
-from twisted.internet import error, fdesc
+from twisted.internet import error
 from twisted.internet._newtls import ConnectionMixin
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -179,8 +178,7 @@ class ForeignReactor(Driven, ReactorBase):
         """Nothing wakes a reactor that one thread drives."""
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
-        duplicate = os.dup(fileDescriptor)
-        fdesc._setCloseOnExec(duplicate)
+        duplicate = socket.dup(fileDescriptor)
         try:
             port = ForeignPort(self, socket.socket(fileno=duplicate), factory)
             port.startListening()

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dsadapter.sockets.control_messages import MSG_DONTWAIT, Message, join, split
 
-_GET_EXTENSION_FUNCTION_POINTER = 0xC8000006
-_UDP_CONNRESET = 0x9800000C
-_WSARECVMSG = uuid.UUID("f689d7c8-6f1f-436b-8a53-e54fe351c322").bytes_le
-_WSAEMSGSIZE = 10040
-_MSG_TRUNC = 0x100
-_INET, _INET6 = 2, 23
-_NAME_SIZE = 28
-_MAX_CONTROL = 65535
+GET_EXTENSION_FUNCTION_POINTER = 0xC8000006
+UDP_CONNRESET = 0x9800000C
+RECVMSG = uuid.UUID("f689d7c8-6f1f-436b-8a53-e54fe351c322").bytes_le
+EMSGSIZE = 10040
+MSG_TRUNC = 0x100
+INET, INET6 = 2, 23
+NAME_SIZE = 28
+MAX_CONTROL = 65535
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ def pack_name(family: int, address: Any) -> bytes:
     host, port, *rest = address
     head: bytes = family.to_bytes(2, "little") + port.to_bytes(2, "big")
     try:
-        if family == _INET:
+        if family == INET:
             packed = socket.inet_pton(socket.AF_INET, host)
             return head + packed + bytes(8)
         packed = socket.inet_pton(socket.AF_INET6, host)
@@ -127,9 +127,9 @@ def unpack_name(name: bytes) -> Any:
     """The socket address in a ``SOCKADDR_IN`` or ``SOCKADDR_IN6``; None for another family."""
     family = int.from_bytes(name[:2], "little")
     port = int.from_bytes(name[2:4], "big")
-    if family == _INET:
+    if family == INET:
         return socket.inet_ntop(socket.AF_INET, name[4:8]), port
-    if family != _INET6:
+    if family != INET6:
         return None
     host = socket.inet_ntop(socket.AF_INET6, name[8:24])
     return host, port, int.from_bytes(name[4:8], "big"), int.from_bytes(name[24:28], "little")
@@ -171,7 +171,7 @@ class _Buffers:
         self.sizes = size, control_size
         self.data = ctypes.create_string_buffer(size or 1)
         self.control = ctypes.create_string_buffer(control_size or 1)
-        self.name = ctypes.create_string_buffer(_NAME_SIZE)
+        self.name = ctypes.create_string_buffer(NAME_SIZE)
         self.vector = buffer(size, ctypes.addressof(self.data))
         self.message = message(
             name=ctypes.addressof(self.name),
@@ -259,13 +259,13 @@ class _Winsock:
     def ignore_refusals(self, sock: socket.socket) -> None:
         """Have no ICMP error of an earlier datagram end a receive. Python's ``socket.ioctl``
         refuses the code."""
-        self._asked(sock, _UDP_CONNRESET, bytes(4), None)
+        self._asked(sock, UDP_CONNRESET, bytes(4), None)
 
     def _receiver(self, sock: socket.socket) -> Any:
         if self._receive is None:
             ctypes = self._ctypes
             address = ctypes.c_void_p()
-            self._asked(sock, _GET_EXTENSION_FUNCTION_POINTER, _WSARECVMSG, address)
+            self._asked(sock, GET_EXTENSION_FUNCTION_POINTER, RECVMSG, address)
             arguments = ctypes.c_size_t, *(ctypes.c_void_p,) * 4
             prototype = ctypes.WINFUNCTYPE(ctypes.c_int, *arguments, use_last_error=True)
             self._receive = prototype(address.value)
@@ -281,14 +281,14 @@ class _Winsock:
         self, sock: socket.socket, size: int, control_size: int, flags: int
     ) -> tuple[bytes, list[Message], int, Any]:
         """One datagram."""
-        if not (size >= 0 and 0 <= control_size <= _MAX_CONTROL):
+        if not (size >= 0 and 0 <= control_size <= MAX_CONTROL):
             raise ValueError("negative or too large buffer size in recvmsg")
         ctypes = self._ctypes
         call = self._receiver(sock)
         buffers = self._buffers(size, control_size)
         message = buffers.message
         # What the call before has written to.
-        message.namelen = _NAME_SIZE
+        message.namelen = NAME_SIZE
         message.Control.len = control_size
         message.dwFlags = flags
         failed = call(
@@ -297,12 +297,12 @@ class _Winsock:
         told = int(message.dwFlags) & ~flags
         length = int(buffers.received.value)
         if failed:
-            if ctypes.get_last_error() != _WSAEMSGSIZE:
+            if ctypes.get_last_error() != EMSGSIZE:
                 raise self._failure()
             # The buffers are filled, but the count is left as it was: how much of them is the
             # datagram's can't be known, whichever of the two was too small.
             length = size
-            told |= _MSG_TRUNC
+            told |= MSG_TRUNC
         data = ctypes.string_at(buffers.data, length)
         control = ctypes.string_at(buffers.control, message.Control.len)
         name = ctypes.string_at(buffers.name, message.namelen)

@@ -6,6 +6,7 @@ A test, a class or a module is left out there by ``pytest.mark.not_on_windows("f
 from __future__ import annotations
 
 import ctypes
+import socket
 import sys
 from collections import Counter
 
@@ -14,6 +15,8 @@ import pytest
 WINDOWS = sys.platform == "win32"
 WINE = WINDOWS and hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 
+LOOPBACK_NAME = socket.if_indextoname(1)
+"""What the system calls the interface of 127.0.0.1."""
 # Folders that are left out as a whole: their modules need not even be importable there.
 LEFT_OUT = {
     "packaging": "builds distributions with Linux's pip",

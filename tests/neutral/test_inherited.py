@@ -169,7 +169,7 @@ def test_a_client_that_has_half_closed_stays_mapped_and_that_is_said() -> None:
 def test_what_is_no_socket_is_not_handed_on() -> None:
     reading, writing = os.pipe()
     try:
-        with pytest.raises(OSError, match="non-socket|WinError"):
+        with pytest.raises(OSError, match=r"non-socket|WinError"):
             native_ipv4(reading)
     finally:
         os.close(reading)

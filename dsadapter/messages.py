@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -96,6 +98,11 @@ def spelled(error: E, names: Mapping[str, str]) -> E:
     copied.__cause__ = error.__cause__
     copied.__traceback__ = error.__traceback__
     return copied
+
+
+def quoted_path(path: str) -> str:
+    """A path as an error quotes it: to be copied, so that Windows' backslashes stay single."""
+    return repr(path).replace("\\\\", "\\") if os.sep == "\\" else repr(path)
 
 
 def quoted(value: object) -> str:

@@ -22,7 +22,8 @@ from dsadapter.handover.places import Place, bound_index, place_of
 from dsadapter.processes import sockets_of, unit_of
 from dsadapter.sockets.kernel_tables import CLOSE_WAIT, ESTABLISHED, LISTENING, Row, tcp_rows
 
-_SHARES = socket.SOL_SOCKET, socket.SO_REUSEPORT
+# It has to be importable where nothing is cut over.
+_SHARES = socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT", 15)
 
 
 class Held(NamedTuple):

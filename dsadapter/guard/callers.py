@@ -48,7 +48,7 @@ def caller_of(frame: FrameType | None) -> Caller:
         callback = _callback_in(frame)
         if callback is not None:
             return callback
-        if last is None or _is_standard(last.f_code):
+        if last is None or _is_standard(last.f_code, last.f_globals.get("__name__")):
             # A framework's own line says more than the one that started it.
             last = frame
         frame = frame.f_back
@@ -77,17 +77,20 @@ def _place_of(frame: FrameType) -> Caller:
 
 @lru_cache(4096)
 def _is_passed_over(code: CodeType, module: Any) -> bool:
-    return _is_framework(module) or _is_standard(code)
+    return _is_framework(module) or _is_standard(code, module)
 
 
 def _is_framework(module: Any) -> bool:
     return isinstance(module, str) and module.partition(".")[0] in _FRAMEWORKS
 
 
-def _is_standard(code: CodeType) -> bool:
+def _is_standard(code: CodeType, module: Any) -> bool:
     file = code.co_filename
     if file.startswith("<frozen"):
         return True
+    if isinstance(module, str) and not os.path.isabs(file):
+        # The library of Windows' embeddable Python is an archive, and its code says no folder.
+        return module.partition(".")[0] in sys.stdlib_module_names
     return file.startswith(_STDLIB) and not any(folder in file for folder in _INSTALLED)
 
 

@@ -170,7 +170,7 @@ def test_what_is_left_out_beside_a_sound_one_is_named(tmp_path: Path, fill: Any)
     sound = issue("a.example", Authority.made().intermediate, "a.example")
     (tmp_path / "sound.pem").write_bytes(sound.key_pem() + sound.pem)
     said = words(tls=tmp_path)
-    assert [name for name in names if f"{tmp_path}/{name}'" not in said] == []
+    assert [name for name in names if f"{tmp_path / name}'" not in said] == []
     assert "sound.pem" not in said
 
 
@@ -189,7 +189,9 @@ def test_an_expired_intermediate_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.pem").write_bytes(made.key_pem() + made.pem)
     (tmp_path / "old.pem").write_bytes(old.pem)
     said = words(tls=tmp_path)
-    assert f"{tmp_path}/old.pem' has a certificate for 'An old intermediate' that expired" in said
+    assert (
+        f"{tmp_path / 'old.pem'}' has a certificate for 'An old intermediate' that expired" in said
+    )
     assert "a.pem" not in said
 
 
@@ -214,5 +216,7 @@ def test_parameters_that_can_not_be_used_blame_themselves(
 ) -> None:
     (tmp_path / "dh.pem").write_bytes(content)
     said = words(privateKey=files.key, certKey=files.certificate, dhParameters=tmp_path / "dh.pem")
-    assert re.search(rf"dhParameters '{re.escape(str(tmp_path))}/dh.pem' (can't|has|is)\b", said)
+    assert re.search(
+        rf"dhParameters '{re.escape(str(tmp_path / 'dh.pem'))}' (can't|has|is)\b", said
+    )
     assert "used together" not in said

@@ -66,9 +66,20 @@ def test_the_endpoint_in_python_provides_the_interface(files: Files) -> None:
     assert verifyObject(IStreamServerEndpoint, made)
 
 
+@pytest.mark.parametrize("path", [r"C:\keys\key.pem", "C:/keys/key.pem"])
+def test_the_drive_of_a_path_without_a_backslash_is_told(path: str) -> None:
+    with pytest.raises(ValueError, match=r"privateKey is 'C' alone, the drive of a path") as told:
+        serverFromString(MemoryReactor(), f"dualstack:8443:privateKey={path}")
+    advised = str(told.value).rpartition(" ")[2]
+    assert advised == r"privateKey=C\:/FOLDER/FILE"
+    with pytest.raises(ValueError, match="privateKey 'C:/FOLDER/FILE' can't be read"):
+        serverFromString(MemoryReactor(), f"dualstack:8443:{advised}")
+
+
 def test_a_reactor_without_descriptors_is_asked_for_the_port(files: Files) -> None:
     reactor = MemoryReactor()
-    description = f"dualstack:8443:privateKey={files.key}:certKey={files.certificate}"
+    key, certificate = (quoteStringArgument(str(file)) for file in (files.key, files.certificate))
+    description = f"dualstack:8443:privateKey={key}:certKey={certificate}"
     serverFromString(reactor, description).listen(object())
     [(port, _, _, interface)] = reactor.tcpServers
     assert (port, interface) == (8443, "::")

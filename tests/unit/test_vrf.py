@@ -8,6 +8,8 @@ import pytest
 
 from dsadapter.sockets.ifaddrs import is_in_vrf, serves_vrfs
 
+pytestmark = pytest.mark.not_on_windows("sysfs is Linux's")
+
 
 def describe(folder: Path, uevent: str) -> Path:
     folder.mkdir()

@@ -56,6 +56,7 @@ def _parsed(words: Words) -> tuple[ListenPolicy, dict[str, str]]:
             f"two ports, {quoted(positional[0])} and port={quoted(options['port'])}; give one"
         )
     if len(positional) > 1:
+        _refuse_drives(options)
         raise ValueError(
             f"{quoted(':'.join(positional[1:]))} after the port is no option; write options as "
             f"NAME=VALUE, and colons inside a value with a backslash"
@@ -75,6 +76,19 @@ def _parsed(words: Words) -> tuple[ListenPolicy, dict[str, str]]:
     opening = {k: v for k, v in options.items() if k not in (*TLS_OPTIONS, *_SERVING)}
     with spelling(LISTENING):
         return ListenPolicy(opening.pop("interface", "::"), **opening, **serving), tls
+
+
+def _refuse_drives(options: Mapping[str, str]) -> None:
+    """Say what cut the path of a file, of which the drive is left: the tokenizer drops its
+    backslashes."""
+    for name in TLS_OPTIONS:
+        drive = options.get(name, "")
+        if len(drive) == 1 and drive.isalpha():
+            raise ValueError(
+                f"{name} is {quoted(drive)} alone, the drive of a path; in an endpoint string a "
+                f"backslash goes before its colon, and slashes into the path: "
+                f"{name}={drive}\\:/FOLDER/FILE"
+            )
 
 
 def _serving(options: Mapping[str, str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from twisted.python.filepath import FilePath
 from dsadapter.frameworks.twisted.tls.certificates import shown, strangers
 from dsadapter.frameworks.twisted.tls.pem_files import explaining, labels, load_pem_file
 from dsadapter.frameworks.twisted.tls.served_directory import ServedDirectory, warn_of_dates
+from dsadapter.messages import quoted_path
 
 _log = Logger("dsadapter.twisted")
 _KINDS = ("CERTIFICATE", "PRIVATE KEY")
@@ -58,8 +59,8 @@ def connectionCreatorFromDirectory(directory: str) -> Any:
     """
     if not os.path.isdir(directory):
         raise ValueError(
-            f"tls {directory!r} is not a directory; give the one with the .pem files, or "
-            f"privateKey=FILE with certKey=FILE"
+            f"tls {quoted_path(directory)} is not a directory; give the one with the .pem files, "
+            f"or privateKey=FILE with certKey=FILE"
         )
     return ServedDirectory(directory)
 
@@ -104,8 +105,8 @@ def connectionCreatorFromFiles(
         dhParameters=None if dhParameters is None else _parameters(dhParameters),
     )
     with explaining(
-        f"privateKey {privateKey!r}{'' if certKey is None else f', certKey {certKey!r}'} can't be "
-        f"used together",
+        f"privateKey {quoted_path(privateKey)}"
+        f"{'' if certKey is None else f', certKey {quoted_path(certKey)}'} can't be used together",
         "give the key of that certificate",
     ):
         # Fail now, before the operator, rather than at every handshake.
@@ -123,9 +124,9 @@ def _refuse_swapped(private_key: str, cert_key: str) -> None:
         if kinds != {kind}:
             return
     raise ValueError(
-        f"privateKey {private_key!r} has a certificate and certKey {cert_key!r} a private key; "
-        f"swap them: privateKey={quoteStringArgument(cert_key)}:"
-        f"certKey={quoteStringArgument(private_key)}"
+        f"privateKey {quoted_path(private_key)} has a certificate and certKey "
+        f"{quoted_path(cert_key)} a private key; swap them: "
+        f"privateKey={quoteStringArgument(cert_key)}:certKey={quoteStringArgument(private_key)}"
     )
 
 
@@ -140,11 +141,12 @@ def _warn(
     for option, file, each in chain:
         if each.dump() in unrelated:
             _log.warn(
-                "{option} {path!r} has a certificate of {name}, who issued neither the one for "
+                "{option} {shown_path} has a certificate of {name}, who issued neither the one for "
                 "{server} nor another one of its chain; give the intermediate certificates that "
                 "came with it",
                 option=option,
                 path=file,
+                shown_path=quoted_path(file),
                 name=shown(each),
                 server=shown(certificate),
             )
@@ -162,7 +164,7 @@ def _certificates(option: str, file: str) -> list[Certificate]:
     found = load_pem_file(option, file, keys=False).certificates
     if not found:
         remedy = "give certKey=FILE with it" if option == "privateKey" else "give a file that has"
-        raise ValueError(f"{option} {file!r} has no certificate in PEM form; {remedy}")
+        raise ValueError(f"{option} {quoted_path(file)} has no certificate in PEM form; {remedy}")
     return found
 
 
@@ -170,7 +172,8 @@ def _private_key(file: str) -> KeyPair:
     found = load_pem_file("privateKey", file, certificates=False).keys
     if not found:
         raise ValueError(
-            f"privateKey {file!r} has no private key in PEM form; give the file that has it"
+            f"privateKey {quoted_path(file)} has no private key in PEM form; give the file that "
+            f"has it"
         )
     return found[0]
 
@@ -179,9 +182,10 @@ def _parameters(file: str) -> DiffieHellmanParameters:
     remedy = "write it by 'openssl dhparam -out FILE 2048'"
     if not any(label.endswith("DH PARAMETERS") for label in labels("dhParameters", file)):
         raise ValueError(
-            f"dhParameters {file!r} has no Diffie-Hellman parameters in PEM form; {remedy}"
+            f"dhParameters {quoted_path(file)} has no Diffie-Hellman parameters in PEM form; "
+            f"{remedy}"
         )
-    with explaining(f"dhParameters {file!r} can't be used", remedy):
+    with explaining(f"dhParameters {quoted_path(file)} can't be used", remedy):
         SSL.Context(SSL.TLS_METHOD).load_tmp_dh(os.fsencode(file))
     made: DiffieHellmanParameters = DiffieHellmanParameters.fromFile(FilePath(file))
     return made

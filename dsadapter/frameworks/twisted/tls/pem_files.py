@@ -12,6 +12,8 @@ from OpenSSL.crypto import FILETYPE_PEM
 from OpenSSL.crypto import Error as CryptoError
 from twisted.internet.ssl import Certificate, KeyPair
 
+from dsadapter.messages import quoted_path
+
 # A block whose end is missing reaches OpenSSL, which says so.
 _BLOCK = re.compile(
     rb"^-----BEGIN ([^-\r\n]+)-----.*?(?=^-----BEGIN |\Z)", re.DOTALL | re.MULTILINE
@@ -45,7 +47,7 @@ def load_pem_file(
             # OpenSSL would ask for the passphrase on the terminal.
             if b"ENCRYPTED" in block:
                 raise ValueError(
-                    f"{option} {path!r} is encrypted; give it without a passphrase, as "
+                    f"{option} {quoted_path(path)} is encrypted; give it without a passphrase, as "
                     f"'openssl pkey -in FILE -out DECRYPTED' writes it"
                 )
             with _loading(option, path, label):
@@ -73,7 +75,7 @@ def explaining(what: str, remedy: str | None = None) -> Iterator[None]:
 
 def _loading(option: str, path: str, label: str) -> AbstractContextManager[None]:
     return explaining(
-        f"{option} {path!r} has a {label} that can't be loaded",
+        f"{option} {quoted_path(path)} has a {label} that can't be loaded",
         "write the file again, or take that part out",
     )
 
@@ -84,8 +86,8 @@ def _blocks(option: str, path: str) -> list[tuple[str, bytes]]:
             content = stream.read()
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{option} {path!r} can't be read ({getattr(error, 'strerror', None) or error}); give "
-            f"a file that this user may read"
+            f"{option} {quoted_path(path)} can't be read "
+            f"({getattr(error, 'strerror', None) or error}); give a file that this user may read"
         ) from error
     return [(match[1].decode("ascii", "replace"), match[0]) for match in _BLOCK.finditer(content)]
 

@@ -25,6 +25,7 @@ from dsadapter.frameworks.twisted.tls.certificates import (
     subject,
 )
 from dsadapter.frameworks.twisted.tls.pem_files import PEMFile, explaining, load_pem_file
+from dsadapter.messages import quoted_path
 
 _log = Logger("dsadapter.twisted")
 _MAX_LISTED = 10
@@ -87,10 +88,11 @@ class _Contents:
         """Log what no client will be served by."""
         if not self.served:
             _log.warn(
-                "tls {directory!r} has no certificate with a DNS name in its subjectAltName and "
+                "tls {shown_path} has no certificate with a DNS name in its subjectAltName and "
                 "with its private key; no handshake succeeds until both are there, in files *.pem; "
                 "{found}",
                 directory=self.directory,
+                shown_path=quoted_path(self.directory),
                 found=self._found(),
             )
             return
@@ -102,17 +104,19 @@ class _Contents:
                 warn_of_dates("tls file", path, certificate)
             elif self._is_left_out(certificate):
                 _log.warn(
-                    "tls file {path!r} has a certificate for {name} that can't be served without "
-                    "its private key; add the key in a file *.pem",
+                    "tls file {shown_path} has a certificate for {name} that can't be served "
+                    "without its private key; add the key in a file *.pem",
                     path=path,
+                    shown_path=quoted_path(path),
                     name=shown(certificate),
                 )
         for file in self.files:
             if any(key.keyHash() not in self._hashes for key in file.keys):
                 _log.warn(
-                    "tls file {path!r} has a private key without its certificate; add that in a "
-                    "file *.pem, or take the key out",
+                    "tls file {shown_path} has a private key without its certificate; add that in "
+                    "a file *.pem, or take the key out",
                     path=file.path,
+                    shown_path=quoted_path(file.path),
                 )
 
     def _is_left_out(self, certificate: Certificate) -> bool:
@@ -121,11 +125,12 @@ class _Contents:
 
     def _found(self) -> str:
         parts = [
-            f"{os.path.relpath(file.path, self.directory)!r} ({self._lack(file)})"
+            f"{quoted_path(os.path.relpath(file.path, self.directory))} ({self._lack(file)})"
             for file in self.files
         ]
         parts += [
-            f"{os.path.relpath(path, self.directory)!r} (not read: its name doesn't end in .pem)"
+            f"{quoted_path(os.path.relpath(path, self.directory))} "
+            f"(not read: its name doesn't end in .pem)"
             for path in self.others
         ]
         more = len(parts) - _MAX_LISTED
@@ -187,7 +192,7 @@ class ServedDirectory:
             certificate=served.certificate.original,
             extraCertChain=[each.original for each in contents.chain(served.certificate)],
         )
-        with explaining(f"tls file {served.path!r} can't be used", "write it again"):
+        with explaining(f"tls file {quoted_path(served.path)} can't be used", "write it again"):
             context = options.getContext()
         context.set_tlsext_servername_callback(self._switch)
         return context
@@ -215,9 +220,10 @@ def warn_of_dates(option: str, path: str, certificate: Certificate) -> None:
     fault = out_of_date(certificate)
     if fault is not None:
         _log.warn(
-            "{option} {path!r} has a certificate for {name} that {fault}",
+            "{option} {shown_path} has a certificate for {name} that {fault}",
             option=option,
             path=path,
+            shown_path=quoted_path(path),
             name=shown(certificate),
             fault=fault,
         )
@@ -230,7 +236,7 @@ def _key_hash(certificate: Certificate) -> str:
 
 def _paths(directory: str) -> list[str]:
     """The files in a directory and below it."""
-    with explaining(f"tls {directory!r} can't be searched"):
+    with explaining(f"tls {quoted_path(directory)} can't be searched"):
         return [path.path for path in FilePath(directory).walk() if path.isfile()]
 
 

@@ -31,7 +31,7 @@ def exceptions() -> list[type[Exception]]:
     """The exception classes of every module."""
     found: set[type[Exception]] = set()
     for module in pkgutil.walk_packages(dsadapter.__path__, "dsadapter."):
-        if module.name.endswith(("__main__", "_darwin", "_bsd", "pytest_plugin")):
+        if module.name.endswith(("__main__", "_darwin", "_bsd", "pytest_plugin", "completing")):
             continue
         members = inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
         found |= {

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pickle
 import pkgutil
+import sys
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,10 @@ def exceptions() -> list[type[Exception]]:
     """The exception classes of every module."""
     found: set[type[Exception]] = set()
     for module in pkgutil.walk_packages(dsadapter.__path__, "dsadapter."):
-        if module.name.endswith(("__main__", "_darwin", "_bsd", "pytest_plugin", "completing")):
+        if module.name.endswith(("__main__", "_darwin", "_bsd", "pytest_plugin")):
+            continue
+        # Twisted's IOCP needs pywin32.
+        if sys.platform != "win32" and "completing" in module.name:
             continue
         members = inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
         found |= {

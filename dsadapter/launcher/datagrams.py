@@ -7,10 +7,13 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from dsadapter.addressing.text import unmap_text
 from dsadapter.errors import NotDualStackError
 from dsadapter.frameworks.blocking.datagram import TranslatingDatagramSocket
 from dsadapter.launcher import report
 from dsadapter.packetinfo.peers import PeerAddress, Route
+
+_MOST_NAMED = 1000
 
 
 class Ipv6Sender(tuple[Any, ...]):
@@ -23,15 +26,48 @@ class Ipv6Sender(tuple[Any, ...]):
         return tuple, (tuple(self),)
 
 
+class Named:
+    """The IPv4 peers that the program itself has sent to by a mapped address, through one socket.
+
+    It may wait for answers from these very addresses, so what comes from there has them.
+    """
+
+    __slots__ = ("_names",)
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, int], Ipv6Sender] = {}
+
+    def sent_to(self, address: Any) -> None:
+        """The program sends to an address."""
+        if not (isinstance(address, tuple) and len(address) >= 2 and is_mapped_text(address[0])):
+            return
+        host = unmap_text(address[0])
+        peer = host, address[1]
+        if peer not in self._names:
+            if len(self._names) >= _MOST_NAMED:
+                del self._names[next(iter(self._names))]
+            self._names[peer] = Ipv6Sender((f"::ffff:{host}", address[1], 0, 0))
+
+    def name_of(self, sender: PeerAddress) -> Ipv6Sender | None:
+        """The address that the program knows a sender by; None for the canonical one."""
+        known = self._names.get(sender)
+        if known is None:
+            return None
+        name = Ipv6Sender(known)
+        name.peer = sender
+        return name
+
+
 class Exchange(TranslatingDatagramSocket):
     """What translates for one socket of the program: a second object of its descriptor.
 
     IPv6 senders stay what they are for an AF_INET6 socket, tuples of four.
     """
 
-    __slots__ = ()
+    __slots__ = ("_named",)
 
     def __init__(self, fd: int) -> None:
+        self._named = Named()
         # Without packet information, as in a sandbox, names are translated all the same.
         with suppress(OSError):
             super().__init__(fileno=fd)
@@ -42,8 +78,11 @@ class Exchange(TranslatingDatagramSocket):
 
     def _receive(self, bufsize: int, ancbufsize: int, flags: int) -> tuple[Any, ...]:
         data, messages, told, sender, info = super()._receive(bufsize, ancbufsize, flags)
-        if type(sender) is PeerAddress and ":" in sender[0]:
-            sender = self._long(sender)
+        if type(sender) is PeerAddress:
+            if ":" in sender[0]:
+                sender = self._long(sender)
+            else:
+                sender = self._named.name_of(sender) or sender
         return data, messages, told, sender, info
 
     def _long(self, sender: PeerAddress) -> Any:
@@ -61,7 +100,9 @@ class Exchange(TranslatingDatagramSocket):
         if isinstance(address, tuple) and len(address) == 4 and _is_native(address[0]):
             return Route(address, [])
         try:
-            return super()._route(address)
+            route = super()._route(address)
+            self._named.sent_to(address)
+            return route
         except NotDualStackError:
             _handed_over(self, address)
             raise
@@ -96,5 +137,10 @@ def forget(sock: Any) -> None:
     _exchanges.pop(sock, None)
 
 
+def is_mapped_text(host: Any) -> bool:
+    """Whether a host is written as a mapped address, in the way that everybody does."""
+    return isinstance(host, str) and host[:7].lower() == "::ffff:"
+
+
 def _is_native(host: Any) -> bool:
-    return isinstance(host, str) and ":" in host and not host.lower().startswith("::ffff:")
+    return isinstance(host, str) and ":" in host and not is_mapped_text(host)

@@ -5,24 +5,30 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Awaitable
 from typing import Any
 
 from dsadapter.addressing.literal import packed_literal
+from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError
-from dsadapter.frameworks.asyncio.datagram.datagram_creation import (
-    create_datagram_endpoint as exchange_on_ours,
-)
+from dsadapter.frameworks.asyncio.datagram.datagram_creation import exchange, exchange_on
+from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
+from dsadapter.frameworks.asyncio.given_ports import port_number
+from dsadapter.launcher.datagrams import Named
 from dsadapter.launcher.listing import end, list_entry
 from dsadapter.launcher.loops import unmapped
 from dsadapter.launcher.methods import endings
 from dsadapter.launcher.receiving import entry_of, pass_on, wanted
 from dsadapter.listener import announced_elsewhere
+from dsadapter.packetinfo.peers import PeerAddress
+from dsadapter.policy import DatagramPolicy
 from dsadapter.sockets.options import read_v6only
 
 _INET6 = int(socket.AF_INET6)
-# What is passed on of what a loop takes.
-_TAKEN = ("allow_broadcast", "reuse_port")
-_KNOWN = {"family", "flags", "proto", "remote_addr", "reuse_address", "sock", *_TAKEN}
+_KNOWN = {"family", "flags", "proto", "remote_addr", "reuse_address", "sock"} | {
+    "allow_broadcast",
+    "reuse_port",
+}
 
 
 def create_datagram_endpoint(original: Any, module: Any) -> Any:
@@ -41,8 +47,12 @@ def create_datagram_endpoint(original: Any, module: Any) -> Any:
             packed = _packed(local_addr[0])
             if packed == bytes(16) and options.get("family", 0) in (0, _INET6) and _is_dual():
                 # AF_INET6 is no reason to leave IPv4 out, for a socket.
-                chosen = {name: options[name] for name in _TAKEN if name in options}
-                return await _exchange(protocol_factory, local_addr[:2], **chosen)
+                port = port_number(local_addr[1], "udp")
+                policy = DatagramPolicy("::", port, reuse_port=bool(options.get("reuse_port")))
+                allowed = bool(options.get("allow_broadcast"))
+                return await _listed(
+                    exchange(policy, protocol_factory, allow_broadcast=allowed, kind=_Transport)
+                )
             # libuv's own bind asks nobody.
             if _is_wanted() or packed is None or len(packed) == 16:
                 given = await _bound_for_datagrams(self, local_addr, options)
@@ -54,11 +64,29 @@ def create_datagram_endpoint(original: Any, module: Any) -> Any:
     return create_datagram_endpoint
 
 
-async def _exchange(
-    protocol_factory: Any, local_addr: Any = None, given: Any = None, **options: Any
-) -> tuple[Any, Any]:
+class _Transport(DualStackDatagramTransport):
+    """Peers that the program names by a mapped address keep that."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._named = Named()
+
+    def _shown(self, peer: PeerAddress) -> SocketAddress:
+        name: Any = self._named.name_of(peer)
+        if name is None:
+            return super()._shown(peer)
+        self._peers.add(name, peer)
+        shown: SocketAddress = name
+        return shown
+
+    def _destination(self, addr: Any) -> tuple[str, int] | None:
+        self._named.sent_to(addr)
+        return super()._destination(addr)
+
+
+async def _listed(making: Awaitable[tuple[Any, Any]], given: Any = None) -> tuple[Any, Any]:
     with announced_elsewhere():
-        made = await exchange_on_ours(protocol_factory, local_addr, **options)
+        made = await making
     transport = made[0]
     sock = transport.get_extra_info("socket")
     entry = entry_of(sock, transport.counters)
@@ -78,7 +106,7 @@ async def _exchange_on(given: Any, protocol_factory: Any) -> tuple[Any, Any]:
     own = socket.socket(fileno=os.dup(given.fileno()))
     try:
         pass_on(given)
-        return await _exchange(protocol_factory, given=given, sock=own)
+        return await _listed(exchange_on(own, protocol_factory, kind=_Transport), given)
     except BaseException:
         own.close()
         raise

@@ -152,6 +152,53 @@ def test_datagrams(tmp_path: Path, receive: str, answer: str) -> None:
     assert seen == ["127.0.0.1", middle, "::1"]
 
 
+SENDS = ["sendto(b'x', peer)", "sendto(b'x', 0, peer)", "sendmsg([b'x'], [], 0, peer)"]
+WAITS = """
+import asyncio, socket
+server, other = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
+for each in server, other: each.bind(("127.0.0.1", 0))
+client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+client.bind(("::", 0))
+peer = ("::FFFF:127.0.0.1", server.getsockname()[1], 0, 0)
+here = "127.0.0.1", client.getsockname()[1]
+"""
+
+
+@pytest.mark.parametrize("send", SENDS)
+def test_an_answer_comes_from_whom_the_program_has_named(tmp_path: Path, send: str) -> None:
+    """aioquic's clients compare the two; what others send is as ever."""
+    source = WAITS + (
+        f"client.{send}\n"
+        "data, name = server.recvfrom(9); server.sendto(data, name); other.sendto(data, here)\n"
+        "for _ in range(2): print(*client.recvfrom(9)[1][::2])\n"
+        "server.sendto(data, name); name = client.recvfrom(9)[1]\n"
+        "client.sendto(b'y', name)\n"
+        "print(server.recvfrom(9)[0], name == (peer[0].lower(), *peer[1:]))\n"
+    )
+    assert run_script(source, tmp_path) == "::ffff:127.0.0.1 0\n127.0.0.1\nb'y' True\n"
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_so_does_one_at_a_loop(tmp_path: Path, loop: str) -> None:
+    source = WAITS + (
+        f"import {loop}\n"
+        "class Client(asyncio.DatagramProtocol):\n"
+        "    def datagram_received(self, data, name): names.append(name); come.set()\n"
+        "async def main():\n"
+        "    global come, names\n"
+        "    come, names = asyncio.Event(), []\n"
+        "    loop = asyncio.get_running_loop()\n"
+        "    transport, _ = await loop.create_datagram_endpoint(Client, sock=client)\n"
+        "    transport.sendto(b'x', peer)\n"
+        "    for each in server, other:\n"
+        "        each.sendto(b'answer', here); await come.wait(); come.clear()\n"
+        "    transport.sendto(b'y', names[0])\n"
+        "    print(*names[0][::2], *names[1][::2], server.recvfrom(9)[0], server.recvfrom(9)[0])\n"
+        f"loop = {loop}.new_event_loop(); loop.run_until_complete(main()); loop.close()\n"
+    )
+    assert run_script(source, tmp_path) == "::ffff:127.0.0.1 0 127.0.0.1 b'x' b'y'\n"
+
+
 def test_the_v6only_flag_of_a_datagram_socket_is_never_changed(tmp_path: Path) -> None:
     source = (
         "import socket\n"

@@ -82,7 +82,7 @@ async def create_datagram_endpoint(
         beside = [f"{name}={value!r}" for name, value in options.items() if value]
         if beside:
             raise ValueError(f"{', '.join(beside)}: a sock has that already; give one or the other")
-        return await _exchange_on(sock, protocol_factory, max_packet_size)
+        return await exchange_on(sock, protocol_factory, max_packet_size)
     host, number = _host_and_port("local_addr", local_addr or ("", 0))
     policy = DatagramPolicy(
         host,
@@ -114,18 +114,20 @@ async def exchange(
     allow_broadcast: bool = False,
     opening: Opening | None = None,
     peer: tuple[str, int] | None = None,
+    kind: type[DualStackDatagramTransport] = DualStackDatagramTransport,
 ) -> tuple[DualStackDatagramTransport, P]:
     """Bind by a policy that has been made elsewhere.
 
     :param peers: addresses of the only peer, the best first; none for all peers.
     :param opening: opens the sockets; None for what the policy asks for.
     :param peer: the one that such a socket is connected to already.
+    :param kind: what the transport is.
     :raises OSError: as :func:`create_datagram_endpoint`.
     """
     loop = asyncio.get_running_loop()
     port = DatagramPort(policy, Listener(FRAMEWORK, policy))
     protocol = protocol_factory()
-    transport = DualStackDatagramTransport(loop, port, protocol)
+    transport = kind(loop, port, protocol)
     informed = hasattr(protocol, "packet_received")
     with plugin_errors_as_os_errors():
         port.open(
@@ -144,11 +146,15 @@ async def exchange(
     return transport, protocol
 
 
-async def _exchange_on(
-    sock: socket.socket, protocol_factory: Callable[[], P], max_packet_size: int
+async def exchange_on(
+    sock: socket.socket,
+    protocol_factory: Callable[[], P],
+    max_packet_size: int = DEFAULT_PACKET_SIZE,
+    kind: type[DualStackDatagramTransport] = DualStackDatagramTransport,
 ) -> tuple[DualStackDatagramTransport, P]:
     """Take over a socket.
 
+    :param kind: what the transport is.
     :raises OSError: for one that packet information can't be had of.
     """
     taken = taken_over(sock, DatagramSocket, "bound or connected", socket.SOCK_DGRAM)
@@ -174,7 +180,7 @@ async def _exchange_on(
                 hooks.before_bind(taken, policy)
             return Listening(policy.mode, (taken,), None)
 
-        return await exchange(policy, protocol_factory, opening=opening, peer=peer)
+        return await exchange(policy, protocol_factory, opening=opening, peer=peer, kind=kind)
     except BaseException:
         taken.close()
         raise

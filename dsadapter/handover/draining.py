@@ -8,13 +8,11 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from dsadapter.handover.looking import looked_at
+from dsadapter.handover.looking import SOCKET_MEMORY, looked_at
 from dsadapter.sockets.accept_queue import accept_queue
 from dsadapter.sockets.handing_on import HasDescriptor
 from dsadapter.sockets.kernel_tables import HANDSHAKE, tcp_rows
 
-# SO_MEMINFO (linux/sock_diag.h, Linux 4.12): its first number is the bytes that wait to be read.
-_MEMORY = 55
 _NUMBER = struct.Struct("=I")
 
 HANDSHAKES = 3.0
@@ -86,7 +84,7 @@ def wait_for(draining: Draining, *, pause: float, timeout: float) -> bool:
 def _waiting(sock: HasDescriptor) -> int:
     with looked_at(sock) as looked:
         if looked.type == socket.SOCK_DGRAM:
-            return int(_NUMBER.unpack(looked.getsockopt(socket.SOL_SOCKET, _MEMORY, 4))[0])
+            return int(_NUMBER.unpack(looked.getsockopt(socket.SOL_SOCKET, SOCKET_MEMORY, 4))[0])
         return accept_queue(looked).length
 
 

@@ -7,6 +7,9 @@ import socket
 
 from dsadapter.sockets.handing_on import HasDescriptor, duplicate
 
+SOCKET_MEMORY = 55
+"""SO_MEMINFO (linux/sock_diag.h, Linux 4.12): nine numbers, the first the bytes that wait."""
+
 
 def looked_at(sock: HasDescriptor) -> socket.socket:
     """Another socket object for it: of the kernel's family, and closed without harm to it."""

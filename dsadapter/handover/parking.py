@@ -9,6 +9,7 @@ since it is found by its addresses (``inet_ehash_lookup``).
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ from dsadapter.sockets.handing_on import HasDescriptor
 from dsadapter.sockets.options import BIND_TO_INDEX, set_option
 
 # No system numbers so many interfaces; one may have been given such a number by hand.
-_HIGHEST = 2**31 - 1
+_LOWEST = 2**30
 _TRIED = 100
 
 
@@ -30,7 +31,10 @@ def park(
     All processes that have an old socket have it parked. A datagram socket that is parked can still
     be read, but an answer from it fails with ``ENODEV``: answer through the new one.
 
-    :param old: listening sockets, or bound datagram sockets.
+    Sockets that do not listen yet can be parked behind those that do: then they get nothing before
+    :class:`Succession` has them take over. Park those of several workers by one call.
+
+    :param old: listening sockets, those that will listen, or bound datagram sockets.
     :param new: sockets that serve all that the old ones do, and listen already.
     :param one_way: park although it can't be undone here, for want of ``CAP_NET_RAW``.
     :raises OSError: with nothing parked: ``EADDRNOTAVAIL`` if no new socket listens in the place of
@@ -57,10 +61,11 @@ def park(
                     f"close it, or hand it over by its descriptor",
                 )
     parked: list[HasDescriptor] = []
+    index = _unused_index()
     try:
         for sock in old:
             if not is_parked(sock):
-                pass_over(sock)
+                _bind(sock, index)
                 parked.append(sock)
     except BaseException:
         if can_unpark():
@@ -131,11 +136,13 @@ def pass_over(sock: HasDescriptor) -> None:
 
 
 def _unused_index() -> int:
-    """The number of no interface in this network namespace."""
-    for index in range(_HIGHEST, _HIGHEST - _TRIED, -1):
+    """The number of no interface in this network namespace; another one each time: sockets that
+    are parked and listen then are of one group if the numbers are one."""
+    for _ in range(_TRIED):
+        index = _LOWEST + int.from_bytes(os.urandom(4)) % _LOWEST
         if not _is_there(index):
             return index
-    raise OSError(errno.EBUSY, f"the interfaces {index} to {_HIGHEST} are all there; remove one")
+    raise OSError(errno.EBUSY, f"the interface {index} and many more are there; remove some")
 
 
 def _is_there(index: int) -> bool:

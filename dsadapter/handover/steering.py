@@ -5,24 +5,20 @@ Needs no right but that to share the port with a socket of the same user.
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import struct
 import sys
 from collections.abc import Collection, Sequence
 
+from dsadapter.handover.classic_bpf import attach
 from dsadapter.handover.looking import inode, looked_at
 from dsadapter.sockets.handing_on import HasDescriptor
 from dsadapter.sockets.kernel_tables import LISTENING, tcp_rows
 from dsadapter.sockets.options import NO_REUSE_PORT_FILTER, REUSE_PORT_FILTER, set_option
 
-# Classic BPF (linux/filter.h, linux/bpf_common.h).
 _RANDOM = 0x20, 0, 0, 0xFFFFF000 + 56
 _MODULO = 0x94
 _ADD = 0x04
 _RETURN = 0x16, 0, 0, 0
-_INSTRUCTION = struct.Struct("=HBBI")
-_PROGRAM = struct.Struct("@HP")
 
 
 def steer(sockets: Sequence[HasDescriptor], *, others: int | None = None) -> None:
@@ -41,19 +37,9 @@ def steer(sockets: Sequence[HasDescriptor], *, others: int | None = None) -> Non
         )
     before = count_others(sockets) if others is None else others
     # A socket's number in its group is how many have begun to listen before it.
-    program = b"".join(
-        _INSTRUCTION.pack(*instruction)
-        for instruction in (
-            _RANDOM,
-            (_MODULO, 0, 0, len(sockets)),
-            (_ADD, 0, 0, before),
-            _RETURN,
-        )
-    )
-    buffer = ctypes.create_string_buffer(program, len(program))
-    count = len(program) // _INSTRUCTION.size
+    program = (_RANDOM, (_MODULO, 0, 0, len(sockets)), (_ADD, 0, 0, before), _RETURN)
     with looked_at(sockets[0]) as first:
-        set_option(first, REUSE_PORT_FILTER, _PROGRAM.pack(count, ctypes.addressof(buffer)))
+        attach(first, REUSE_PORT_FILTER, program)
 
 
 def unsteer(sockets: Sequence[HasDescriptor]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from dsadapter.handover.cookies import take_cookies, without_losing_cookies
 from dsadapter.handover.draining import HANDSHAKES, Draining, wait_for
 from dsadapter.handover.looking import inode
 from dsadapter.handover.parking import is_parked, park, require_right_to_park, unpark
@@ -46,8 +47,7 @@ class Succession:
     @property
     def parks(self) -> bool:
         """Whether there is an old socket that is in no group with a new one."""
-        groups = self._groups()
-        return any(group_of(sock) not in groups for sock in self._old)
+        return bool(self._apart())
 
     def start(self, *, handshakes: float = HANDSHAKES) -> None:
         """Have what is new come to the new sockets alone.
@@ -58,7 +58,8 @@ class Succession:
         if self.parks:
             require_right_to_park(one_way=self._one_way)
         try:
-            self._start()
+            with without_losing_cookies(self._apart(), self._new):
+                self._start()
         except BaseException:
             self.undo()
             raise
@@ -69,7 +70,7 @@ class Succession:
         unpark(self._unparked)
         require_successors(self._old, self._new)
         groups = self._groups()
-        apart = [sock for sock in self._old if group_of(sock) not in groups]
+        apart = self._apart()
         steered = {place for sock in self._old if (place := group_of(sock)) in groups}
         inodes = {inode(sock) for sock in apart}
         for sockets in (groups[place] for place in groups.keys() & steered):
@@ -104,6 +105,7 @@ class Succession:
         """
         parked, self._parked = self._parked, []
         unpark(parked)
+        take_cookies(parked)
         self.finish()
         self._draining = None
         # Last, so that there is always one that serves.
@@ -120,6 +122,10 @@ class Succession:
         for sockets in self._steered:
             unsteer(sockets)
         self._steered = []
+
+    def _apart(self) -> list[HasDescriptor]:
+        groups = self._groups()
+        return [sock for sock in self._old if group_of(sock) not in groups]
 
     def _groups(self) -> dict[Place, list[HasDescriptor]]:
         groups: dict[Place, list[HasDescriptor]] = defaultdict(list)

@@ -69,6 +69,21 @@ NO_REUSE_PORT_FILTER = SocketOption(
     "any time",
     "takes that program away again",
 )
+PACKET_FILTER = SocketOption(
+    "SO_ATTACH_FILTER",
+    socket.SOL_SOCKET,
+    # Python has no name for it.
+    26 if sys.platform.startswith("linux") else None,
+    "any time",
+    "a program that chooses among the packets of a socket; only for a handover",
+)
+NO_PACKET_FILTER = SocketOption(
+    "SO_DETACH_FILTER",
+    socket.SOL_SOCKET,
+    27 if sys.platform.startswith("linux") else None,
+    "any time",
+    "takes that program away again",
+)
 BIND_TO_INDEX = SocketOption(
     "SO_BINDTOIFINDEX",
     socket.SOL_SOCKET,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.namespaces import OwnLoopback, needs_root
-from support.under_load import BOTH, Load, Serving, ask, connections, dual, pair
+from support.under_load import BOTH, Load, Serving, ask, connections, dual, gentle, pair
 
 from dsadapter.handover import (
     Succession,
@@ -55,7 +55,7 @@ def test_a_pair_is_replaced_and_put_back_without_a_loss(alone: None, cookies: st
     COOKIES.write_text(cookies)
     wanted, rounds = connections(600), 4
     old = Serving(b"pair", pair())
-    load = Load(old.port)
+    load = Load(old.port, pause=gentle())
     try:
         for number in range(rounds):
             load.until(old.name, wanted // rounds)
@@ -63,7 +63,7 @@ def test_a_pair_is_replaced_and_put_back_without_a_loss(alone: None, cookies: st
             new = Serving(name, make(old.port))
             assert replace(old.sockets, new.sockets, pause=0.05)
             for host in BOTH:
-                assert ask(host, old.port) == name
+                assert ask(host, old.port) == new.name
             old.end()
             old = new
         load.until_total(wanted)
@@ -81,7 +81,7 @@ def test_what_was_parked_is_put_back_without_a_loss(alone: None, shape: str) -> 
     before, after = (pair, dual) if shape == "pair" else (dual, pair)
     old = Serving(b"old", before())
     new = Serving(b"new", after(old.port))
-    load = Load(old.port)
+    load = Load(old.port, pause=gentle())
     try:
         load.until(b"old", 100)
         assert replace(old.sockets, new.sockets, pause=0.05)
@@ -121,6 +121,25 @@ def test_one_group_is_steered_both_ways_without_any_right(
             new.end()
 
     as_nobody(there_and_back)
+
+
+@needs_root
+def test_what_is_parked_before_it_listens_takes_over_alone(alone: None) -> None:
+    """Others of its place are parked still."""
+    kept = pair()
+    port = kept[0].getsockname()[1]
+    first = Serving(b"first", dual(port))
+    assert replace(kept, first.sockets, pause=0.01)
+    second = Serving(b"second", pair(port, behind=first.sockets))
+    try:
+        assert {ask(host, port) for host in BOTH for _ in range(30)} == {b"first"}
+        assert replace(first.sockets, second.sockets, pause=0.01)
+        assert {ask(host, port) for host in BOTH for _ in range(30)} == {b"second"}
+    finally:
+        first.end()
+        second.end()
+    for sock in kept:
+        sock.close()
 
 
 @needs_root

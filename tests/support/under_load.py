@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from dsadapter.handover import park
+
 BOTH = ("127.0.0.1", "::1")
 HUNG = 20.0
 """Seconds after which a client gives up; only one whose connection is lost waits so long."""
@@ -25,10 +27,16 @@ def gentle() -> float:
     return 0.0 if "CUTOVER_CONNECTIONS" in os.environ else 0.01
 
 
-def pair(port: int = 0, *, reuse_port: bool = True) -> list[socket.socket]:
-    """An IPv4 socket and a v6-only one of one port, as servers had before."""
-    ipv4 = _listening("0.0.0.0", port, reuse_port)
-    return [ipv4, _listening("::", ipv4.getsockname()[1], reuse_port, v6only=True)]
+def pair(
+    port: int = 0, *, reuse_port: bool = True, behind: Sequence[socket.socket] = ()
+) -> list[socket.socket]:
+    """An IPv4 socket and a v6-only one of one port, as servers had before.
+
+    :param behind: sockets to go on getting all that is new.
+    """
+    ipv4 = _listening("0.0.0.0", port, reuse_port, behind=behind)
+    number = ipv4.getsockname()[1]
+    return [ipv4, _listening("::", number, reuse_port, v6only=True, behind=behind)]
 
 
 def dual(port: int = 0, *, reuse_port: bool = True) -> list[socket.socket]:
@@ -36,7 +44,13 @@ def dual(port: int = 0, *, reuse_port: bool = True) -> list[socket.socket]:
     return [_listening("::", port, reuse_port, v6only=False)]
 
 
-def _listening(host: str, port: int, reuse_port: bool, v6only: bool | None = None) -> socket.socket:
+def _listening(
+    host: str,
+    port: int,
+    reuse_port: bool,
+    v6only: bool | None = None,
+    behind: Sequence[socket.socket] = (),
+) -> socket.socket:
     sock = socket.socket(socket.AF_INET if v6only is None else socket.AF_INET6)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if reuse_port:
@@ -44,6 +58,8 @@ def _listening(host: str, port: int, reuse_port: bool, v6only: bool | None = Non
     if v6only is not None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
     sock.bind((host, port))
+    if behind:
+        park([sock], behind)
     sock.listen(1024)
     return sock
 

@@ -12,7 +12,7 @@ import sys
 import tarfile
 import tempfile
 import xml.etree.ElementTree as Xml
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,9 @@ from support.builds import Distributions
 from support.environments import PATIENCE, Environment, clean_environment, create_environment
 from support.namespaces import OwnLoopback
 from support.programs import EVERY
+
+# Without what they want for coverage and colors.
+_PLAIN = ("-o", "addopts=", "-o", "filterwarnings=")
 
 
 class Suite(NamedTuple):
@@ -31,6 +34,8 @@ class Suite(NamedTuple):
     needs: tuple[str, ...]
     tests: tuple[str, ...]
     """Arguments of pytest."""
+    options: tuple[str, ...] = _PLAIN
+    """More of them, for whatever tests."""
     files: Mapping[str, int] = {}
     """What the distribution leaves out, and how many bytes it has."""
 
@@ -38,31 +43,30 @@ class Suite(NamedTuple):
         return self.name
 
 
-# Without what they want for coverage and colors.
-_PLAIN = ("-o", "addopts=", "-o", "filterwarnings=")
 SHORT = (
-    Suite("waitress", "3.0.2", (), (*_PLAIN, "tests")),
+    Suite("waitress", "3.0.2", (), ("tests",)),
     Suite(
         "pyftpdlib",
         "2.2.0",
         ("psutil", "pyopenssl", "pytest-order", "pytest-xdist"),
         # Half the runs of its tests of TLS fail in an OpenSSL that two threads use, or crash there.
-        (*_PLAIN, "tests", "--ignore=tests/test_functional_ssl.py"),
+        ("tests", "--ignore=tests/test_functional_ssl.py"),
     ),
 )
+_TRIES = 3
 LONG = (
     Suite(
         "aiosmtpd",
         "1.4.6",
         ("pytest-asyncio", "pytest-mock", "setuptools<80"),
+        ("aiosmtpd/tests",),
         (
             *_PLAIN,
             *("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"),
-            "aiosmtpd/tests",
         ),
     ),
     # Its clients ask before its server is bound, and again after 5 seconds.
-    Suite("tftpy", "0.8.7", (), (*_PLAIN, "tests/test.py"), {"tests/640KBFILE": 655360}),
+    Suite("tftpy", "0.8.7", (), ("tests/test.py",), files={"tests/640KBFILE": 655360}),
 )
 SUITES = (*SHORT, *LONG) if EVERY else SHORT
 
@@ -102,24 +106,70 @@ def environment(
 def test_a_suite_passes_as_it_does_without(
     environment: Environment, tmp_path: Path, suite: Suite
 ) -> None:
-    listing = tmp_path / "listing"
-    run = [environment.program("dsadapter"), "run", f"--explain={listing}", "--"]
+    found = _both(environment, suite, tmp_path / "all", suite.tests)
+    for number in range(_TRIES):
+        if not (doubtful := _doubtful(found)):
+            break
+        # Again, both ways: pyftpdlib's TestCallbacks.test_on_incomplete_file_received is one that
+        # fails now and then without the launcher as well, in 2 of 360 runs on a busy machine,
+        # although its suite itself tries it several times.
+        folder = tmp_path / f"again{number}"
+        wanted = [_node(_source(environment, suite), name) for name in doubtful]
+        again = _both(environment, suite, folder, wanted)
+        for way, outcomes in again.items():
+            assert outcomes.keys() == set(doubtful), outcomes
+            found[way] |= outcomes
+    assert not _doubtful(found), (_doubtful(found), _said(tmp_path, "covered"))
+    assert sum(outcome == "passed" for outcome in found["covered"].values()) > 10
+    # It was covered, and did listen.
+    assert (tmp_path / "all/listing").read_text()
+    assert "stays as it is" not in _said(tmp_path, "covered")
+
+
+def _both(
+    environment: Environment, suite: Suite, folder: Path, tests: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """What came of tests without the launcher and with it, at the same time; by their names."""
+    run = [environment.program("dsadapter"), "run", f"--explain={folder / 'listing'}", "--"]
     ways = {"without": [], "covered": run}
+    folder.mkdir()
     with contextlib.ExitStack() as stack:
         running = {
-            way: stack.enter_context(_tested(environment, suite, command, tmp_path / way))
+            way: stack.enter_context(_tested(environment, suite, command, tests, folder / way))
             for way, command in ways.items()
         }
         for process in running.values():
             process.wait(800)
-    said = {way: (tmp_path / way / "output").read_text()[-5000:] for way in ways}
-    found = {way: _outcomes(tmp_path / way / "report.xml") for way in ways}
-    assert found["covered"] == found["without"], said["covered"]
-    assert [running[way].returncode for way in ways] == [0, 0], said["without"]
-    assert sum(outcome == "passed" for outcome in found["covered"].values()) > 10
-    # It was covered, and did listen.
-    assert listing.read_text()
-    assert "stays as it is" not in (tmp_path / "covered" / "output").read_text()
+    found = {way: _outcomes(folder / way / "report.xml") for way in ways}
+    for way, process in running.items():
+        failed = any("passed" != how != "skipped" for how in found[way].values())
+        assert process.returncode == failed, (folder / way / "output").read_text()[-5000:]
+    return found
+
+
+def _doubtful(found: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Tests that have not gone well both ways, and in the same way."""
+    without, covered = found["without"], found["covered"]
+    return [
+        name
+        for name in sorted({*without, *covered})
+        if without.get(name) != covered.get(name) or without.get(name) not in ("passed", "skipped")
+    ]
+
+
+def _said(folder: Path, way: str) -> str:
+    return "".join(path.read_text()[-5000:] for path in sorted(folder.glob(f"*/{way}/output")))
+
+
+def _node(source: Path, name: str) -> str:
+    """What pytest calls a test whose class and name a report tells."""
+    plain, bracket, parameters = name.partition("[")
+    words = plain.split(".")
+    for count in range(len(words), 0, -1):
+        file = Path(*words[:count]).with_suffix(".py")
+        if (source / file).is_file():
+            return "::".join([str(file), *words[count:]]) + bracket + parameters
+    raise AssertionError(f"no file of {source} has {name}")
 
 
 def _source(environment: Environment, suite: Suite) -> Path:
@@ -128,7 +178,11 @@ def _source(environment: Environment, suite: Suite) -> Path:
 
 @contextlib.contextmanager
 def _tested(
-    environment: Environment, suite: Suite, command: list[str], folder: Path
+    environment: Environment,
+    suite: Suite,
+    command: list[str],
+    tests: Sequence[str],
+    folder: Path,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A run of a suite, in files and on a loopback of its own: some have fixed ports."""
     shutil.copytree(_source(environment, suite), folder)
@@ -141,7 +195,7 @@ def _tested(
     with tempfile.TemporaryDirectory(dir="/tmp") as temporary:
         with network, (folder / "output").open("wb") as output:
             process = subprocess.Popen(
-                [*command, *pytest_, report, "--timeout=120", *suite.tests],
+                [*command, *pytest_, report, "--timeout=120", *suite.options, *tests],
                 cwd=folder,
                 env=clean_environment(PYTHONDONTWRITEBYTECODE="1", TMPDIR=temporary),
                 stdin=subprocess.DEVNULL,

@@ -63,3 +63,35 @@ def test_a_client_that_never_ends_its_handshake_is_waited_for_no_longer_than_ask
         succession.start(handshakes=0.3)
         assert not succession.look()
         assert succession.wait(pause=0.01, timeout=20)
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["there", "back"])
+def test_a_client_that_holds_a_cookie_of_the_old_server_is_served_by_the_new_one(
+    back: bool, sockets: list[socket.socket]
+) -> None:
+    """The kernel keeps nothing of its handshake, and the new server has never sent a cookie."""
+    with far_away() as (place, wire, macs), place.entered():
+        COOKIES.write_text("2")
+        before, after = (dual, pair) if back else (pair, dual)
+        old = before()
+        port = old[0].getsockname()[1]
+        sockets += old
+        client = SlowClient(wire, macs, port, 40000)
+        client.send(SYN)
+        assert client.receive() == (SYN | ACK, b"")
+        new = after(port)
+        sockets += new
+        succession = Succession(old, new)
+        succession.start()
+        client.send(ACK)
+        client.send(ACK | PSH, b"hello")
+        new[0].settimeout(20)
+        accepted, peer = new[0].accept()
+        with accepted:
+            assert accepted.recv(10) == b"hello"
+        assert str(peer[0]).removeprefix("::ffff:") == "10.0.0.2"
+        assert peer[1] == 40000
+        # What was sent to find out is nothing that a server sees.
+        new[0].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            new[0].accept()

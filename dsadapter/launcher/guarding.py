@@ -7,6 +7,7 @@ import _socket
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -143,27 +144,20 @@ def acceptor(original: Any, module: Any) -> Any:
     return acceptor
 
 
-def handing(original: Any, module: Any) -> Any:
+def hand(original: Any, module: Any) -> Any:
     """The same of what accepts for a loop, and gives no names."""
 
-    def handing(self: Any) -> Callable[[], Any]:
-        take: Callable[[], Any] = original(self)
-        if _family(self) != _INET6:
-            return take
+    def hand(self: Any, batch: Any, most: int, handed: list[Any]) -> None:
+        try:
+            original(self, batch, most, handed)
+        finally:
+            for accepted in handed:
+                # It may have gone already.
+                with suppress(OSError):
+                    host = _peer(accepted)[0]
+                    _arrived("accept", host.removeprefix("::ffff:"), sys._getframe(1))
 
-        def accept() -> Any:
-            accepted = take()
-            try:
-                host = _peer(accepted)[0]
-            except OSError:
-                # It has gone already.
-                return accepted
-            _arrived("accept", host.removeprefix("::ffff:"), sys._getframe(1))
-            return accepted
-
-        return accept
-
-    return handing
+    return hand
 
 
 def _arrived(operation: str, host: Any, frame: FrameType) -> None:

@@ -188,8 +188,8 @@ GROUPS: tuple[Group, ...] = (
         [
             Row(
                 "AcceptingSocket",
-                "handing",
-                "guarding:handing",
+                "hand",
+                "guarding:hand",
                 "--guard: counts",
                 inherited=False,
             )

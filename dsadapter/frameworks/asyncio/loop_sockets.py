@@ -6,18 +6,13 @@ import _socket
 import asyncio
 import sys
 from asyncio.selector_events import BaseSelectorEventLoop
-from collections.abc import Callable
+from collections.abc import Iterable
+from itertools import compress, repeat
 from typing import Any
 
 from dsadapter.ready.ready_socket import ReadySocket
-from dsadapter.sockets.canonical import (
-    CanonicalSocket,
-    PlainSocket,
-    accept_descriptor,
-    canonical_name,
-    family_number,
-    peer_gone,
-)
+from dsadapter.sockets.accept_batch import AcceptBatch
+from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, family_number
 from dsadapter.sockets.options import ADDRESS_FORM
 
 
@@ -63,16 +58,13 @@ class HandedSocket(_Numbered, CanonicalSocket):  # type: ignore[misc]
     mapped: bool
     """Whether a reader of the bare descriptor sees mapped names."""
     transport: asyncio.BaseTransport | None
-    """The loop's, while the connection is open; None during a TLS handshake."""
+    """The loop's, set when its protocol has met it; None once the connection is closed."""
 
     def __init__(self, family: int, type_: int, proto: int = 0, fileno: int | None = None) -> None:
         _begin(self, family, type_, proto, fileno)
 
-    def detach(self) -> int:
-        """As ``socket.socket.detach``: a loop that does so closes the descriptor itself."""
-        self.transport = None
-        self._closed = True
-        return _detach(self)
+    # A loop that does so closes the descriptor itself.
+    detach = _detach
 
     def _real_close(self, *args: Any) -> None:
         self.transport = None
@@ -93,8 +85,6 @@ class WatchedHandedSocket(_Numbered, ReadySocket):  # type: ignore[misc]
 
     def detach(self) -> int:
         """As for :class:`HandedSocket`."""
-        self.transport = None
-        self._closed = True
         fd = _detach(self)
         self._end()
         return fd
@@ -109,7 +99,18 @@ def _begin(sock: Any, family: int, type_: int, proto: int, fileno: int | None) -
     # What socket.socket's own sets.
     sock._io_refs = 0
     sock._closed = False
-    sock.transport = None
+
+
+class _Accepted(HandedSocket):
+    """Begun by who makes it, with no call for that."""
+
+    __slots__ = ()
+    __init__ = _initialize
+
+
+class _WatchedAccepted(WatchedHandedSocket):
+    __slots__ = ()
+    __init__ = _initialize
 
 
 def handed_over(sock: CanonicalSocket) -> HandedSocket:
@@ -123,43 +124,63 @@ class AcceptingSocket(ReadySocket):
 
     __slots__ = ()
 
-    def handing(self) -> Callable[[], HandedSocket | WatchedHandedSocket]:
-        """A function that accepts one, for one turn: what is the same for all who wait is looked up
-        once. It raises what ``accept`` does."""
+    def hand(
+        self, batch: AcceptBatch, most: int, handed: list[HandedSocket | WatchedHandedSocket]
+    ) -> None:
+        """Accept what waits, and tell plugins.
+
+        :param batch: this socket's.
+        :param most: as for :meth:`~dsadapter.sockets.accept_batch.AcceptBatch.take`.
+        :param handed: what has been accepted is appended to it, also where this raises.
+        :raises OSError: if something has kept others from being accepted.
+        """
         listener = self._observed()
-        kind: Any = HandedSocket if listener is None else WatchedHandedSocket
-        new = kind.__new__
+        kind: Any = _Accepted if listener is None else _WatchedAccepted
         family, stream, proto = family_number(self), int(_socket.SOCK_STREAM), self.proto
+        taken = batch.take(most)
+        descriptors = taken.descriptors
+        accepted: list[Any] = []
+        try:
+            # Loops of C: steps of Python take longer than all else.
+            accepted += map(kind, repeat(family), repeat(stream), repeat(proto), descriptors)
+            for sock in accepted:
+                # As _begin.
+                sock._io_refs = 0
+                sock._closed = False
+                sock.mapped = False
+            _take_ipv4_form(list(compress(accepted, taken.mapped)))
+            if listener is None:
+                handed += accepted
+            else:
+                for index, sock in enumerate(accepted):
+                    sock._live(listener, taken.peer(index))
+                    handed.append(sock)
+        except BaseException:
+            for sock in accepted[len(handed) :]:
+                sock.close()
+            for descriptor in descriptors[len(accepted) :]:
+                _socket.close(descriptor)
+            raise
+        if taken.error is not None:
+            raise taken.error
 
-        def accept() -> HandedSocket | WatchedHandedSocket:
-            fd, name = accept_descriptor(self)
-            # As _begin, without two calls.
-            accepted = new(kind)
-            _initialize(accepted, family, stream, proto, fd)
-            accepted._io_refs = 0
-            accepted._closed = False
-            accepted.transport = None
-            if name is None:
-                accepted.close()
-                raise peer_gone()
-            address = canonical_name(name)
-            mapped = address is not name
-            if mapped and _FORM is not None:
-                try:
-                    _set_option(accepted, _FORM_LEVEL, _FORM, _INET)
-                    mapped = False
-                except OSError:
-                    pass
-            accepted.mapped = mapped
-            if listener is not None:
-                try:
-                    accepted._live(listener, address)
-                except BaseException:
-                    accepted.close()
-                    raise
-            return accepted  # type: ignore[no-any-return]
 
-        return accept
+def _take_ipv4_form(mapped: list[Any]) -> None:
+    """As :func:`~dsadapter.sockets.canonical.take_ipv4_form`, of many."""
+    if _FORM is None:
+        refused: Iterable[Any] = mapped
+    else:
+        options = repeat(_FORM_LEVEL), repeat(_FORM), repeat(_INET)
+        asking = map(_set_option, mapped, *options)
+        done: list[bool | None] = []
+        while len(done) < len(mapped):
+            try:
+                done += asking
+            except OSError:
+                done.append(True)
+        refused = compress(mapped, done)
+    for sock in refused:
+        sock.mapped = True
 
 
 class LoopSocket(ReadySocket):

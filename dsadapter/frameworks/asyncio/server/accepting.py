@@ -8,8 +8,9 @@ transport stands for its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from types import CoroutineType, coroutine
 from typing import Any
 from weakref import ref
 
@@ -21,7 +22,7 @@ from dsadapter.frameworks.asyncio.loop_sockets import (
 )
 from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.frameworks.asyncio.transports import canonical_factory
-from dsadapter.sockets.canonical import ONE_CONNECTION
+from dsadapter.sockets.accept_batch import LARGEST, AcceptBatch
 
 ACCEPT_AGAIN = 1.0
 """Seconds until accepting is tried again after an error that is likely to last, such as EMFILE; as
@@ -37,11 +38,7 @@ ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 _Handed = HandedSocket | WatchedHandedSocket
 
-_HandingOver = tuple[
-    _Handed,
-    Coroutine[Any, Any, tuple[asyncio.BaseTransport, asyncio.BaseProtocol]],
-    asyncio.Future[Any] | None,
-]
+_Begun = tuple[_Handed, Any, asyncio.Future[Any] | None]
 """A call of the loop's ``connect_accepted_socket``, driven by hand, because a task for each
 connection would be the better part of what accepting costs; and what it waits for, None for a turn
 of the loop."""
@@ -69,6 +66,7 @@ class Acceptor:
         self._options = options
         self._watching = watching_of(loop)
         self._shows_mapped = not asks_objects(loop)
+        self._batch = AcceptBatch(sock)
         self._at_once = 1
         self._patience = 0
         self._again: asyncio.TimerHandle | None = None
@@ -94,7 +92,7 @@ class Acceptor:
     def transports(self) -> list[Any]:
         """Those of the open connections."""
         sockets = [sock for handed in self._handed if (sock := handed()) is not None]
-        return [sock.transport for sock in sockets if sock.transport is not None]
+        return [sock.transport for sock in sockets if sock.fileno() != -1]
 
     def end_handshakes(self) -> None:
         """Close connections that are in the midst of one."""
@@ -102,86 +100,100 @@ class Acceptor:
             task.cancel()
 
     def _accept(self) -> None:
-        accepted = 0
-        begun: list[_HandingOver] = []
-        accept, factory = self._socket.handing(), self._factory
-        connect, options = self._loop.connect_accepted_socket, self._options
-        shows_mapped = self._shows_mapped
+        accepted: list[_Handed] = []
         try:
-            # Failures count, too: a sandbox may refuse every one.
-            for _ in range(self._at_once):
-                try:
-                    sock = accept()
-                except BlockingIOError:
-                    break
-                except OSError as error:
-                    if error.errno in ONE_CONNECTION:
-                        continue
-                    self._wait_out(error)
-                    break
-                except Exception as error:
-                    # A plugin's check of a connection is its own business.
-                    self._report("accepting failed", error)
-                    break
-                accepted += 1
-                stands_in = shows_mapped and sock.mapped
-                call = connect(
-                    canonical_factory(factory) if stands_in else factory, sock, **options
-                )
-                if not options:
-                    begun.append((sock, call, None))
-                else:
-                    task = self._loop.create_task(call)
-                    self._handshakes.add(task)
-                    task.add_done_callback(partial(self._shaken, sock))
+            self._socket.hand(self._batch, self._at_once, accepted)
+        except OSError as error:
+            self._wait_out(error)
+        except Exception as error:
+            # A plugin's check of a connection is its own business.
+            self._report("accepting failed", error)
         finally:
             # Also where a plugin ends the program.
-            self._go_on(begun)
-        if accepted < self._at_once:
-            self._at_once, self._patience = max(1, accepted), _PATIENCE
+            self._begin(accepted)
+        if len(accepted) < self._at_once:
+            self._at_once, self._patience = max(1, len(accepted)), _PATIENCE
         elif self._patience:
             self._patience -= 1
         else:
-            self._at_once += 20
+            self._at_once = min(self._at_once + 20, LARGEST)
+
+    def _begin(self, accepted: list[_Handed]) -> None:
+        factory, options = self._factory, self._options
+        factories = [
+            canonical_factory(factory) if sock.mapped and self._shows_mapped else factory
+            for sock in accepted
+        ]
+        connect = self._loop.connect_accepted_socket
+        if options:
+            for sock, factory in zip(accepted, factories, strict=True):
+                task = self._loop.create_task(connect(factory, sock, **options))
+                self._handshakes.add(task)
+                task.add_done_callback(partial(self._shaken, sock))
+            return
+        begun: list[_Begun] = []
+        for sock, call in zip(accepted, map(connect, factories, accepted), strict=True):
+            try:
+                begun.append((sock, call, call.send(None)))
+            except StopIteration as returned:
+                self._keep(sock, returned.value[0])
+            except BaseException as error:
+                sock.close()
+                self._failed(error)
+        if begun:
+            # What a loop calls in the next turn has then been called: most are at their end.
+            self._loop.call_soon(self._go_on, iter(begun))
 
     def _wait_out(self, error: OSError) -> None:
         self._report(f"accepts again in {ACCEPT_AGAIN:g} s", error)
         self.stop()
         self._again = self._loop.call_later(ACCEPT_AGAIN, self.start)
 
-    def _go_on(self, begun: list[_HandingOver]) -> None:
-        # What a loop calls in the next turn has been called: most of them are at their end.
-        still: list[_HandingOver] = []
-        handed = self._handed
-        for handing_over in begun:
-            sock, call, waits_for = handing_over
+    def _go_on(self, begun: Iterator[_Begun]) -> None:
+        waiting = True
+        while waiting:
+            waiting = self._end(self._ends(begun))
+        if len(self._handed) > self._many:
+            self._forget_the_gone()
+
+    def _end(self, ends: Generator[asyncio.Future[Any] | None], *_: object) -> bool:
+        """Whether one waits still; it is ended later, and the others need not wait for it."""
+        try:
+            waits_for = ends.send(None)
+        except StopIteration:
+            return False
+        if waits_for is None:
+            self._loop.call_soon(self._end, ends)
+        else:
+            waits_for.add_done_callback(partial(self._end, ends))
+        return True
+
+    @coroutine
+    def _ends(self, begun: Iterator[_Begun]) -> Generator[asyncio.Future[Any] | None]:
+        # A frame that delegates gets what a call returns without an exception for it.
+        for sock, call, waits_for in begun:
             if waits_for is not None and not waits_for.done():
-                waits_for.add_done_callback(partial(self._go_on_alone, handing_over))
-                continue
+                yield waits_for
             try:
-                waits_for = call.send(None)
-            except StopIteration as returned:
-                if sock.fileno() != -1:
-                    sock.transport = returned.value[0]
-                    handed.append(ref(sock))
+                transport, _ = yield from call if hasattr(call, "__iter__") else _awaited(call)
+            except GeneratorExit:
+                raise
             except BaseException as error:
                 sock.close()
                 self._failed(error)
             else:
-                if waits_for is not None:
-                    waits_for._asyncio_future_blocking = False
-                still.append((sock, call, waits_for))
-        if still:
-            self._loop.call_soon(self._go_on, still)
-        if len(handed) > self._many:
+                sock.transport = transport
+                self._handed.append(ref(sock))
+
+    def _keep(self, sock: _Handed, transport: asyncio.BaseTransport) -> None:
+        sock.transport = transport
+        self._handed.append(ref(sock))
+        if len(self._handed) > self._many:
             self._forget_the_gone()
 
     def _forget_the_gone(self) -> None:
         self._handed = [each for each in self._handed if each() is not None]
         self._many = 2 * len(self._handed) + _FEW
-
-    def _go_on_alone(self, handing_over: _HandingOver, _: asyncio.Future[Any]) -> None:
-        self._go_on([handing_over])
 
     def _shaken(self, sock: _Handed, task: asyncio.Task[Any]) -> None:
         self._handshakes.discard(task)
@@ -190,11 +202,8 @@ class Acceptor:
         elif (error := task.exception()) is not None:
             sock.close()
             self._failed(error)
-        elif sock.fileno() != -1:
-            sock.transport = task.result()[0]
-            self._handed.append(ref(sock))
-            if len(self._handed) > self._many:
-                self._forget_the_gone()
+        else:
+            self._keep(sock, task.result()[0])
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
@@ -207,3 +216,7 @@ class Acceptor:
         self._loop.call_exception_handler(
             {"message": message, "exception": error, "socket": self._socket}
         )
+
+
+def _awaited(call: Any) -> Any:
+    return call if isinstance(call, CoroutineType) else call.__await__()

@@ -86,12 +86,20 @@ def _is_framework(module: Any) -> bool:
 
 def _is_standard(code: CodeType, module: Any) -> bool:
     file = code.co_filename
-    if file.startswith("<frozen"):
+    if file.startswith("<frozen") or _is_embedded(file):
         return True
     if isinstance(module, str) and not os.path.isabs(file):
         # The library of Windows' embeddable Python is an archive, and its code says no folder.
         return module.partition(".")[0] in sys.stdlib_module_names
     return file.startswith(_STDLIB) and not any(folder in file for folder in _INSTALLED)
+
+
+def _is_embedded(file: str) -> bool:
+    """Whether a file is of the library in an archive, as an embeddable Python of Windows has it:
+    its names have no folder."""
+    if os.name != "nt" or os.path.isabs(file):
+        return False
+    return file.partition(os.sep)[0].removesuffix(".py") in sys.stdlib_module_names
 
 
 def _attribute(name: str) -> Callable[[Mapping[str, Any]], Any]:
@@ -126,6 +134,8 @@ def _delayed(variables: Mapping[str, Any]) -> Any:
 _CALLBACKS: dict[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = {
     ("asyncio.selector_events", "_accept_connection"): _variable("protocol_factory"),
     ("asyncio.selector_events", "_accept_connection2"): _variable("protocol_factory"),
+    ("asyncio.proactor_events", "loop"): _variable("protocol_factory"),
+    ("asyncio.windows_events", "_poll"): _variable("callback"),
     ("asyncio.events", "_run"): _handled,
     ("dsadapter.frameworks.asyncio.server.accepting", "_accept"): _attribute("_factory"),
     ("trio._highlevel_serve_listeners", "_serve_one_listener"): _variable("handler"),

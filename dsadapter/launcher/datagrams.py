@@ -12,6 +12,7 @@ from dsadapter.errors import NotDualStackError
 from dsadapter.frameworks.blocking.datagram import TranslatingDatagramSocket
 from dsadapter.launcher import report
 from dsadapter.packetinfo.peers import PeerAddress, Route
+from dsadapter.sockets.canonical import family_number
 
 _MOST_NAMED = 1000
 
@@ -66,11 +67,13 @@ class Exchange(TranslatingDatagramSocket):
 
     __slots__ = ("_named",)
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, sock: Any) -> None:
         self._named = Named()
+        # Windows doesn't tell the family of one that isn't bound.
+        family, type_, proto = family_number(sock), sock.type, sock.proto
         # Without packet information, as in a sandbox, names are translated all the same.
         with suppress(OSError):
-            super().__init__(fileno=fd)
+            super().__init__(family, type_, proto, sock.fileno())
 
     def __del__(self, *_defaults: Any) -> None:
         # The descriptor is the program's.
@@ -125,7 +128,7 @@ def exchange_of(sock: Any) -> Exchange:
     found = _exchanges.get(sock)
     fd = sock.fileno()
     if found is None or found.fileno() != fd:
-        found = _exchanges[sock] = Exchange(fd)
+        found = _exchanges[sock] = Exchange(sock)
     timeout = sock.gettimeout()
     if found.gettimeout() != timeout:
         found.settimeout(timeout)

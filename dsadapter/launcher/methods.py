@@ -71,6 +71,20 @@ def _take_ipv4_form(sock: Any) -> Any:
     return _take_ipv4_form(sock)
 
 
+def _but_for_pairs(method: Any, original: Any, module: Any) -> Any:
+    """A method that leaves alone what ``socketpair`` does where it is made of a listener on
+    loopback, as on Windows: that is nobody's business."""
+    if hasattr(_socket, "socketpair"):
+        return method
+    names = "socketpair", "_fallback_socketpair"
+    makers = {vars(module)[name].__code__ for name in names if name in vars(module)}
+
+    def call(self: Any, *args: Any) -> Any:
+        return (original if sys._getframe(1).f_code in makers else method)(self, *args)
+
+    return call
+
+
 def _destination(sock: Any, address: Any) -> Any:
     global _destination
     found = _late("launcher.connecting", "destination", asks=True)
@@ -189,7 +203,7 @@ def bind(original: Any, module: Any) -> Any:
                 return
         original(self, address)
 
-    return bind
+    return _but_for_pairs(bind, original, module)
 
 
 def listen(original: Any, module: Any) -> Any:
@@ -203,7 +217,7 @@ def listen(original: Any, module: Any) -> Any:
                 return
         original(self, *backlog)
 
-    return listen
+    return _but_for_pairs(listen, original, module)
 
 
 def connect(original: Any, module: Any) -> Any:
@@ -214,7 +228,7 @@ def connect(original: Any, module: Any) -> Any:
             address = _destination(self, address)
         original(self, address)
 
-    return connect
+    return _but_for_pairs(connect, original, module)
 
 
 def connect_ex(original: Any, module: Any) -> Any:

@@ -179,6 +179,13 @@ GROUPS: tuple[Group, ...] = (
             for name, make, why in (
                 ("accept", "accept", "it asks no socket for a connection; plugins are told"),
                 ("connect", "connect", "takes IPv4 addresses, and asks plugins"),
+                ("recvfrom", "receive", "the sender of a datagram; forged ones are dropped"),
+                ("recvfrom_into", "receive", "the sender of a datagram; forged ones are dropped"),
+                (
+                    "sendto",
+                    "send",
+                    "takes IPv4 addresses; an answer leaves from where it was asked",
+                ),
             )
         ],
     ),

@@ -204,7 +204,7 @@ def test_the_other_half_of_a_pair_that_comes_late_fails_and_is_said(tmp_path: Pa
     source = WIDENED + (
         "first.listen()\n"
         "try:\n    socket.create_server(('0.0.0.0', port))\nexcept OSError as error:\n"
-        "    print(error.winerror in (10013, 10048), port)\n"
+        "    print(error.errno in (13, 10013, 10048), port)\n"
     )
     path = tmp_path / "script.py"
     path.write_text(source)

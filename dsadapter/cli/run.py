@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dsadapter.cli.errors import CommandError
 from dsadapter.launcher.coverage import NotCoveredError, covered, doubtful
 from dsadapter.launcher.program import Program
+from dsadapter.launcher.report import say_lines
 from dsadapter.launcher.settings import Settings
 from dsadapter.launcher.starting import start as run_program
 
@@ -32,10 +33,8 @@ def start(words: list[str], settings: Settings | None = None) -> int:
         program = covered(words, settings)
     except NotCoveredError as error:
         raise CommandError(str(error)) from None
-    line = f"dsadapter run: {_start_line(settings, words[0], program)}\n"
     sys.stdout.flush()
-    sys.stderr.write(line)
-    sys.stderr.flush()
+    say_lines([_start_line(settings, words[0], program)])
     environment = dict(os.environ)
     # What no file says, the process says itself once it has become some Python.
     settings.export(environment, watched=program.python is None)

@@ -41,6 +41,19 @@ def test_the_process_is_the_programs_own(tmp_path: Path) -> None:
     assert json.loads(output) == [process.pid, [str(path), "a b"], True]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="nothing here is always full")
+@pytest.mark.parametrize("options", [(), ("--guard=log",)])
+def test_standard_error_that_takes_nothing_keeps_no_program_from_running(
+    options: tuple[str, ...],
+) -> None:
+    argv = launch(sys.executable, "-c", "print('ran')", options=options)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=full, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+
+
 def test_status_and_signals_are_the_programs_own() -> None:
     assert finished(launch(sys.executable, "-c", "raise SystemExit(7)")).returncode == 7
     kill = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"

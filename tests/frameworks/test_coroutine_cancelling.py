@@ -85,6 +85,9 @@ def run(request: pytest.FixtureRequest, way: Any) -> Callable[[Callable[[], Any]
     def running(body: Callable[[], Any]) -> Any:
         async def main() -> Any:
             with anyio.fail_after(PATIENCE):
+                # A loop keeps what it opens at first use.
+                with socket.create_server(("127.0.0.1", 0)) as server:
+                    await closed(lambda: way.connect(*server.getsockname()))
                 return await body()
 
         return anyio.run(main, backend=backend, backend_options=options)
@@ -112,7 +115,6 @@ async def at_every_step(call: Callable[[], Awaitable[Any]]) -> int:
     """
     cancelled = 0
     with contextlib.suppress(OSError), anyio.move_on_after(0.05):
-        # A loop keeps what it opens at first use.
         await closed(call)
     await settled()
     before = open_descriptors()
@@ -286,7 +288,8 @@ class Cancelling:
 
     @hookimpl
     def dsadapter_before_connect(self) -> None:
-        self.scope.cancel()
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 @pytest.mark.usefixtures("names")

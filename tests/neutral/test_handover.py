@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import pytest
-from support.under_load import BOTH, Load, Serving, ask
+from support.under_load import BOTH, Load, Serving, ask, gentle
 
 from dsadapter.handover import Draining, drain, steer
 from dsadapter.sockets.listening import listening_socket
@@ -24,7 +24,7 @@ def serving(name: bytes, port: int = 0) -> Serving:
 
 def test_a_restart_under_load_loses_no_connection() -> None:
     old = serving(b"0")
-    load = Load(old.port)
+    load = Load(old.port, pause=gentle())
     try:
         for generation in range(1, 6):
             name = b"%d" % generation

@@ -16,7 +16,7 @@ import pytest
 from support.namespaces import Namespace, namespace, needs_root
 from support.processes import PATIENCE, Server, running, running_command
 from support.programs import until
-from support.under_load import BOTH, Load
+from support.under_load import BOTH, Load, gentle
 
 PAGE = Path(__file__).parents[2] / "docs" / "processes.md"
 PROGRAM = Path(__file__).parent / "programs" / "restarting_server.py"
@@ -114,7 +114,7 @@ def test_a_restart_under_load_loses_no_connection_and_takes_no_rights() -> None:
         event = old.event()
         assert event["rights"] == 0
         port = event["port"]
-        load = Load(port)
+        load = Load(port, pause=gentle())
         try:
             load.until(b"0", 100)
             for generation in range(1, 3):

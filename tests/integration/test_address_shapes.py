@@ -154,6 +154,7 @@ KINDS = pytest.mark.parametrize(
 
 @KINDS
 @pytest.mark.parametrize("named", ["file", "abstract", "none"])
+@pytest.mark.not_on_windows("Python has no AF_UNIX there")
 def test_a_socket_of_the_same_class_passes_names_of_another_family_through(
     reactor: Reactor, kind_of: Callable[[Reactor], type[socket.socket]], named: str
 ) -> None:
@@ -177,6 +178,7 @@ def test_a_socket_of_the_same_class_passes_names_of_another_family_through(
 
 
 @KINDS
+@pytest.mark.not_on_windows("Python has no AF_UNIX there")
 def test_it_accepts_connections_of_another_family(
     reactor: Reactor, kind_of: Callable[[Reactor], type[socket.socket]]
 ) -> None:

@@ -23,6 +23,7 @@ from support.listeners import Recorder, RecordingFactory, stop
 from support.processes import running_command
 from support.reactors import Reactor
 from support.versions import SERVES_DIRECTORIES, lacking
+from support.windows import nothing_is_mapped
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
@@ -45,6 +46,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from dsadapter.frameworks.twisted import CanonicalServerEndpoint
+
+pytestmark = nothing_is_mapped
 
 ACTIVATE = shutil.which("systemd-socket-activate")
 SERVER = Path(__file__).parent / "servers" / "inherited.py"

@@ -14,6 +14,7 @@ import pytest
 from support.listeners import RecordingFactory, stop
 from support.reactors import Reactor
 from support.resolvers import Hosts
+from support.windows import nothing_is_mapped
 from twisted.internet import error
 from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
@@ -82,6 +83,7 @@ def shown(transport: Any) -> list[str]:
     return [peer.host, host.host, transport.realAddress[0], repr(transport)]
 
 
+@nothing_is_mapped
 def test_C1_a_mapped_host_is_IPv4_wherever_the_transport_shows_it(
     reactor: Reactor, number: int
 ) -> None:
@@ -115,6 +117,7 @@ def test_C4_an_IPv4_host_from_a_mapped_bindAddress(
     assert what_fails(reactor, failing) is TypeError
 
 
+@nothing_is_mapped
 def test_C5_what_a_connector_tells_of_its_destination(reactor: Reactor, number: int) -> None:
     transport, _ = connected(reactor, ours(reactor, number))
     assert transport.connector.getDestination() == IPv4Address("TCP", "127.0.0.1", number)
@@ -144,6 +147,7 @@ def test_C5_what_a_failed_lookup_tells_of_its_name(reactor: Reactor) -> None:
         connected(reactor, DualStackClientEndpoint(reactor, "nowhere.invalid", 80))
 
 
+@nothing_is_mapped
 def test_C6_the_address_that_the_protocol_is_built_with(reactor: Reactor, number: int) -> None:
     _, built_with = connected(reactor, ours(reactor, number))
     assert built_with == IPv4Address("TCP", "127.0.0.1", number)

@@ -122,7 +122,9 @@ def test_a_TLS_listener_serves_that_family_alone(
     reactor: Reactor, tmp_path: Any, family: Family
 ) -> None:
     files = Files.written_to(tmp_path / "tls")
-    description = f"dualstack:0:family={family}:privateKey={files.key}:certKey={files.certificate}"
+    description = files.filled(
+        f"dualstack:0:family={family}:privateKey={{key}}:certKey={{certificate}}"
+    )
     port = _listened(reactor, serverFromString(reactor, description))
     number = port.getHost().port
     for each, host in LOOPBACK.items():

@@ -96,7 +96,7 @@ def test_strports_listen_says_what_to_use(description: str) -> None:
 
 
 @older_pyopenssl_api
-@pytest.mark.parametrize("way", ["tls={0.directory}", "privateKey={0.key}:certKey={0.certificate}"])
+@pytest.mark.parametrize("way", ["tls={directory}", "privateKey={key}:certKey={certificate}"])
 def test_an_endpoint_for_TLS_is_known_by_its_class(
     reactor: Reactor, tmp_path: Path, way: str
 ) -> None:
@@ -104,7 +104,7 @@ def test_an_endpoint_for_TLS_is_known_by_its_class(
     begins with ``SSL``; the transit relay reads the port of such a one, too."""
     files = Files.written_to(tmp_path / "tls")
     service: Any = strports.service(
-        f"dualstack:3456:{way.format(files)}", Factory(), reactor=reactor
+        f"dualstack:3456:{files.filled(way)}", Factory(), reactor=reactor
     )
     assert type(service.endpoint).__name__.startswith("SSL")
     assert service.endpoint._port == 3456

@@ -86,8 +86,8 @@ def test_on_a_reactor_with_its_own_ports(interface: str, served: str) -> None:
 def test_with_TLS(reactor: Reactor, tmp_path: Path, interface: str, served: str) -> None:
     files = Files.written_to(tmp_path)
     escaped = interface.replace(":", r"\:")
-    description = (
-        f"dualstack:0:interface={escaped}:privateKey={files.key}:certKey={files.certificate}"
+    description = f"dualstack:0:interface={escaped}:" + files.filled(
+        "privateKey={key}:certKey={certificate}"
     )
     endpoint = serverFromString(reactor, description)
     says(reactor, lambda: endpoint.listen(RecordingFactory()), served)

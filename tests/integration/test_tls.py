@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from support.certificates import Authority, Files, issue, older_pyopenssl_api
+from support.certificates import Authority, Files, in_string, issue, older_pyopenssl_api
 from support.processes import PATIENCE, running
 from support.reactors import Reactor, open_descriptors
 from support.versions import SERVES_DIRECTORIES, lacking
+from support.windows import nothing_is_mapped, runs_tools
 from twisted.internet import tcp
 from twisted.internet.endpoints import (
     TCP6ClientEndpoint,
@@ -212,7 +213,7 @@ Make = Callable[[Reactor, Files], IStreamServerEndpoint]
 
 
 def string(template: str) -> Make:
-    return lambda reactor, files: serverFromString(reactor, template.format(**files._asdict()))
+    return lambda reactor, files: serverFromString(reactor, files.filled(template))
 
 
 def creator(files: Files) -> Any:
@@ -267,6 +268,7 @@ def test_addresses_are_canonical_before_and_after_the_handshake(
         for name, case in CASES.items()
     ],
 )
+@nothing_is_mapped
 def test_the_same_on_twisteds_own_endpoint_finds_the_leak(
     case: Case, reactor: Reactor, files: Files, clients: Clients
 ) -> None:
@@ -286,6 +288,7 @@ def test_the_same_on_twisteds_own_endpoint_finds_the_leak(
         "tls={directory}",
     ],
 )
+@runs_tools
 def test_the_chain_is_sent_once(
     options: str, reactor: Reactor, files: Files, clients: Clients
 ) -> None:
@@ -294,6 +297,7 @@ def test_the_chain_is_sent_once(
         assert clients.certificates(port, "localhost") == 2
 
 
+@runs_tools
 def test_diffie_hellman_parameters_are_used(
     reactor: Reactor, clients: Clients, tmp_path: Path
 ) -> None:
@@ -310,8 +314,8 @@ def test_diffie_hellman_parameters_are_used(
     context = clients.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("DHE")
-    for options, succeeds in (("", False), (f":dhParameters={parameters}", True)):
-        endpoint = serverFromString(reactor, f"dualstack:0:privateKey={pem}{options}")
+    for options, succeeds in (("", False), (f":dhParameters={in_string(parameters)}", True)):
+        endpoint = serverFromString(reactor, f"dualstack:0:privateKey={in_string(pem)}{options}")
         with listening(reactor, endpoint, WitnessFactory()) as port:
             with contextlib.nullcontext() if succeeds else pytest.raises(ssl.SSLError):
                 clients.talk("127.0.0.1", port, name="rsa.example", context=context)
@@ -319,7 +323,7 @@ def test_diffie_hellman_parameters_are_used(
 
 BOTH = pytest.mark.parametrize(
     "description",
-    ["dualstack:0:tls={}", pytest.param("tls:{}:0", marks=with_directories)],
+    ["dualstack:0:tls={}", pytest.param("tls:{}:0", marks=(with_directories, nothing_is_mapped))],
 )
 
 
@@ -362,13 +366,13 @@ class TestDirectories:
         files: Files,
         clients: Clients,
     ) -> None:
-        endpoint = serverFromString(reactor, description.format(files.directory))
+        endpoint = serverFromString(reactor, description.format(in_string(files.directory)))
         with listening(reactor, endpoint, WitnessFactory()) as port:
             for host in ("127.0.0.1", "::1"):
                 assert clients.talk(host, port, name=name)[0] == names
 
     def test_a_name_has_no_case(self, reactor: Reactor, files: Files, clients: Clients) -> None:
-        endpoint = serverFromString(reactor, f"dualstack:0:tls={files.directory}")
+        endpoint = serverFromString(reactor, f"dualstack:0:tls={in_string(files.directory)}")
         with listening(reactor, endpoint, WitnessFactory()) as port:
             assert clients.talk("::1", port, name="B.example")[0] == ["b.example", "*.b.example"]
 
@@ -378,7 +382,7 @@ class TestDirectories:
     ) -> None:
         authority = Authority.made()
         later = authority.issue("later.example")
-        endpoint = serverFromString(reactor, description.format(tmp_path))
+        endpoint = serverFromString(reactor, description.format(in_string(tmp_path)))
         with listening(reactor, endpoint, WitnessFactory()) as port:
             with pytest.raises(ssl.SSLError):
                 clients.talk("127.0.0.1", port, name="later.example")
@@ -392,7 +396,7 @@ class TestDirectories:
     ) -> None:
         directory = Files.written_to(tmp_path).directory
         later = Authority.made().issue("later.example")
-        endpoint = serverFromString(reactor, description.format(directory))
+        endpoint = serverFromString(reactor, description.format(in_string(directory)))
         with listening(reactor, endpoint, WitnessFactory()) as port:
             (directory / "later.pem").write_bytes(later.pem + later.key_pem())
             with pytest.raises(ssl.SSLError):
@@ -417,7 +421,7 @@ class TestDirectories:
         for name, content in contents.items():
             (archive / name).write_bytes(content)
             (live / name).symlink_to(archive / name)
-        endpoint = serverFromString(reactor, description.format(live))
+        endpoint = serverFromString(reactor, description.format(in_string(live)))
         with listening(reactor, endpoint, WitnessFactory()) as port:
             clients.talk("::1", port, name="a.example")
 
@@ -427,7 +431,7 @@ class TestDirectories:
         later = Authority.made().issue("later.example")
         context = clients.context()
         context.check_hostname = False
-        endpoint = serverFromString(reactor, f"dualstack:0:tls={tmp_path}")
+        endpoint = serverFromString(reactor, f"dualstack:0:tls={in_string(tmp_path)}")
         with listening(reactor, endpoint, WitnessFactory()) as port:
             (tmp_path / "chain.pem").write_bytes(Authority.made().intermediate.pem)
             (tmp_path / "later.pem").write_bytes(later.pem + later.key_pem())
@@ -440,7 +444,7 @@ class TestDirectories:
         later = Authority.made().issue("later.example")
         events: list[Any] = []
         globalLogPublisher.addObserver(events.append)
-        endpoint = serverFromString(reactor, f"dualstack:0:tls={tmp_path}")
+        endpoint = serverFromString(reactor, f"dualstack:0:tls={in_string(tmp_path)}")
         with listening(reactor, endpoint, WitnessFactory()) as port:
             (tmp_path / "later.pem").write_bytes(later.pem + later.key_pem(b"secret"))
             for _ in range(2):
@@ -468,7 +472,7 @@ class TestDirectories:
         """Twisted's own ``tls:`` hangs with a root."""
         directory = Files.written_to(tmp_path).directory
         (directory / "extra.pem").write_bytes(extra())
-        endpoint = serverFromString(reactor, f"dualstack:0:tls={directory}")
+        endpoint = serverFromString(reactor, f"dualstack:0:tls={in_string(directory)}")
         with listening(reactor, endpoint, WitnessFactory()) as port:
             assert clients.certificates(port, "a.example") == sent
             clients.talk("127.0.0.1", port, name="a.example")
@@ -492,12 +496,13 @@ class TestDirectories:
         (tmp_path / "chain.pem").write_bytes(authority.intermediate.pem)
         for name, made in zip(names, (best, other), strict=True):
             (tmp_path / f"{name}.pem").write_bytes(made.pem + made.key_pem())
-        endpoint = serverFromString(reactor, f"dualstack:0:tls={tmp_path}")
+        endpoint = serverFromString(reactor, f"dualstack:0:tls={in_string(tmp_path)}")
         with listening(reactor, endpoint, WitnessFactory()) as port:
             names_shown, _ = clients.talk("127.0.0.1", port, name="a.example")
         assert "best.example" in names_shown
 
 
+@runs_tools
 class TestHTTP2:
     """By curl, from Twisted's web server in a process of its own."""
 
@@ -509,7 +514,7 @@ class TestHTTP2:
         ],
     )
     def test_it_is_agreed_on(self, options: str, files: Files) -> None:
-        description = f"dualstack:0:{options}".format(**files._asdict())
+        description = files.filled(f"dualstack:0:{options}")
         with running(WEB, description) as server:
             port = server.event()["port"]
             for family, client in (("-4", "127.0.0.1"), ("-6", "::1")):
@@ -529,7 +534,7 @@ class TestHTTP2:
     @with_directories
     @BOTH
     def test_every_certificate_serves_it(self, description: str, files: Files) -> None:
-        with running(WEB, description.format(files.directory)) as server:
+        with running(WEB, description.format(in_string(files.directory))) as server:
             port = server.event()["port"]
             for name in ("a.example", "b.example", "www.b.example"):
                 options = ("--http2", "--cacert", str(files.root))
@@ -660,7 +665,7 @@ class TestProxyHeaders:
         self, reactor: Reactor, files: Files, clients: Clients
     ) -> None:
         factory = WitnessFactory()
-        description = f"haproxy:dualstack:0:privateKey={files.key}:certKey={files.full_chain}"
+        description = files.filled("haproxy:dualstack:0:privateKey={key}:certKey={full_chain}")
         with listening(reactor, serverFromString(reactor, description), factory) as port:
             clients.talk("127.0.0.1", port, inside=self.V1)
             reactor.until(lambda: factory.has("lost"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.certificates import Files, older_pyopenssl_api
+from support.certificates import Files, in_string, older_pyopenssl_api
 from support.listeners import RecordingFactory, stop
 from support.reactors import Reactor
 from twisted.internet.endpoints import clientFromString, quoteStringArgument, serverFromString
@@ -53,7 +53,7 @@ class Server:
         shutil.copy(self.files.root, self.roots)
         factory = RecordingFactory()
         factory.protocol = Answering
-        options = f"privateKey={self.files.key}:certKey={self.files.full_chain}"
+        options = self.files.filled("privateKey={key}:certKey={full_chain}")
         endpoint = serverFromString(reactor, f"dualstack:0:{options}")
         self.port = reactor.result_of(endpoint.listen(factory))
         self.number = self.port.getHost().port
@@ -61,9 +61,10 @@ class Server:
     def asked(self, host: str, name: str = "a.example", roots: Path | None = None) -> Any:
         """The protocol of a client that connects by string."""
         inner = quoteStringArgument(f"dualstack:{quoteStringArgument(host)}:{self.number}")
+        trusted = in_string(roots or self.roots)
         endpoint = clientFromString(
             self.reactor,
-            f"tls:{name}:{self.number}:trustRoots={roots or self.roots}:endpoint={inner}",
+            f"tls:{name}:{self.number}:trustRoots={trusted}:endpoint={inner}",
         )
         return self.reactor.result_of(endpoint.connect(Factory.forProtocol(Asking)))
 

@@ -215,7 +215,7 @@ def test_treq(reactor: Reactor, port: int) -> None:
 
 def test_the_treq_example(tmp_path: Path) -> None:
     files = Files.written_to(tmp_path)
-    secured = f"dualstack:0:privateKey={files.key}:certKey={files.full_chain}"
+    secured = files.filled("dualstack:0:privateKey={key}:certKey={full_chain}")
     with running(WEB, "dualstack:0") as plain, running(WEB, secured) as secure:
         urls = [
             f"https://localhost:{secure.event()['port']}/",

@@ -119,6 +119,11 @@ class Authority(NamedTuple):
         return issue(hosts[0], self.intermediate, *hosts)
 
 
+def in_string(path: Path) -> str:
+    """A path as it goes into an endpoint string: Windows' have a drive."""
+    return path.as_posix().replace(":", "\\:")
+
+
 class Files(NamedTuple):
     """What an operator has on disk."""
 
@@ -154,6 +159,10 @@ class Files(NamedTuple):
         for name, path in paths.items():
             path.write_bytes(contents[name])
         return cls(**paths, directory=directory)
+
+    def filled(self, template: str) -> str:
+        """An endpoint string with these paths in it."""
+        return template.format(**{k: in_string(path) for k, path in self._asdict().items()})
 
     @property
     def contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:

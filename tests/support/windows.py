@@ -38,6 +38,11 @@ def lacking_in_wine(what: str) -> pytest.MarkDecorator:
     return pytest.mark.xfail(WINE, reason=f"Wine {what}", strict=True)
 
 
+nothing_is_mapped = pytest.mark.not_on_windows(
+    "an IPv6 socket of Twisted's own is v6-only there: it leaks nothing and reaches no IPv4"
+)
+runs_tools = pytest.mark.not_on_windows("runs programs of Linux")
+
 trio_starts = lacking_in_wine("lacks SIO_BSP_HANDLE_SELECT, which Trio asks for when it starts")
 
 own_udp_address = lacking_in_wine("binds a UDP socket of one IPv4 address to the whole interface")

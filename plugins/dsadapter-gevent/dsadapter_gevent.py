@@ -46,6 +46,7 @@ Handle = Callable[["Socket", Address], object]
 
 _READ_AT_ONCE = 1 << 18
 _ACCEPT_AGAIN = 1.0
+_ACCEPTED_AT_ONCE = 100
 _FAMILIES: dict[tuple[str, ...], int] = {("ipv4",): socket.AF_INET, ("ipv6",): socket.AF_INET6}
 # A connection that a firewall rejects, or whose client has gone (accept(2)).
 _ONE_CONNECTION = {errno.EPERM, errno.ECONNABORTED, errno.EPROTO, errno.EINTR}
@@ -139,10 +140,12 @@ class Server:
         self._over.set()
 
     def _accept(self, sock: Any, handle: Handle) -> None:
+        at_once = 0
         while True:
             try:
                 accepted, peer = sock.accept()
             except BlockingIOError:
+                at_once = 0
                 gevent.socket.wait_read(sock.fileno())
             except OSError as error:
                 if error.errno not in _ONE_CONNECTION:
@@ -150,6 +153,11 @@ class Server:
                     gevent.sleep(_ACCEPT_AGAIN)
             else:
                 gevent.spawn(self._serve, accepted, peer, handle)
+                at_once += 1
+                if at_once >= _ACCEPTED_AT_ONCE:
+                    # Clients that never stop coming keep nobody from being served.
+                    at_once = 0
+                    gevent.sleep(0)
 
     def _serve(self, accepted: Any, peer: Address, handle: Handle) -> None:
         lost = None
@@ -231,6 +239,8 @@ class DatagramSocket:
         self._arrived: deque[tuple[bytes, Any, PacketInfo | None]] = deque()
         self._refused = False
         self.port.open(self._deliver, self._refuse, details=True)
+        loop, fd = gevent.get_hub().loop, self.port.sock.fileno()
+        self._readable, self._writable = loop.io(fd, 1), loop.io(fd, 2)
         self.port.life.opened()
 
     def _deliver(self, arrived: Iterator[Any]) -> None:
@@ -258,6 +268,7 @@ class DatagramSocket:
         """Payload, sender, and where it arrived.
 
         :raises ConnectionRefusedError: once, where the only peer has refused a datagram.
+        :raises OSError: if it is closed, in this greenlet or in another one meanwhile.
         """
         while True:
             if self._refused:
@@ -265,13 +276,15 @@ class DatagramSocket:
                 raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
             if self._arrived:
                 return self._arrived.popleft()
+            if not self.port.is_open:
+                raise _closed()
             rest = self.port.read(_READ_AT_ONCE)
             if self._arrived or self._refused:
                 continue
             if rest:
                 gevent.sleep(rest)
             else:
-                gevent.socket.wait_read(self.port.sock.fileno())
+                gevent.socket.wait(self._readable)
 
     def recvfrom(self, size: int) -> tuple[bytes, Any]:
         """As ``socket.socket.recvfrom``."""
@@ -288,11 +301,18 @@ class DatagramSocket:
                 # What an earlier datagram met takes the place of this one's sending, once.
                 return len(data) if sent is None else sent
             except BlockingIOError:
-                gevent.socket.wait_write(self.port.sock.fileno())
+                gevent.socket.wait(self._writable)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket; greenlets that wait for it get the ``OSError`` of a closed one."""
+        if self.port.is_open:
+            for watcher in (self._readable, self._writable):
+                gevent.get_hub().cancel_wait(watcher, _closed(), True)
         self.port.close()
+
+
+def _closed() -> OSError:
+    return OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def serve(handle: Handle, host: str, port: int, **options: Any) -> Server:
@@ -312,10 +332,14 @@ def create_connection(
 ) -> Socket:
     """As ``gevent.socket.create_connection``, but the addresses of a name race (RFC 8305).
 
+    :param timeout: seconds for the connect, and then for each operation of the socket.
     :raises OSError: whose text tells of every attempt.
     """
     policy = ConnectPolicy(timeout=timeout, bind_address=source_address)
-    return _connect(canonical_target(*address), policy)
+    connection = _connect(canonical_target(*address), policy)
+    if timeout is not None:
+        connection.settimeout(timeout)
+    return connection
 
 
 def _connect(target: tuple[str, int], policy: ConnectPolicy) -> Socket:

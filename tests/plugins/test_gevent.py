@@ -81,3 +81,52 @@ def test_the_doctor_waits_on_a_hub(environment: Environment) -> None:
     facts = {row["id"]: row["fact"] for row in json.loads(done.stdout)["rows"]}
     assert facts["plugin"].startswith("dsadapter-gevent ")
     assert " waits by gevent.libev." in facts["gevent:hub"]
+
+
+WAITING = """
+import os, socket, gevent
+from dsadapter.policy import ListenPolicy
+from dsadapter_gevent import Server, bind, create_connection
+
+datagrams = bind("", 0)
+waiting = gevent.spawn(datagrams.receive_datagram)
+gevent.sleep(0.01)
+datagrams.close()
+waiting.join(10)
+print(waiting.exception.strerror)
+try:
+    datagrams.receive_datagram()
+except OSError as error:
+    print(error.strerror)
+
+with socket.create_server(("127.0.0.1", 0)) as silent:
+    connection = create_connection(silent.getsockname(), timeout=0.05)
+    try:
+        connection.recv(1)
+    except TimeoutError:
+        print("timed out")
+    connection.close()
+
+server = Server(ListenPolicy("", 0))
+port = server.addresses()[0][1]
+clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(250)]
+opened = lambda: len(os.listdir("/proc/self/fd"))
+before, accepted = opened(), []
+server.start(lambda sock, peer: accepted.append(opened() - before))
+while len(accepted) < 250:
+    gevent.sleep(0.01)
+print(accepted[0] <= 100)
+"""
+
+
+def test_who_waits_is_told_timed_out_and_served(environment: Environment) -> None:
+    done = subprocess.run(
+        [environment.python, "-c", WAITING],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == [
+        *("Bad file descriptor", "Bad file descriptor", "timed out", "True")
+    ], done.stderr

@@ -14,19 +14,25 @@ Prints its port. From then on it answers each line of its standard input:
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import gc
 import os
 import resource
+import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from dsadapter.frameworks.asyncio import create_server
 
 BACKLOG = 1024
+ADDRESS_FORM = 1
+"""``IPV6_ADDRFORM`` (linux/in6.h)."""
 
 
 class Connection(asyncio.Protocol):
@@ -107,8 +113,48 @@ class Control:
         gc.enable()
 
 
+def least() -> socket.socket:
+    """The least that it takes to have a loop serve what it has not accepted, as IPv4 to everybody:
+    one ``accept``, one option, one call of the loop's in two steps; nothing is checked, told of or
+    kept."""
+    loop = asyncio.get_running_loop()
+    sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    sock.listen(BACKLOG)
+    sock.setblocking(False)
+    accept, make = _socket.socket._accept, _Accepted  # type: ignore[attr-defined]
+    connect = loop.connect_accepted_socket
+
+    def ready() -> None:
+        calls = []
+        try:
+            for _ in range(64):
+                accepted = make(socket.AF_INET6, socket.SOCK_STREAM, 0, accept(sock)[0])
+                accepted.setsockopt(socket.IPPROTO_IPV6, ADDRESS_FORM, socket.AF_INET)
+                calls.append(connect(Connection, accepted))
+                calls[-1].send(None)
+        except BlockingIOError:
+            pass
+        loop.call_soon(end, calls)
+
+    def end(calls: list[Any]) -> None:
+        for call in calls:
+            with suppress(StopIteration):
+                call.send(None)
+
+    loop.add_reader(sock.fileno(), ready)
+    return sock
+
+
+class _Accepted(_socket.socket):
+    # As numbers, which cost no enum member.
+    family, type = _socket.socket.family, _socket.socket.type
+    close = _socket.socket.detach  # type: ignore[assignment]
+
+
 async def listening(listener: str) -> Any:
     loop = asyncio.get_running_loop()
+    if listener == "least":
+        return SimpleNamespace(sockets=[least()])
     if listener == "ipv4":
         return await loop.create_server(Connection, "0.0.0.0", 0, backlog=BACKLOG)
     if listener == "ipv6":

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import _socket
+import errno
+import socket
+import sys
 from contextlib import suppress
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,8 +16,9 @@ from dsadapter.errors import NotDualStackError
 from dsadapter.frameworks.blocking.datagram import TranslatingDatagramSocket
 from dsadapter.launcher import report
 from dsadapter.packetinfo.peers import PeerAddress, Route
-from dsadapter.sockets.canonical import family_number
+from dsadapter.sockets.canonical import canonical_name, family_number
 
+_DENIED = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 _MOST_NAMED = 1000
 
 
@@ -75,11 +80,14 @@ class Exchange(TranslatingDatagramSocket):
         with suppress(OSError):
             super().__init__(family, type_, proto, sock.fileno())
 
-    def __del__(self, *_defaults: Any) -> None:
-        # The descriptor is the program's.
-        _socket.socket.detach(self)
+    def __del__(self, *_defaults: Any, _detach: Any = _socket.socket.detach) -> None:
+        # The descriptor is the program's. Modules are empty already when the interpreter ends.
+        _detach(self)
 
     def _receive(self, bufsize: int, ancbufsize: int, flags: int) -> tuple[Any, ...]:
+        if not ancbufsize and _recvmsg_is_denied():
+            data, name = _socket.socket.recvfrom(self, bufsize, flags)
+            return data, [], 0, canonical_name(name), None
         data, messages, told, sender, info = super()._receive(bufsize, ancbufsize, flags)
         if type(sender) is PeerAddress:
             if ":" in sender[0]:
@@ -87,6 +95,15 @@ class Exchange(TranslatingDatagramSocket):
             else:
                 sender = self._named.name_of(sender) or sender
         return data, messages, told, sender, info
+
+    def _send(self, data: Any, route: Route, flags: int, source: str | None = None) -> int:
+        try:
+            return super()._send(data, route, flags, source)
+        except OSError as error:
+            if error.errno not in _DENIED or not route.messages:
+                raise
+            # Likewise with sendmsg, which chooses where an answer leaves from.
+            return super()._send(data, Route(route.address, []), flags)
 
     def _long(self, sender: PeerAddress) -> Any:
         host, port = sender
@@ -115,6 +132,23 @@ def _handed_over(sock: Any, address: Any) -> None:
     """Tell the guard of a mapped address that gets no further."""
     if report.handed_over is not None and ":" in address[0]:
         report.handed_over(sock, address[0], "sendto", translated=False)
+
+
+@cache
+def _recvmsg_is_denied() -> bool:
+    """Whether this is a sandbox, in which the program's own ``recvfrom`` may do."""
+    if sys.platform == "win32":
+        return False
+    # One of its own: what the program's has to tell is told once.
+    with suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as trial:
+        try:
+            _socket.socket.recvmsg(trial, 0, 0, socket.MSG_DONTWAIT)
+        except OSError as error:
+            if error.errno in _DENIED:
+                why = f"recvmsg: {error.strerror}"
+                report.say(f"forged datagrams aren't told from IPv4 ones: {why}")
+                return True
+    return False
 
 
 _exchanges: WeakKeyDictionary[Any, Exchange] = WeakKeyDictionary()

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError
+from dsadapter.hooks.manager import active_hooks
 from dsadapter.launcher.deciding import Decision, decide
 from dsadapter.launcher.listing import Entry, end, list_entry
 from dsadapter.launcher.methods import closed, endings, listeners
@@ -95,7 +96,15 @@ def listen(sock: Any, backlog: tuple[int, ...], original: Callable[..., None]) -
 
 def _listen(sock: Any, backlog: tuple[int, ...], go: Callable[[], None]) -> None:
     listens = is_listening(sock)
-    decision = decide(sock, settings(), not listens and bound_here(sock.fileno()))
+    try:
+        decision = decide(sock, settings(), not listens and bound_here(sock.fileno()))
+    except OSError as error:
+        if active_hooks().before_bind is not None:
+            raise
+        # A sandbox, in which nothing can be asked.
+        say(f"a listener stays as the program makes it: {error.strerror}")
+        go()
+        return
     policy = _policy(decision, backlog)
     with announced_elsewhere():
         life = Listener(FRAMEWORK, policy)

@@ -9,6 +9,7 @@ import pytest
 from support.environments import clean_environment, open_to_everybody
 from support.launched import finished, launch, said
 from support.namespaces import needs_root
+from support.seccomp import without
 
 BOUND = """
 import os, socket, sys
@@ -241,3 +242,39 @@ def test_what_is_first_done_when_the_interpreter_ends(required: bool) -> None:
         "sendto",
     ]
     assert "Exception ignored" not in done.stderr
+
+
+SANDBOXED = """
+import socket, sys
+sock = socket.socket(socket.AF_INET6)
+sock.bind(("::", 0))
+sock.listen()
+with socket.create_connection(("::1", sock.getsockname()[1])): print(sock.accept()[1][0])
+if len(sys.argv) > 1: sys.exit()
+server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+server.bind(("::", 0))
+for family, host in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.sendto(b"x", (host, server.getsockname()[1]))
+        data, sender = server.recvfrom(9)
+        server.sendto(data, sender)
+        print(sender[0], client.recvfrom(9)[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("calls", "says"),
+    [
+        (["getsockopt"], "a listener stays as the program makes it: Operation not permitted"),
+        (["recvmsg", "recvmmsg"], "forged datagrams aren't told from IPv4 ones: recvmsg: "),
+        (["sendmsg"], ""),
+    ],
+    ids=str,
+)
+def test_calls_that_a_sandbox_denies(calls: list[str], says: str) -> None:
+    denials = [f"--deny-call={call}=EPERM" for call in calls]
+    streams = ["streams"] if "getsockopt" in calls else []
+    done = finished([*without(*denials), *launch(sys.executable, "-c", SANDBOXED, *streams)])
+    datagrams = "" if streams else "127.0.0.1 b'x'\n::1 b'x'\n"
+    assert done.stdout == f"::1\n{datagrams}", done.stderr
+    assert says in "".join(said(done))

@@ -33,7 +33,7 @@ from support.namespaces import namespace, needs_root
 from support.processes import running
 from support.seccomp import deny_option_in_this_thread
 from support.silent import silent
-from support.windows import WINDOWS
+from support.windows import IGNORES_SOURCES, WINDOWS, lacking_in_wine
 from zope.interface.verify import verifyObject
 
 from dsadapter import hookimpl
@@ -455,6 +455,7 @@ class TestMixin:
                     assert done.stdout == f"hello {host.strip('[]')}\n"
                     server.wait_for_log(f"{host.strip('[]')} - - ")
 
+    @pytest.mark.not_on_windows("has no list of a process's descriptors")
     def test_descriptors_are_as_many_as_of_the_plain_server(self) -> None:
         counts = []
         for kind in (socketserver.ThreadingTCPServer, ThreadingTCP):
@@ -581,6 +582,7 @@ class TestDatagrams:
             with pytest.raises(TimeoutError):
                 sock.recvfrom(100)
 
+    @lacking_in_wine(IGNORES_SOURCES)
     @pytest.mark.parametrize("source", ["127.0.0.7", "127.0.0.8"])
     def test_an_answer_leaves_from_where_the_request_came_to(self, source: str) -> None:
         class Server(DualStackMixin, socketserver.UDPServer):
@@ -621,6 +623,7 @@ class TestDatagrams:
         ]
         assert open_descriptors() == before
 
+    @lacking_in_wine(IGNORES_SOURCES)
     def test_a_source_is_chosen(self) -> None:
         with TranslatingSocket(type=socket.SOCK_DGRAM) as sock:
             sock.bind(("", 0))

@@ -134,6 +134,7 @@ class DualStackMixin:
     socket_type: int
     request_queue_size: int
     max_packet_size: int
+    allow_reuse_address: bool
     allow_reuse_port: bool = False
 
     def server_bind(self) -> None:
@@ -159,7 +160,13 @@ class DualStackMixin:
             check_one_socket(policy)
             self.socket = _bound(policy)
         self.address_family = self.socket.family
-        super().server_bind()  # type: ignore[misc]
+        reused = self.allow_reuse_address
+        # It is bound already; Windows refuses SO_REUSEADDR on a socket that nobody may share.
+        self.allow_reuse_address = False
+        try:
+            super().server_bind()  # type: ignore[misc]
+        finally:
+            self.allow_reuse_address = reused
 
     @property
     def proxy_counters(self) -> ProxyCounters | None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Self
 
 from dsadapter.testing import driver_worker
@@ -190,12 +191,12 @@ class DriverProcess:
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """The process does nothing meanwhile; its kernel goes on."""
-        os.kill(self._process.pid, signal.SIGSTOP)
-        os.waitpid(self._process.pid, os.WUNTRACED)
+        stop, go_on = _suspending(self._process)
+        stop()
         try:
             yield
         finally:
-            os.kill(self._process.pid, signal.SIGCONT)
+            go_on()
 
     def wait_until(self, condition: Callable[[], bool], why: str | Callable[[], str]) -> None:
         """Wait for what the driver says.
@@ -240,3 +241,20 @@ class DriverProcess:
         with self._news:
             self._ended = True
             self._news.notify_all()
+
+
+def _suspending(
+    process: subprocess.Popen[str],
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """How to suspend a process, until it is, and to resume it."""
+    if sys.platform == "win32":
+        import ctypes
+
+        ntdll, handle = ctypes.WinDLL("ntdll"), ctypes.c_void_p(int(process._handle))
+        return partial(ntdll.NtSuspendProcess, handle), partial(ntdll.NtResumeProcess, handle)
+
+    def stop() -> None:
+        os.kill(process.pid, signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+
+    return stop, partial(os.kill, process.pid, signal.SIGCONT)

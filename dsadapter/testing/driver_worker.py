@@ -150,10 +150,11 @@ class Worker:
         self._driver = driver
         self._events = events
         self._lock = lock = threading.Lock()
-        # A driver may fork; the child would wait for ever for what another thread has locked.
-        os.register_at_fork(
-            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
-        )
+        if sys.platform != "win32":
+            # A driver may fork; the child would wait for ever for what another thread has locked.
+            os.register_at_fork(
+                before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+            )
 
     def say(self, event: dict[str, Any]) -> None:
         """Write one event."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+from support.windows import WINDOWS
+
 from dsadapter.testing.conformance import ConformanceSuite
 
-from .drivers.asyncio_driver import AsyncioDriver, ThirdLoopDriver, UvloopDriver
+from .drivers.asyncio_driver import AsyncioDriver, SelectorDriver, ThirdLoopDriver, UvloopDriver
 
 
 class TestAsyncio(ConformanceSuite):
@@ -12,6 +15,16 @@ class TestAsyncio(ConformanceSuite):
     framework = "asyncio"
 
 
+if WINDOWS:
+
+    class TestSelectorLoop(ConformanceSuite):
+        """The other one is the Proactor loop."""
+
+        driver = SelectorDriver
+        framework = "asyncio"
+
+
+@pytest.mark.not_on_windows("uvloop is not for Windows")
 class TestUvloop(ConformanceSuite):
     driver = UvloopDriver
     framework = "asyncio"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 from dsadapter.testing.conformance import ConformanceSuite
 
 from .drivers.blocking_driver import BlockingDriver
-from .drivers.socketserver_driver import ForkingDriver, SocketserverDriver
+from .drivers.socketserver_driver import SocketserverDriver
+
+if sys.platform != "win32":
+    from .drivers.socketserver_driver import ForkingDriver
 
 
 class TestBlocking(ConformanceSuite):
@@ -18,6 +23,8 @@ class TestSocketserver(ConformanceSuite):
     framework = "blocking"
 
 
-class TestForkingSocketserver(ConformanceSuite):
-    driver = ForkingDriver
-    framework = "blocking"
+if sys.platform != "win32":
+
+    class TestForkingSocketserver(ConformanceSuite):
+        driver = ForkingDriver
+        framework = "blocking"

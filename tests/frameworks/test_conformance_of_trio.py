@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+from support.windows import NO_TRIO
+
 from dsadapter.testing.conformance import ConformanceSuite
 
 from .drivers.anyio_driver import AnyIODriver, AnyIOOnTrioDriver, AnyIOOnUvloopDriver
 from .drivers.trio_driver import TrioDriver
 
 
+@pytest.mark.not_on_windows(NO_TRIO)
 class TestTrio(ConformanceSuite):
     driver = TrioDriver
     declines = ("adopted_descriptor",)
@@ -18,11 +22,13 @@ class TestAnyIO(ConformanceSuite):
     declines = ("adopted_descriptor",)
 
 
+@pytest.mark.not_on_windows("uvloop is not for Windows")
 class TestAnyIOOnUvloop(ConformanceSuite):
     driver = AnyIOOnUvloopDriver
     declines = ("adopted_descriptor",)
 
 
+@pytest.mark.not_on_windows(NO_TRIO)
 class TestAnyIOOnTrio(ConformanceSuite):
     driver = AnyIOOnTrioDriver
     declines = ("adopted_descriptor",)

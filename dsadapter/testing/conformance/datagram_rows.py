@@ -28,7 +28,7 @@ from dsadapter.testing.driver_process import (
 )
 
 GROUP, IPV6_GROUP = "239.255.77.77", "ff02::4d4d"
-LOOPBACK = "lo"
+LOOPBACK = socket.if_indextoname(1)
 
 
 class Sent(NamedTuple):

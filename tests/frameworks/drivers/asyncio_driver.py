@@ -147,6 +147,10 @@ class AsyncioDriver(Driver):
         self.run(close())
 
 
+class SelectorDriver(AsyncioDriver):
+    loop_kind = "selector"
+
+
 class UvloopDriver(AsyncioDriver):
     loop_kind = "uvloop"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import sys
 from http.server import BaseHTTPRequestHandler
-from socketserver import ForkingMixIn, TCPServer, ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from threading import Thread
 from typing import Any
 
@@ -43,10 +44,6 @@ class EchoHandler(BaseHTTPRequestHandler):
 
 
 class Server(DualStackMixin, ThreadingMixIn, TCPServer):
-    report: Report
-
-
-class ForkingServer(DualStackMixin, ForkingMixIn, TCPServer):
     report: Report
 
 
@@ -90,5 +87,11 @@ class SocketserverDriver(BlockingDriver):
         super().close()
 
 
-class ForkingDriver(SocketserverDriver):
-    kind = ForkingServer
+if sys.platform != "win32":
+    from socketserver import ForkingMixIn
+
+    class ForkingServer(DualStackMixin, ForkingMixIn, TCPServer):
+        report: Report
+
+    class ForkingDriver(SocketserverDriver):
+        kind = ForkingServer

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import threading
 from typing import Any
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python import log
 from zope.interface import implementer
@@ -99,7 +101,7 @@ class Datagrams(protocol.DatagramProtocol):
 class TwistedDriver(Driver):
     """A reactor in a thread."""
 
-    reactor_kind = "epoll"
+    reactor_kind = "select" if sys.platform == "win32" else "epoll"
 
     def __init__(self) -> None:
         self.ports: list[Any] = []
@@ -131,7 +133,8 @@ class TwistedDriver(Driver):
         if descriptor is not None:
             endpoint = serverFromString(self.reactor, f"dualstack:fd={descriptor}")
         elif tls is not None:
-            words = f"dualstack:{port}:privateKey={tls}:certKey={tls}"
+            file = quoteStringArgument(tls)
+            words = f"dualstack:{port}:privateKey={file}:certKey={file}"
             endpoint = serverFromString(self.reactor, words)
         else:
             proxies = ["127.0.0.1"] if proxy else None
@@ -184,7 +187,9 @@ def install_reactor(kind: str) -> None:
     from importlib import import_module
 
     module = {"epoll": "epollreactor", "asyncio": "asyncioreactor", "select": "selectreactor"}[kind]
-    import_module(f"twisted.internet.{module}").install()
+    # On Windows Twisted takes asyncio's other loop only.
+    loops = [asyncio.SelectorEventLoop()] if kind == "asyncio" else []
+    import_module(f"twisted.internet.{module}").install(*loops)
 
 
 class AsyncioReactorDriver(TwistedDriver):

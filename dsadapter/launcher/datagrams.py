@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import errno
-import socket
 import sys
 from contextlib import suppress
 from functools import cache
@@ -140,14 +139,17 @@ def _recvmsg_is_denied() -> bool:
     if sys.platform == "win32":
         return False
     # One of its own: what the program's has to tell is told once.
-    with suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as trial:
-        try:
-            _socket.socket.recvmsg(trial, 0, 0, socket.MSG_DONTWAIT)
-        except OSError as error:
-            if error.errno in _DENIED:
-                why = f"recvmsg: {error.strerror}"
-                report.say(f"forged datagrams aren't told from IPv4 ones: {why}")
-                return True
+    trial = None
+    try:
+        trial = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM)
+        trial.recvmsg(0, 0, _socket.MSG_DONTWAIT)
+    except OSError as error:
+        if trial is not None and error.errno in _DENIED:
+            report.say(f"forged datagrams aren't told from IPv4 ones: recvmsg: {error.strerror}")
+            return True
+    finally:
+        if trial is not None:
+            trial.close()
     return False
 
 

@@ -17,6 +17,7 @@ from xmlrpc.client import ServerProxy
 import pytest
 from support.certificates import Files
 from support.environments import Environment, clean_environment
+from support.launched import finished
 from support.namespaces import OwnLoopback
 from support.processes import PATIENCE, Server, running_command
 from support.programs import (
@@ -145,6 +146,48 @@ def test_a_server_is_replaced_by_a_new_one(servers: Environment) -> None:
                     os.kill(process, signal.SIGTERM)
     assert leaks(log) == []
     assert "stays" not in log
+
+
+MONKEYS = {
+    "gevent": "import gevent.monkey; gevent.monkey.patch_all()",
+    "eventlet": "import eventlet; eventlet.monkey_patch()",
+}
+SERVE_TWO = """
+def serve():
+    for _ in range(2):
+        client, name = server.accept()
+        client.sendall(f"{name[0]} {client.getpeername()[0]}".encode())
+        client.close()
+server = socket.socket(socket.AF_INET6)
+server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+server.bind(("::", 0))
+server.listen()
+thread = threading.Thread(target=serve)
+thread.start()
+for host in "127.0.0.1", "::1":
+    print(socket.create_connection((host, server.getsockname()[1])).recv(99).decode())
+thread.join()
+datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+datagrams.bind(("::", 0))
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.sendto(b"x", ("127.0.0.1", datagrams.getsockname()[1]))
+data, name = datagrams.recvfrom(9)
+datagrams.sendto(data, name)
+print(name[0], client.recvfrom(9)[1][0])
+"""
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("monkey", MONKEYS)
+def test_a_program_that_patches_sockets_itself(
+    servers: Environment, monkey: str, order: str
+) -> None:
+    lines = [MONKEYS[monkey], "import socket, threading"]
+    source = "\n".join(lines if order == "before" else lines[::-1]) + SERVE_TWO
+    command = [servers.program("dsadapter"), "run", "--", str(servers.python), "-c", source]
+    done = finished(command, env=clean_environment(**QUIET))
+    assert done.stdout == "127.0.0.1 127.0.0.1\n::1 ::1\n127.0.0.1 127.0.0.1\n", done.stderr
+    assert "stays as it is" not in done.stderr
 
 
 def test_xmlrpc(servers: Environment) -> None:

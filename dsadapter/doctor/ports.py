@@ -77,6 +77,11 @@ def _modes(question: Question) -> list[ListenMode]:
 
 def _situation(port: AskedPort, protocol: str, can: list[ListenMode]) -> Situation:
     kind = _KINDS[protocol]
+    if os.name == "nt":
+        raise RuntimeError(
+            f"Windows' tables of sockets are not read here; type: netstat -ano | "
+            f"findstr :{port.number}"
+        )
     try:
         found = holders(port.number, kind)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,9 @@ _LISTERS = {
 
 
 def _listings(question: Question) -> list[Finding]:
+    if os.name == "nt":
+        # Its netstat has other options.
+        return []
     there = {name: lister for name, lister in _LISTERS.items() if shutil.which(name)}
     keep_off = keeping_off(question)
     try:

@@ -86,20 +86,12 @@ def _is_framework(module: Any) -> bool:
 
 def _is_standard(code: CodeType, module: Any) -> bool:
     file = code.co_filename
-    if file.startswith("<frozen") or _is_embedded(file):
+    if file.startswith("<frozen"):
         return True
     if isinstance(module, str) and not os.path.isabs(file):
         # The library of Windows' embeddable Python is an archive, and its code says no folder.
         return module.partition(".")[0] in sys.stdlib_module_names
     return file.startswith(_STDLIB) and not any(folder in file for folder in _INSTALLED)
-
-
-def _is_embedded(file: str) -> bool:
-    """Whether a file is of the library in an archive, as an embeddable Python of Windows has it:
-    its names have no folder."""
-    if os.name != "nt" or os.path.isabs(file):
-        return False
-    return file.partition(os.sep)[0].removesuffix(".py") in sys.stdlib_module_names
 
 
 def _attribute(name: str) -> Callable[[Mapping[str, Any]], Any]:

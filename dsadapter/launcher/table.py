@@ -258,6 +258,17 @@ GROUPS: tuple[Group, ...] = (
         ],
         tested=("22.10", "26.10"),
     ),
+    Group(
+        "twisted on completion ports",
+        "twisted.internet.iocpreactor.reactor",
+        [
+            Row("IOCPReactor", name, f"reactors:{make}", why, inherited=False)
+            for name, make, why in (
+                ("listenTCP", "listen_tcp", "a listener on :: is one of ours"),
+                ("connectTCP", "connect_tcp", "a mapped literal is IPv4"),
+            )
+        ],
+    ),
     *(Group(name, name, [], guard="guards:accepts_elsewhere") for name in ELSEWHERE),
 )
 

@@ -308,6 +308,24 @@ def test_a_cut_over_says_that_it_is_for_linux() -> None:
     )
 
 
+def test_the_doctor_finds_loops_reactor_and_sockets_well() -> None:
+    done = finished([sys.executable, "-m", "dsadapter", "doctor", "--json"])
+    rows = json.loads(done.stdout)["rows"]
+    found = {row["id"]: row for row in rows}
+    for check in "listener", "packet-information", "v6only.default", "reactor", "loop.asyncio":
+        assert found[check]["mark"] == "ok", found[check]
+    assert "127.0.0.1 is shown as 127.0.0.1" in found["loop.asyncio"]["fact"]
+    # What a check has registered is no plugin of another.
+    assert "doctor" not in [row["subject"] for row in rows if row["id"] == "plugin"]
+    assert not [row for row in rows if row["failed"]]
+
+
+def test_the_doctor_says_who_else_tells_of_a_port() -> None:
+    done = finished([sys.executable, "-m", "dsadapter", "doctor", "--only=port.tcp", "8080"])
+    assert done.returncode == 2
+    assert "netstat -ano | findstr :8080" in done.stdout
+
+
 @pytest.mark.parametrize("command", ["run", "doctor", "scan", "migrate", "cutover"])
 def test_every_command_explains_itself(command: str) -> None:
     done = finished([sys.executable, "-m", "dsadapter", command, "--help"])

@@ -18,6 +18,8 @@ from support.reactors import REACTORS, AsyncioReactor, Reactor
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.logger import globalLogPublisher
 
+pytestmark = pytest.mark.not_on_windows("seccomp is Linux's")
+
 HOSTS = ("127.0.0.1", "::1")
 CALLS = {"in batches": "recvmmsg", "one by one": "recvmsg"}
 PASSING = ("ENOMEM", "ENOBUFS", "EIO", "EINTR")

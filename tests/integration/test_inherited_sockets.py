@@ -31,6 +31,8 @@ from dsadapter.frameworks.twisted.adopters import (
 )
 from dsadapter.testing import registered
 
+pytestmark = pytest.mark.not_on_windows("a program of Windows is given no sockets by number")
+
 SERVER = Path(__file__).parent / "servers" / "inherited.py"
 ACTIVATE = shutil.which("systemd-socket-activate")
 

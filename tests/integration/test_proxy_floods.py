@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
+import pytest
 from support.listeners import RecordingFactory, stop
 from support.processes import PATIENCE
 from support.proxy_headers import version_2
@@ -18,6 +19,11 @@ from support.reactors import Reactor, open_descriptors
 
 from dsadapter.frameworks.blocking import DualStackMixin
 from dsadapter.frameworks.twisted import DualStackServerEndpoint
+
+if sys.platform != "win32":
+    import resource
+
+pytestmark = pytest.mark.not_on_windows("limits descriptors by setrlimit")
 
 FLOOD = 40
 HEADER = version_2("192.0.2.1", "198.51.100.1")

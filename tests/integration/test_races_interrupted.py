@@ -131,6 +131,7 @@ FULL = {"ENOSPC": errno.ENOSPC, "ENOMEM": errno.ENOMEM}
 
 @targets
 @pytest.mark.parametrize("number", FULL)
+@pytest.mark.not_on_windows("seccomp is Linux's")
 def test_the_reactor_can_watch_no_attempt(connecting: Connecting, target: str, number: str) -> None:
     host, addresses = TARGETS[target]
     faults = Faults("epoll_ctl")
@@ -149,6 +150,7 @@ def test_the_reactor_can_watch_no_attempt(connecting: Connecting, target: str, n
 @pytest.mark.parametrize("number", FULL)
 @pytest.mark.parametrize("last", ["answers", "is silent"])
 @pytest.mark.parametrize("which", [1, 2])
+@pytest.mark.not_on_windows("seccomp is Linux's")
 def test_the_reactor_can_t_watch_one_of_many_attempts(
     connecting: Connecting, which: int, last: str, number: str
 ) -> None:
@@ -171,6 +173,7 @@ def test_the_reactor_can_t_watch_one_of_many_attempts(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("number", FULL)
+@pytest.mark.not_on_windows("seccomp is Linux's")
 def test_the_reactor_can_t_watch_the_connection(
     connecting: Connecting, host: str, number: str
 ) -> None:

@@ -19,6 +19,8 @@ from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dsadapter.addressing.literal import packed_literal
+from dsadapter.addressing.mapped import MAPPED_PREFIX, PACKED_IPV4_LENGTH
 from dsadapter.sockets.control_messages import MSG_DONTWAIT, Message, join, split
 
 GET_EXTENSION_FUNCTION_POINTER = 0xC8000006
@@ -111,13 +113,14 @@ def pack_name(family: int, address: Any) -> bytes:
     """
     host, port, *rest = address
     head: bytes = family.to_bytes(2, "little") + port.to_bytes(2, "big")
-    try:
-        if family == INET:
-            packed = socket.inet_pton(socket.AF_INET, host)
-            return head + packed + bytes(8)
-        packed = socket.inet_pton(socket.AF_INET6, host)
-    except OSError:
-        raise ValueError(f"{host!r} is no address literal of this socket's family") from None
+    # inet_pton is lax there: Wine's takes leading zeros, which others read as octal.
+    packed = packed_literal(host)
+    if packed is None or (":" in host) is not (family == INET6):
+        raise ValueError(f"{host!r} is no address literal of this socket's family")
+    if family == INET:
+        return head + packed + bytes(8)
+    if len(packed) == PACKED_IPV4_LENGTH:
+        packed = MAPPED_PREFIX + packed
     flow, scope = (*rest, 0, 0)[:2]
     # The flow information goes in network order (RFC 3493, section 3.3).
     return head + struct.pack(">I16s", flow, packed) + struct.pack("<I", scope)

@@ -52,10 +52,28 @@ class TestNames:
     def test_an_ipv6_name_may_go_without_flow_and_scope(self) -> None:
         assert unpack_name(pack_name(WINDOWS_INET6, ("::1", 53))) == ("::1", 53, 0, 0)
 
-    @pytest.mark.parametrize(("family", "host"), [(2, "::1"), (WINDOWS_INET6, "localhost")])
+    @pytest.mark.parametrize(
+        ("family", "host"),
+        [
+            (2, "::1"),
+            (2, "::ffff:1.2.3.4"),
+            (WINDOWS_INET6, "localhost"),
+            (WINDOWS_INET6, "1.2.3.4"),
+        ],
+    )
     def test_a_host_that_is_no_literal_of_the_family_is_named(self, family: int, host: str) -> None:
         with pytest.raises(ValueError, match=f"'{host}' is no address literal"):
             pack_name(family, (host, 53))
+
+    @pytest.mark.parametrize("family", [2, WINDOWS_INET6])
+    def test_a_host_with_leading_zeros_is_not_guessed_at(self, family: int) -> None:
+        host = "010.0.0.1" if family == 2 else "::ffff:010.0.0.1"
+        with pytest.raises(ValueError, match="leading zeros"):
+            pack_name(family, (host, 53))
+
+    def test_a_mapped_host_is_packed_as_one(self) -> None:
+        packed = pack_name(WINDOWS_INET6, ("::ffff:1.2.3.4", 53))
+        assert unpack_name(packed) == ("::ffff:1.2.3.4", 53, 0, 0)
 
     def test_a_name_of_another_family_says_nothing(self) -> None:
         assert unpack_name(bytes(28)) is None

@@ -24,7 +24,7 @@ EXPLAIN = "DSADAPTER_RUN_EXPLAIN"
 GUARD_REPORT = "DSADAPTER_RUN_GUARD_REPORT"
 """The file that ``--guard-report=FILE`` names, absolute."""
 
-FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hook")
+FOLDER = os.path.join(os.path.dirname(os.path.realpath(__file__)), "hook")
 """The folder that goes first in PYTHONPATH; it holds ``sitecustomize.py`` alone."""
 
 
@@ -169,7 +169,7 @@ def stamp() -> str:
     """What the hook compares: a process of another Python, or of another environment, is none of
     its business."""
     major, minor = sys.version_info[:2]
-    return f"{major}.{minor} {os.path.normcase(sys.prefix)}"
+    return f"{major}.{minor} {os.path.normcase(os.path.realpath(sys.prefix))}"
 
 
 def _joined(ports: Iterable[int]) -> str:

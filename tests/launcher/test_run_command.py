@@ -172,6 +172,17 @@ def test_a_program_of_another_environment_is_refused(tmp_path: Path) -> None:
     assert advice == [str(python.parent / "dsadapter"), "run", "--", str(path), "x"]
 
 
+def test_an_environment_by_another_name_is_the_same(tmp_path: Path) -> None:
+    """A release may be started by the link that says which one is the current."""
+    (tmp_path / "current").symlink_to(sys.prefix)
+    python = str(tmp_path / "current" / "bin" / "python")
+    child = f"import subprocess; subprocess.run([{python!r}, '-c', {SEE!r}])"
+    for command in (launch(python, "-c", SEE), launch("-c", child), launch(python, "-c", child)):
+        done = finished(command)
+        assert done.stdout.endswith("true]\n"), done.stderr
+        assert said(done) == []
+
+
 def test_another_python_among_the_children_stays_as_it_is(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "other")], check=True
@@ -354,7 +365,8 @@ def test_the_variables_carry_nothing_but_prefix_version_and_options() -> None:
     new = {name: value for name, value in covered.items() if without.get(name) != value}
     folder = Path(new.pop("PYTHONPATH"))
     assert folder.name == "hook"
+    prefix = os.path.realpath(sys.prefix)
     assert new == {
-        "DSADAPTER_RUN": f"{sys.version_info[0]}.{sys.version_info[1]} {sys.prefix}",
+        "DSADAPTER_RUN": f"{sys.version_info[0]}.{sys.version_info[1]} {prefix}",
         "DSADAPTER_RUN_OPTIONS": "widen only=80",
     }

@@ -146,7 +146,9 @@ def _told() -> int:
 # Not where install() imports it for its finder.
 if __name__ == "sitecustomize":
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    if os.environ.get("DSADAPTER_RUN") == f"{version} {os.path.normcase(sys.prefix)}":
+    # A way to an environment may have a link in it.
+    prefix = os.path.normcase(os.path.realpath(sys.prefix))
+    if os.environ.get("DSADAPTER_RUN") == f"{version} {prefix}":
         try:
             _start()
         except Exception as error:

@@ -12,7 +12,15 @@ from typing import Any
 
 from dsadapter.ready.ready_socket import ReadySocket
 from dsadapter.sockets.accept_batch import AcceptBatch
-from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, family_number
+from dsadapter.sockets.canonical import (
+    CanonicalSocket,
+    PlainSocket,
+    accept_descriptor,
+    canonical_name,
+    family_number,
+    peer_gone,
+    take_ipv4_form,
+)
 from dsadapter.sockets.options import ADDRESS_FORM
 
 
@@ -132,11 +140,34 @@ class AcceptingSocket(ReadySocket):
         :param batch: this socket's.
         :param most: as for :meth:`~dsadapter.sockets.accept_batch.AcceptBatch.take`.
         :param handed: what has been accepted is appended to it, also where this raises.
-        :raises OSError: if something has kept others from being accepted.
+        :raises OSError: if something has kept others from being accepted; of a single one, whatever
+            has kept it.
         """
         listener = self._observed()
         kind: Any = _Accepted if listener is None else _WatchedAccepted
         family, stream, proto = family_number(self), int(_socket.SOCK_STREAM), self.proto
+        if most == 1:
+            # One by one there is little to share, and a loop that has slept finds nothing cached.
+            fd, name = accept_descriptor(self)
+            sock = kind(family, stream, proto, fd)
+            sock._io_refs = 0
+            sock._closed = False
+            if name is None:
+                sock.close()
+                raise peer_gone()
+            # A mapped one is spelled with dots, and hardly any other (inet_ntop).
+            sock.mapped = "." in name[0] and not take_ipv4_form(sock)
+            if sock.mapped or listener is not None:
+                address = canonical_name(name)
+                sock.mapped = sock.mapped and address is not name
+                if listener is not None:
+                    try:
+                        sock._live(listener, address)
+                    except BaseException:
+                        sock.close()
+                        raise
+            handed.append(sock)
+            return
         taken = batch.take(most)
         descriptors = taken.descriptors
         accepted: list[Any] = []

@@ -23,6 +23,7 @@ from dsadapter.frameworks.asyncio.loop_sockets import (
 from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.frameworks.asyncio.transports import canonical_factory
 from dsadapter.sockets.accept_batch import LARGEST, AcceptBatch
+from dsadapter.sockets.canonical import ONE_CONNECTION
 
 ACCEPT_AGAIN = 1.0
 """Seconds until accepting is tried again after an error that is likely to last, such as EMFILE; as
@@ -103,8 +104,11 @@ class Acceptor:
         accepted: list[_Handed] = []
         try:
             self._socket.hand(self._batch, self._at_once, accepted)
+        except BlockingIOError:
+            pass
         except OSError as error:
-            self._wait_out(error)
+            if error.errno not in ONE_CONNECTION:
+                self._wait_out(error)
         except Exception as error:
             # A plugin's check of a connection is its own business.
             self._report("accepting failed", error)

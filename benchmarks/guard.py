@@ -34,7 +34,7 @@ def tables(rounds: int | None) -> Iterator[Table]:
                 for state, ask in asked.items()
                 for event in _EVENTS
             },
-            rounds or 30,
+            rounds or 100,
             samples,
         )
     table = Table(

@@ -14,6 +14,7 @@ import pytest
 from support.datagrams import WAYS, Echo, Informed, Recorder, counters, listen, peer
 from support.reactors import Reactor, open_descriptors
 from support.spellings import SPELLINGS
+from support.windows import counts_descriptors
 from twisted.internet import error
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
@@ -68,6 +69,7 @@ def failure_of(endpoint: DualStackDatagramEndpoint, protocol: Any) -> Exception:
 
 
 @pytest.mark.parametrize("interface", SPELLINGS["::"])
+@counts_descriptors
 def test_one_socket_serves_both_families(reactor: Reactor, interface: str) -> None:
     before = open_descriptors()
     echo = Echo()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.reactors import Reactor, open_descriptors
 from support.resolvers import Hosts
+from support.windows import counts_descriptors
 from twisted.internet import error, tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -192,6 +193,7 @@ def not_answering() -> Iterator[socket.socket]:
             filler.close()
 
 
+@counts_descriptors
 def test_cancelling_closes_what_is_under_way(reactor: Reactor) -> None:
     with not_answering() as silent:
         number = silent.getsockname()[1]
@@ -210,6 +212,7 @@ def test_cancelling_closes_what_is_under_way(reactor: Reactor) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@counts_descriptors
 def test_what_has_connected_at_once_is_not_told_at_once_and_can_be_cancelled(
     reactor: Reactor, server: Any, host: str
 ) -> None:

@@ -179,11 +179,13 @@ def test_the_application_raises_when_it_is_started(place: Place, driven: Any) ->
 
 
 @places()
+@pytest.mark.not_on_windows("denies calls by seccomp")
 def test_the_reactor_can_t_watch_the_only_or_first_socket(place: Place, driven: Any) -> None:
     cannot_watch(place, driven, 1)
 
 
 @places(only=("pair", "adopted pair"))
+@pytest.mark.not_on_windows("denies calls by seccomp")
 def test_the_reactor_can_t_watch_the_second_socket(place: Place, driven: Any) -> None:
     cannot_watch(place, driven, 2)
 

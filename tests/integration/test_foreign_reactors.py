@@ -14,6 +14,7 @@ from support.foreign_reactor import ForeignPort, ForeignReactor, ForeignTranspor
 from support.listeners import Recorder, RecordingFactory
 from support.reactors import open_descriptors
 from support.spellings import LOOPBACK as SPELLED
+from support.windows import counts_descriptors
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.base import ReactorBase
 from twisted.internet.endpoints import serverFromString
@@ -163,6 +164,7 @@ def test_one_family_is_not_widened(
     stop(reactor, port)
 
 
+@counts_descriptors
 def test_localhost_is_two_sockets_behind_one_port(reactor: ForeignReactor) -> None:
     # Logging opens descriptors of its own.
     stop(reactor, listen(reactor))
@@ -180,6 +182,7 @@ def test_localhost_is_two_sockets_behind_one_port(reactor: ForeignReactor) -> No
     assert open_descriptors() == before
 
 
+@counts_descriptors
 def test_data_flows_both_ways_and_nothing_stays_open(reactor: ForeignReactor) -> None:
     # Logging opens descriptors of its own.
     stop(reactor, listen(reactor))

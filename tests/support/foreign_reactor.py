@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import time
 from typing import Any
 
 from twisted.internet import error
@@ -236,6 +237,10 @@ class ForeignReactor(Driven, ReactorBase):
         return self._with(selectors.EVENT_WRITE)
 
     def doIteration(self, timeout: float | None) -> None:
+        if not self._selector.get_map():
+            # Windows has no select of nothing.
+            time.sleep(timeout or 0)
+            return
         for key, events in self._selector.select(timeout):
             for event, method in (
                 (selectors.EVENT_READ, "doRead"),

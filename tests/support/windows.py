@@ -41,6 +41,7 @@ def lacking_in_wine(what: str) -> pytest.MarkDecorator:
 nothing_is_mapped = pytest.mark.not_on_windows(
     "an IPv6 socket of Twisted's own is v6-only there: it leaks nothing and reaches no IPv4"
 )
+counts_descriptors = pytest.mark.not_on_windows("counts descriptors in /proc")
 runs_tools = pytest.mark.not_on_windows("runs programs of Linux")
 
 trio_starts = lacking_in_wine("lacks SIO_BSP_HANDLE_SELECT, which Trio asks for when it starts")

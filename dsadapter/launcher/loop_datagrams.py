@@ -19,9 +19,10 @@ from dsadapter.launcher.listing import end, list_entry
 from dsadapter.launcher.loops import unmapped
 from dsadapter.launcher.methods import endings
 from dsadapter.launcher.receiving import entry_of, pass_on, wanted
+from dsadapter.launcher.report import say
 from dsadapter.listener import announced_elsewhere
 from dsadapter.packetinfo.peers import PeerAddress
-from dsadapter.policy import DatagramPolicy
+from dsadapter.policy import DatagramPolicy, socket_name
 from dsadapter.sockets.options import read_v6only
 
 _INET6 = int(socket.AF_INET6)
@@ -45,7 +46,11 @@ def create_datagram_endpoint(original: Any, module: Any) -> Any:
             options["remote_addr"] = (unmapped(*remote[:2]), *remote[1:])
         elif isinstance(local_addr, tuple) and options.keys() <= _KNOWN:
             packed = _packed(local_addr[0])
-            if packed == bytes(16) and options.get("family", 0) in (0, _INET6) and _is_dual():
+            family = options.get("family")
+            if packed is not None and len(packed) == 4 and not family:
+                # Where it is mapped, this would be an IPv6 socket with mapped senders.
+                local_addr = (socket.inet_ntoa(packed), *local_addr[1:])
+            if packed == bytes(16) and family in (None, 0, _INET6) and _is_dual():
                 # AF_INET6 is no reason to leave IPv4 out, for a socket.
                 port = port_number(local_addr[1], "udp")
                 policy = DatagramPolicy("::", port, reuse_port=bool(options.get("reuse_port")))
@@ -54,7 +59,7 @@ def create_datagram_endpoint(original: Any, module: Any) -> Any:
                     exchange(policy, protocol_factory, allow_broadcast=allowed, kind=_Transport)
                 )
             # libuv's own bind asks nobody.
-            if _is_wanted() or packed is None or len(packed) == 16:
+            if _is_wanted() or packed is None or len(packed) == 16 or family == _INET6:
                 given = await _bound_for_datagrams(self, local_addr, options)
                 if _is_ipv6(given):
                     return await _exchange_on(given, protocol_factory)
@@ -158,7 +163,14 @@ def _is_dual() -> bool:
 def _is_ipv6(sock: Any) -> bool:
     # What is something else has the loop say so.
     is_socket = isinstance(sock, socket.socket) and sock.fileno() != -1
-    return is_socket and sock.family == socket.AF_INET6 and sock.type == socket.SOCK_DGRAM
+    if not is_socket or sock.family != socket.AF_INET6 or sock.type != socket.SOCK_DGRAM:
+        return False
+    name = sock.getsockname()
+    if len(name) == 2:
+        # Nothing but the loop takes such a one.
+        say(f"{socket_name(*name)} shows mapped addresses: an IPv6 socket is bound to it")
+        return False
+    return True
 
 
 def _packed(host: Any) -> bytes | None:

@@ -220,6 +220,50 @@ run(main)
     assert 2 in counts
 
 
+BOUND = """
+class Saying(asyncio.DatagramProtocol):
+    def datagram_received(self, data, addr):
+        print(*addr)
+        self.come.set()
+def bound():
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sock.bind(("::ffff:127.0.0.1", 0))
+    sock.setblocking(False)
+    return sock
+async def main():
+    loop = asyncio.get_running_loop()
+    made, protocol = await loop.create_datagram_endpoint(Saying, GIVEN)
+    protocol.come = asyncio.Event()
+    name = made.get_extra_info("sockname")[:2]
+    with socket.socket(socket.AF_INET6 if ":" in name[0] else 2, socket.SOCK_DGRAM) as client:
+        client.bind((name[0], 0))
+        client.sendto(b"x", name)
+        await protocol.come.wait()
+        print(client.getsockname()[1])
+run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "shown", "says"),
+    [
+        ("('::1', 0)", "::1 PORT 0 0", False),
+        ("(None, 0)", "::1 PORT 0 0", False),
+        ("('localhost', 0), family=2", "127.0.0.1 PORT", False),
+        ("('::ffff:127.0.0.1', 0)", "127.0.0.1 PORT", False),
+        ("('::ffff:127.0.0.1', 0), family=10", "::ffff:127.0.0.1 PORT 0 0", True),
+        ("sock=bound()", "::ffff:127.0.0.1 PORT 0 0", True),
+    ],
+)
+def test_datagrams_of_uvloop_on_one_address(given: str, shown: str, says: bool) -> None:
+    """What can't be translated is said."""
+    source = ASYNCIO.format(loop="uvloop") + BOUND.replace("GIVEN", given)
+    done = finished(launch(sys.executable, "-c", source))
+    *_, line, port = done.stdout.splitlines()
+    assert line == shown.replace("PORT", port), done.stderr
+    assert any("shows mapped addresses" in each for each in said(done)) == says
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 def test_tls(tmp_path: Path, loop: str) -> None:
     issued = issue("server.example")

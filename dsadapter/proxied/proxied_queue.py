@@ -197,7 +197,7 @@ class ProxiedQueue:
         with self._beginning:
             self._closed = True
             if self._selector is not None:
-                os.write(self._wake, b"x")
+                self._wake.send(b"x")
         with self._lock:
             self._end()
 
@@ -218,9 +218,9 @@ class ProxiedQueue:
             selector = selectors.DefaultSelector()
             stack.callback(selector.close)
             # Whoever waits in another thread is woken by it when this closes.
-            woken, wake = os.pipe()
-            stack.callback(os.close, woken)
-            stack.callback(os.close, wake)
+            woken, wake = socket.socketpair()
+            stack.callback(woken.close)
+            stack.callback(wake.close)
             selector.register(self._number, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
             stack.pop_all()
@@ -232,8 +232,8 @@ class ProxiedQueue:
         if selector is not None:
             # First: a forked process shares the parent's, and must take nothing out of it.
             selector.close()
-            os.close(self._woken)
-            os.close(self._wake)
+            self._woken.close()
+            self._wake.close()
         self._gate.close()
         while self._passed:
             self._passed.pop().sock.close()

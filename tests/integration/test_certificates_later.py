@@ -14,7 +14,10 @@ from support.processes import PATIENCE
 
 SCRIPT = Path(__file__).parent / "servers" / "certificates_later.py"
 
-pytestmark = older_pyopenssl_api
+pytestmark = [
+    older_pyopenssl_api,
+    pytest.mark.not_on_windows("its server limits its CPU time by setrlimit"),
+]
 
 
 @pytest.mark.parametrize("chain", [["chain"], ["chain", "root"]])

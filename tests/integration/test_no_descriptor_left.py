@@ -19,6 +19,8 @@ from dsadapter.frameworks.twisted import (
     DualStackServerEndpoint,
 )
 
+pytestmark = pytest.mark.not_on_windows("limits descriptors by setrlimit")
+
 if sys.platform != "win32":
     import resource
 

@@ -133,6 +133,7 @@ def test_a_TLS_listener_serves_that_family_alone(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.not_on_windows("a datagram socket hears of no refusals there")
 def test_a_datagram_port_serves_that_family_alone(reactor: Reactor, family: Any) -> None:
     endpoint = DualStackDatagramEndpoint(reactor, 0, family=family)
     protocol = Echo()

@@ -117,6 +117,7 @@ def start_line(server: Server) -> tuple[int, str]:
         (":interface=localhost", NO_IPV4, "[::1]", "IPv6"),
     ],
 )
+@pytest.mark.not_on_windows("seccomp is Linux's")
 def test_a_family_that_is_served_alone_is_named_with_the_reason(
     reactor_name: str, options: str, denial: str, address: str, alone: str
 ) -> None:

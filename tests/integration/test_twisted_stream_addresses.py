@@ -18,9 +18,7 @@ from support.processes import Server, running
 
 from dsadapter.addressing import is_mapped
 
-pytestmark = pytest.mark.not_on_windows(
-    "compares with Twisted's own port on ::, which is IPv6-only there"
-)
+pytestmark = pytest.mark.not_on_windows("compares with ports of Twisted, which are IPv6-only there")
 
 WITNESS = Path(__file__).parent / "servers" / "witness.py"
 REACTORS = ["epoll", "poll", "select", "asyncio", "uvloop"]

@@ -27,7 +27,8 @@ def environment(
     distributions: Distributions, tmp_path_factory: pytest.TempPathFactory
 ) -> Environment:
     made = create_environment(tmp_path_factory.mktemp("plugins") / "environment", "uv")
-    made.install(distributions.wheel)
+    # Compiled once: what runs there leaves no byte code.
+    made.install("--compile-bytecode", distributions.wheel)
     return made
 
 

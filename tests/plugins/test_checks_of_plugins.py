@@ -27,7 +27,8 @@ def environment(
     distributions: Distributions, tmp_path_factory: pytest.TempPathFactory
 ) -> Environment:
     made = create_environment(tmp_path_factory.mktemp("checks") / "environment", "uv")
-    made.install(distributions.wheel)
+    # Compiled once: what runs there leaves no byte code.
+    made.install("--compile-bytecode", distributions.wheel)
     return made
 
 
@@ -152,7 +153,8 @@ def failing(distributions: Distributions, tmp_path_factory: pytest.TempPathFacto
     modules = {f"{names[name]}.py": source for name, source in sources.items()}
     folder = tmp_path_factory.mktemp("failing")
     environment = create_environment(folder / "environment", "uv")
-    environment.install(distributions.wheel, build_plugin(folder, "failing", modules, names))
+    wheel = build_plugin(folder, "failing", modules, names)
+    environment.install("--compile-bytecode", distributions.wheel, wheel)
     return examined_by(environment, ONLY)
 
 

@@ -83,10 +83,10 @@ _KEY = "not_on_windows"
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """On Windows some folders are left out as a whole."""
-    if not WINDOWS or collection_path.parent != TESTS:
+    """On Windows some folders and modules are left out as a whole."""
+    if not WINDOWS or not collection_path.is_relative_to(TESTS):
         return None
-    return True if collection_path.name in LEFT_OUT else None
+    return True if collection_path.relative_to(TESTS).as_posix() in LEFT_OUT else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -121,8 +121,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section("Windows")
     for line in _left_out.lines():
         terminalreporter.write_line(line)
-    for folder, reason in LEFT_OUT.items():
-        terminalreporter.write_line(f"tests/{folder} not for Windows: {reason}")
+    for name, reason in LEFT_OUT.items():
+        terminalreporter.write_line(f"tests/{name} not for Windows: {reason}")
     stats = terminalreporter.stats
     terminalreporter.write_line(
         f"Windows, Python {sys.version_info.major}.{sys.version_info.minor}: "

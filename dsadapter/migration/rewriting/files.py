@@ -25,8 +25,10 @@ def replace_file(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         status = target.stat()
-        with contextlib.suppress(PermissionError):
-            os.chown(name, status.st_uid, status.st_gid)
+        # Windows has no owners to keep by number.
+        if hasattr(os, "chown"):
+            with contextlib.suppress(PermissionError):
+                os.chown(name, status.st_uid, status.st_gid)
         shutil.copystat(target, name)
         os.utime(name)
         os.replace(name, target)

@@ -24,6 +24,7 @@ from support.processes import PATIENCE, running_command
 from support.programs import free_port, until, until_listening
 from support.reactors import open_descriptors
 from support.silent import silent
+from support.windows import NO_REFUSALS, WINDOWS
 
 from dsadapter import hookimpl
 from dsadapter.frameworks import anyio as dual_stack
@@ -149,6 +150,7 @@ def test_closing_wakes_who_waits(run: Run) -> None:
     run(main)
 
 
+@pytest.mark.not_on_windows("a socket that is closed ends the thread that AnyIO selects by there")
 def test_cancelling_leaves_nothing_open(run: Run) -> None:
     async def main() -> None:
         with silent("127.0.0.1") as port:
@@ -168,7 +170,7 @@ def test_cancelling_leaves_nothing_open(run: Run) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("options", [{}, {"use_uvloop": True}])
+@pytest.mark.parametrize("options", [{}, *([] if WINDOWS else [{"use_uvloop": True}])])
 def test_who_cancels_the_tasks_of_a_connect_ends_it(options: dict[str, Any]) -> None:
     """Under Trio nobody can."""
 
@@ -204,6 +206,7 @@ def test_the_story_of_a_failure(run: Run) -> None:
     run(main)
 
 
+@pytest.mark.not_on_windows(NO_REFUSALS)
 def test_a_connected_socket_hears_of_refusals_and_goes_on(run: Run) -> None:
     async def main() -> None:
         with socket.socket(type=socket.SOCK_DGRAM) as peer:
@@ -317,6 +320,7 @@ def test_what_to_install_is_said() -> None:
     assert said == "anyio is not installed; install 'dsadapter[anyio]'\n"
 
 
+@pytest.mark.not_on_windows("looks for a listener by ss")
 @pytest.mark.parametrize("host", BOTH)
 def test_the_program_of_the_page(host: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "anyio.md").read_text(encoding="utf-8")

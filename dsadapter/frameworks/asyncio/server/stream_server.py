@@ -316,13 +316,13 @@ class DualStackServer(asyncio.AbstractServer):
             self._forever.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed: on asyncio's own loops as an ``asyncio.Server`` of this Python
-        does, on others without waiting for connections."""
+        """Wait until it is closed: on asyncio's selector loop as an ``asyncio.Server`` of this
+        Python does, on others without waiting for connections."""
         for part in self._parts:
             await part.wait_closed()
 
     def close_clients(self) -> None:
-        """Close every connection, gracefully. On asyncio's own loops there is this since Python
+        """Close every connection, gracefully. On asyncio's selector loop there is this since Python
         3.13."""
         for part in self._parts:
             part.close_clients()

@@ -19,7 +19,6 @@ from support.windows import (
     LOOPBACK_NAME,
     NO_REFUSALS,
     counts_descriptors,
-    lacking_in_wine,
 )
 from twisted.internet import error
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -174,7 +173,7 @@ def test_twisteds_own_port_answers_from_another_address(reactor: Reactor) -> Non
     stop(reactor, port)
 
 
-@lacking_in_wine(IGNORES_SOURCES)
+@pytest.mark.not_on_windows(f"Wine {IGNORES_SOURCES}")
 def test_one_client_that_asks_two_addresses_is_answered_late_and_in_reverse_order(
     reactor: Reactor, way: str
 ) -> None:
@@ -197,7 +196,7 @@ def test_one_client_that_asks_two_addresses_is_answered_late_and_in_reverse_orde
     stop(reactor, port)
 
 
-@lacking_in_wine(IGNORES_SOURCES)
+@pytest.mark.not_on_windows(f"Wine {IGNORES_SOURCES}")
 def test_the_address_is_a_plain_tuple_in_everything_that_can_be_seen(reactor: Reactor) -> None:
     recorder = Recorder()
     port = listen(reactor, recorder)
@@ -231,7 +230,7 @@ def test_the_address_is_a_plain_tuple_in_everything_that_can_be_seen(reactor: Re
     stop(reactor, port)
 
 
-@lacking_in_wine(IGNORES_SOURCES)
+@pytest.mark.not_on_windows(f"Wine {IGNORES_SOURCES}")
 def test_an_applications_dictionary_keeps_the_first_way_back(reactor: Reactor) -> None:
     recorder = Recorder()
     port = listen(reactor, recorder)
@@ -251,7 +250,7 @@ def test_an_applications_dictionary_keeps_the_first_way_back(reactor: Reactor) -
     stop(reactor, port)
 
 
-@lacking_in_wine(IGNORES_SOURCES)
+@pytest.mark.not_on_windows(f"Wine {IGNORES_SOURCES}")
 def test_another_ports_address_is_a_plain_one(reactor: Reactor) -> None:
     recorder = Recorder()
     asked, other = listen(reactor, recorder), listen(reactor, Recorder())
@@ -272,7 +271,7 @@ def test_another_ports_address_is_a_plain_one(reactor: Reactor) -> None:
 
 
 @pytest.mark.parametrize("interface", ["::", "0.0.0.0"])
-@lacking_in_wine(IGNORES_SOURCES)
+@pytest.mark.not_on_windows(f"Wine {IGNORES_SOURCES}")
 def test_a_source_is_chosen_for_one_datagram(reactor: Reactor, interface: str) -> None:
     recorder = Recorder()
     port = listen(reactor, recorder, interface)
@@ -334,7 +333,7 @@ def test_what_can_not_be_sent_is_one_clear_error(
 
 
 @pytest.mark.parametrize(("host", "source"), [("127.0.0.1", "192.0.2.77"), ("::1", "2001:db8::77")])
-@lacking_in_wine(IGNORES_SOURCES)
+@pytest.mark.not_on_windows(f"Wine {IGNORES_SOURCES}")
 def test_a_source_that_is_not_ours_is_named(reactor: Reactor, host: str, source: str) -> None:
     port = listen(reactor, Recorder())
     with pytest.raises(OSError, match="no address of this machine") as caught:
@@ -364,7 +363,7 @@ def test_writeSequence(reactor: Reactor) -> None:
     stop(reactor, port)
 
 
-@lacking_in_wine("tells no hop limit of IPv4 datagrams")
+@pytest.mark.not_on_windows("Wine tells no hop limit of IPv4 datagrams")
 def test_packet_information_of_both_families(reactor: Reactor, way: str) -> None:
     informed = Informed()
     port = listen(reactor, informed, way=way)
@@ -627,7 +626,7 @@ def test_a_connected_port_talks_to_one_peer(reactor: Reactor, host: str, way: st
     stop(reactor, port)
 
 
-@lacking_in_wine(IGNORES_SOURCES)
+@pytest.mark.not_on_windows(f"Wine {IGNORES_SOURCES}")
 def test_a_connected_ports_address_has_every_spelling(reactor: Reactor) -> None:
     port = listen(reactor, Recorder())
     with peer("127.0.0.1") as server:
@@ -736,6 +735,7 @@ def test_a_port_can_be_stopped_and_started_again(reactor: Reactor) -> None:
 
 @pytest.mark.parametrize("holder", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.not_on_windows("tests/windows/test_held_ports.py has what is told there")
 def test_a_held_port_is_an_error_that_names_who_holds_it(
     reactor: Reactor, holder: str, count: int
 ) -> None:
@@ -751,6 +751,7 @@ def test_a_held_port_is_an_error_that_names_who_holds_it(
     assert open_descriptors() == before
 
 
+@pytest.mark.not_on_windows("tests/windows/test_held_ports.py has what is told there")
 def test_nobody_can_bind_over_the_port(reactor: Reactor) -> None:
     port = listen(reactor, Recorder())
     for host in ("0.0.0.0", "127.0.0.1", "::1"):
@@ -802,6 +803,7 @@ def test_a_reactor_without_descriptors_records_what_it_is_asked_for() -> None:
     assert asked == [((53, protocol), {"interface": "::", "maxPacketSize": 8192})]
 
 
+@pytest.mark.not_on_windows("looks at options that are Linux's")
 def test_before_bind_sees_the_socket_with_its_options_and_may_refuse() -> None:
     before = open_descriptors()
     policy = DatagramPolicy("::", 0)

@@ -52,7 +52,11 @@ nothing_is_mapped = pytest.mark.not_on_windows(
 counts_descriptors = pytest.mark.not_on_windows("counts descriptors in /proc")
 runs_tools = pytest.mark.not_on_windows("runs programs of Linux")
 
-trio_starts = lacking_in_wine("lacks SIO_BSP_HANDLE_SELECT, which Trio asks for when it starts")
+# Not even run: a Trio that can't start leaves sockets behind, which other tests would be blamed for.
+# tests/windows/test_trio_there.py notices when it can.
+trio_starts = pytest.mark.xfail(
+    WINE, reason="Wine lacks SIO_BSP_HANDLE_SELECT, which Trio starts with", run=False
+)
 
 own_udp_address = lacking_in_wine("binds a UDP socket of one IPv4 address to the whole interface")
 

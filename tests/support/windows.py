@@ -19,6 +19,7 @@ LOOPBACK_NAME = socket.if_indextoname(1)
 """What the system calls the interface of 127.0.0.1."""
 # Folders and modules that are left out as a whole: they need not even be importable there.
 LEFT_OUT = {
+    "conformance": "runs Twisted's own tests in network namespaces",
     "doctor": "breaks machines by namespaces and filters; tests/windows asks Windows' doctor",
     "launcher": "starts programs by exec, fork and descriptors; tests/windows starts Windows'",
     "migration/test_command.py": "runs commands under limits of resources",
@@ -52,7 +53,7 @@ nothing_is_mapped = pytest.mark.not_on_windows(
 counts_descriptors = pytest.mark.not_on_windows("counts descriptors in /proc")
 runs_tools = pytest.mark.not_on_windows("runs programs of Linux")
 
-# Not even run: a Trio that can't start leaves sockets behind, which other tests would be blamed for.
+# Not even run: a Trio that can't start leaves sockets behind, for which others would be blamed.
 # tests/windows/test_trio_there.py notices when it can.
 trio_starts = pytest.mark.xfail(
     WINE, reason="Wine lacks SIO_BSP_HANDLE_SELECT, which Trio starts with", run=False

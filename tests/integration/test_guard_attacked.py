@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from support import leaking
 from support.processes import PATIENCE
 from support.reactors import SelectReactor
 from twisted.logger import globalLogPublisher
@@ -155,17 +156,13 @@ def test_what_a_log_handler_leaks_is_not_logged_again() -> None:
     assert len(said) == 1
 
 
-def leak_in_a_worker() -> None:
-    warnings.simplefilter("ignore")
-    guard.install("raise")
-    leak()
-
-
 def test_an_error_of_another_process_says_the_same() -> None:
     with ProcessPoolExecutor(1, get_context("spawn")) as workers:
-        with pytest.raises(MappedAddressLeak, match=r"::ffff:127\.0\.0\.1.*, in leak$") as caught:
-            workers.submit(leak_in_a_worker).result(PATIENCE)
-    assert caught.value.leak.file == __file__
+        with pytest.raises(
+            MappedAddressLeak, match=r"::ffff:127\.0\.0\.1.*_in_a_worker$"
+        ) as caught:
+            workers.submit(leaking.leak_in_a_worker).result(PATIENCE)
+    assert caught.value.leak.file == leaking.__file__
 
 
 class TestCallersThatSwallow:

@@ -365,14 +365,15 @@ class Course:
 class _Signals:
     """SIGINT, SIGTERM and SIGHUP, heeded between two steps, never in the middle of one."""
 
-    _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # Windows, where a cut-over is refused, has no SIGHUP.
+    _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
     def __init__(self) -> None:
         self._got = False
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
-        for number in self._NUMBERS:
+        for number in (getattr(signal, name) for name in self._NAMES):
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._remember)
         return self

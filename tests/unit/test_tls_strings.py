@@ -133,7 +133,8 @@ def missing_parameters(files: Files, folder: Path) -> tuple[dict[str, object], s
 
 
 def a_folder_for_a_file(files: Files, folder: Path) -> tuple[dict[str, object], str]:
-    return {"privateKey": folder}, f"privateKey '{folder}' can't be read (Is a directory)"
+    no_file = "Permission denied" if sys.platform == "win32" else "Is a directory"
+    return {"privateKey": folder}, f"privateKey '{folder}' can't be read ({no_file})"
 
 
 def key_without_certificate(files: Files, folder: Path) -> tuple[dict[str, object], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import sys
 from collections.abc import Iterator
@@ -68,12 +69,9 @@ def test_no_more_are_taken_than_asked_for(listening: socket.socket, batch: Accep
         client.close()
 
 
-@pytest.mark.not_on_windows("limits of resources are Unix's")
 def test_what_was_taken_is_given_beside_the_error(
     listening: socket.socket, batch: AcceptBatch
 ) -> None:
-    import resource
-
     connected = clients(listening, "127.0.0.1", "::1", "127.0.0.1")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     # All numbers below are taken but for one.

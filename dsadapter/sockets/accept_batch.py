@@ -1,5 +1,5 @@
-"""Taking what waits for a listening socket by the C library's ``accept4`` (Linux, FreeBSD), many in
-a turn: Python's own makes a text of every name, which takes a third of an accept.
+"""Taking what waits for a listening socket by the C library's ``accept4`` (Linux), many in a turn:
+Python's own makes a text of every name, which takes a third of an accept.
 
 ``ctypes`` is imported when the first batch is made, not before.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from functools import cache
 from itertools import islice, repeat, takewhile
@@ -30,6 +31,8 @@ _STRIDE = 32
 _PREFIXES = struct.Struct("=8x12s12x")
 _INET6 = int(socket.AF_INET6)
 _CLOSE_ON_EXEC = int(getattr(socket, "SOCK_CLOEXEC", 0))
+# A BSD names no peer that has gone, and would leave that of an earlier one.
+_NAMES_EVERY_PEER = sys.platform.startswith("linux")
 _is_descriptor = (0).__le__
 
 
@@ -88,7 +91,7 @@ class AcceptBatch:
         buffer = bytearray(LARGEST * _STRIDE)
         whole = (ctypes.c_char * len(buffer)).from_buffer(buffer)
         self._names = [ctypes.byref(whole, start) for start in range(0, len(buffer), _STRIDE)]
-        # The kernel leaves it as it is: every name has that many bytes.
+        # The kernel writes how long a name is: here always as long.
         self._length = ctypes.byref(ctypes.c_uint(_STRIDE))
         self._buffer = memoryview(buffer)
 
@@ -133,7 +136,7 @@ class AcceptBatch:
 @cache
 def accept4() -> Any:
     """The function; None where there is none, or no ctypes to call it with."""
-    if not _CLOSE_ON_EXEC:
+    if not _NAMES_EVERY_PEER:
         return None
     try:
         import ctypes

@@ -6,7 +6,6 @@ import _socket
 import asyncio
 import sys
 from asyncio.selector_events import BaseSelectorEventLoop
-from collections.abc import Iterable
 from itertools import compress, repeat
 from typing import Any
 
@@ -21,7 +20,6 @@ from dsadapter.sockets.canonical import (
     peer_gone,
     take_ipv4_form,
 )
-from dsadapter.sockets.options import ADDRESS_FORM
 
 
 def accepts_by_objects(loop: asyncio.AbstractEventLoop) -> bool:
@@ -43,9 +41,6 @@ def knows_by_objects(loop: asyncio.AbstractEventLoop) -> bool:
 
 _initialize = _socket.socket.__init__
 _detach = _socket.socket.detach
-_set_option = _socket.socket.setsockopt
-_INET = int(_socket.AF_INET)
-_FORM_LEVEL, _FORM = ADDRESS_FORM.level, ADDRESS_FORM.number
 
 
 class _Numbered:
@@ -179,7 +174,8 @@ class AcceptingSocket(ReadySocket):
                 sock._io_refs = 0
                 sock._closed = False
                 sock.mapped = False
-            _take_ipv4_form(list(compress(accepted, taken.mapped)))
+            for sock in compress(accepted, taken.mapped):
+                sock.mapped = not take_ipv4_form(sock)
             if listener is None:
                 handed += accepted
             else:
@@ -194,24 +190,6 @@ class AcceptingSocket(ReadySocket):
             raise
         if taken.error is not None:
             raise taken.error
-
-
-def _take_ipv4_form(mapped: list[Any]) -> None:
-    """As :func:`~dsadapter.sockets.canonical.take_ipv4_form`, of many."""
-    if _FORM is None:
-        refused: Iterable[Any] = mapped
-    else:
-        options = repeat(_FORM_LEVEL), repeat(_FORM), repeat(_INET)
-        asking = map(_set_option, mapped, *options)
-        done: list[bool | None] = []
-        while len(done) < len(mapped):
-            try:
-                done += asking
-            except OSError:
-                done.append(True)
-        refused = compress(mapped, done)
-    for sock in refused:
-        sock.mapped = True
 
 
 class LoopSocket(ReadySocket):

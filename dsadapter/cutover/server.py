@@ -21,9 +21,7 @@ from dsadapter.handover.parking import is_parked
 from dsadapter.handover.places import Place, bound_index, place_of
 from dsadapter.processes import sockets_of, unit_of
 from dsadapter.sockets.kernel_tables import CLOSE_WAIT, ESTABLISHED, LISTENING, Row, tcp_rows
-
-# It has to be importable where nothing is cut over.
-_SHARES = socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT", 15)
+from dsadapter.sockets.options import REUSE_PORT, set_option, shares_port
 
 
 class Held(NamedTuple):
@@ -122,8 +120,8 @@ class RunningServer:
         :raises OSError: as ``setsockopt``.
         """
         for sock in self.sockets:
-            if not sock.getsockopt(*_SHARES):
-                sock.setsockopt(*_SHARES, 1)
+            if not shares_port(sock):
+                set_option(sock, REUSE_PORT, 1)
                 self._shared.append(sock)
         for pid, descriptor, inode in self._connections():
             # Ended meanwhile.
@@ -132,14 +130,14 @@ class RunningServer:
                 if connection is not None:
                     # At once: while there is a duplicate, the server can't close it.
                     with connection:
-                        connection.setsockopt(*_SHARES, 1)
+                        set_option(connection, REUSE_PORT, 1)
 
     def share_no_more(self) -> None:
         """Undo :meth:`share_ports` for what listens."""
         shared, self._shared = self._shared, []
         for sock in shared:
             with suppress(OSError):
-                sock.setsockopt(*_SHARES, 0)
+                set_option(sock, REUSE_PORT, 0)
 
     def release(self) -> None:
         """Give the duplicates up: a socket of which there is one is never closed."""

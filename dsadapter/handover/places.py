@@ -12,7 +12,7 @@ from dsadapter.policy import socket_name
 from dsadapter.sockets.binding import is_listening
 from dsadapter.sockets.canonical import canonical_name
 from dsadapter.sockets.handing_on import HasDescriptor
-from dsadapter.sockets.options import BIND_TO_INDEX, read_v6only
+from dsadapter.sockets.options import BIND_TO_INDEX, read_v6only, shares_port
 
 _WILDCARDS = ("0.0.0.0", "::")
 
@@ -63,7 +63,7 @@ def place_of(sock: HasDescriptor) -> Place:
 def group_of(sock: HasDescriptor) -> Place | None:
     """The group of ``SO_REUSEPORT`` that a socket is in; None for none."""
     with looked_at(sock) as looked:
-        shares = looked.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+        shares = shares_port(looked)
     return place_of(sock) if shares else None
 
 

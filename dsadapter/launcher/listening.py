@@ -28,10 +28,9 @@ from dsadapter.sockets.binding import is_listening
 from dsadapter.sockets.canonical import CanonicalSocket, canonical_name, family_number
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening
-from dsadapter.sockets.options import set_v6only
+from dsadapter.sockets.options import REUSE_PORT, set_option, set_v6only, shares_port
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
-_SHARES = socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT", None)
 
 sharing: dict[int, tuple[Hashable, Callable[[], None]]] = {}
 """By descriptor: which socket it is that shares a port until it listens, and what ends that."""
@@ -50,7 +49,7 @@ class Watched:
         self.before: int | None = None
         """The family that a listener had before it was widened."""
         self.sock = weakref.ref(sock)
-        self.shares = 0 if _SHARES[1] is None else sock.getsockopt(*_SHARES)
+        self.shares = shares_port(sock)
 
     def accepted(self, fd: int, peer: SocketAddress) -> None:
         """Count a connection, and tell plugins."""
@@ -232,15 +231,15 @@ def make_room(sock: Any, port: int) -> None:
         try:
             if identity(first.fileno()) != watched.identity or first.getsockname()[1] != port:
                 continue
-            if _SHARES[1] is None:
+            if REUSE_PORT.number is None:
                 say(
                     f"port {port} is held for IPv4 and IPv6 by one socket: where the program is to "
                     f"serve both by two, start it with --except={port}"
                 )
                 continue
-            share = [(first, watched.shares), (sock, sock.getsockopt(*_SHARES))]
+            share = [(first, watched.shares), (sock, shares_port(sock))]
             for each, _ in share:
-                each.setsockopt(*_SHARES, 1)
+                set_option(each, REUSE_PORT, 1)
         except OSError as error:
             say(f"port {port} is held for IPv4 and IPv6: {error}")
             continue
@@ -257,12 +256,12 @@ def make_room(sock: Any, port: int) -> None:
             say(f"{entry.address}: {entry.why}")
 
 
-def _restore(share: list[tuple[Any, int]]) -> None:
+def _restore(share: list[tuple[Any, bool]]) -> None:
     for reference, value in share:
         sock = reference()
         if sock is not None:
             with suppress(OSError):
-                sock.setsockopt(*_SHARES, value)
+                set_option(sock, REUSE_PORT, value)
 
 
 def _shares_no_more(fd: int, *, closed: bool = False) -> None:

@@ -26,9 +26,9 @@ from dsadapter.policy import DatagramPolicy, socket_name
 from dsadapter.sockets.options import read_v6only
 
 _INET6 = int(socket.AF_INET6)
-_KNOWN = {"family", "flags", "proto", "remote_addr", "reuse_address", "sock"} | {
-    "allow_broadcast",
-    "reuse_port",
+_KNOWN = {
+    *("allow_broadcast", "family", "flags", "proto"),
+    *("remote_addr", "reuse_address", "reuse_port", "sock"),
 }
 
 

@@ -31,7 +31,7 @@ from dsadapter.launcher.own_sockets import identity
 from dsadapter.launcher.report import say
 from dsadapter.launcher.taking_over import copy_options
 from dsadapter.policy import Family, socket_name
-from dsadapter.sockets.options import set_v6only
+from dsadapter.sockets.options import REUSE_PORT, set_option, set_v6only, shares_port
 
 S = TypeVar("S", bound=socket.socket)
 
@@ -39,7 +39,6 @@ LOOKS = 0.2
 """Seconds between two looks at the queue of a socket that closes when it is empty."""
 
 _REUSE = socket.SOL_SOCKET, socket.SO_REUSEADDR
-_SHARES = socket.SOL_SOCKET, socket.SO_REUSEPORT
 _LINGER = struct.Struct("@ii")
 _INET, _INET6 = socket.AF_INET, socket.AF_INET6
 
@@ -87,10 +86,10 @@ def _bound(
             check(sock)
         sock.setsockopt(*_REUSE, 1)
         share_port(sock)
-        shares = sock.getsockopt(*_SHARES)
-        sock.setsockopt(*_SHARES, 1)
+        shares = shares_port(sock)
+        set_option(sock, REUSE_PORT, 1)
         _bind(sock, (WILDCARDS[family or "ipv6"], port))
-        sock.setsockopt(*_SHARES, shares)
+        set_option(sock, REUSE_PORT, shares)
     except BaseException:
         sock.close()
         raise
@@ -103,15 +102,15 @@ def sharing(*sockets: Any) -> Iterator[None]:
     or begin to listen (socket(7))."""
     with ExitStack() as stack:
         for sock in sockets:
-            before = sock.getsockopt(*_SHARES)
-            sock.setsockopt(*_SHARES, 1)
+            before = shares_port(sock)
+            set_option(sock, REUSE_PORT, 1)
             stack.callback(_share, sock, before)
         yield
 
 
 def _share(sock: Any, value: int) -> None:
     with suppress(OSError):
-        sock.setsockopt(*_SHARES, value)
+        set_option(sock, REUSE_PORT, value)
 
 
 class Refusing:

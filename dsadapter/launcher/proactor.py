@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _INET6 = int(getattr(_socket, "AF_INET6", -1))
 _DATAGRAM = int(_socket.SOCK_DGRAM)
-_WSAEMSGSIZE = 10040
 
 
 def accept(original: Any, module: Any) -> Any:
@@ -58,12 +57,13 @@ def receive(original: Any, module: Any) -> Any:
 
     async def received(self: Any, conn: Any, size: Any) -> Any:
         from dsadapter.launcher.datagrams import exchange_of
+        from dsadapter.sockets.winsock import EMSGSIZE
 
         while True:
             try:
                 await look(self, conn, 1, _socket.MSG_PEEK)
             except OSError as error:
-                if getattr(error, "winerror", None) != _WSAEMSGSIZE:
+                if getattr(error, "winerror", None) != EMSGSIZE:
                     raise
             try:
                 return getattr(exchange_of(conn), method)(size)

@@ -161,7 +161,7 @@ def entry_of(sock: Any, counters: Any) -> Entry:
         mode, done, why = "ipv4", "translated", "bound to an IPv4 address"
     elif host != "::":
         mode, why = "ipv6", "bound to one address"
-    elif sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+    elif read_v6only(sock):
         mode, why = "ipv6", "one for datagrams keeps its v6-only flag"
     else:
         mode, done, why = "dual-stack", "translated", "the program serves both families"

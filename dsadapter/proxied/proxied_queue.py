@@ -34,7 +34,6 @@ _AT_ONCE = 64
 """How many connections to look at in one turn."""
 _STREAM = int(socket.SOCK_STREAM)
 _WAITING = (BlockingIOError, InterruptedError)
-# A connection that a firewall rejects, or whose client has gone (accept(2)).
 
 
 class Passed(NamedTuple):

@@ -281,6 +281,15 @@ def set_option(sock: socket.socket, option: SocketOption, value: int | bytes) ->
         sock.setsockopt(option.level, option.number, value)
 
 
+def shares_port(sock: socket.socket) -> bool:
+    """Whether a socket has ``SO_REUSEPORT``; False where the platform has no such option.
+
+    :raises OSError: as ``getsockopt``.
+    """
+    level, number = REUSE_PORT.level, REUSE_PORT.number
+    return number is not None and bool(sock.getsockopt(level, number))
+
+
 def set_ipv4_option(sock: socket.socket, option: SocketOption, value: int | bytes) -> None:
     """Set an IPPROTO_IP option, which a dual-stack socket does not need where IPv4 is off.
 

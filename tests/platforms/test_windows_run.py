@@ -24,7 +24,6 @@ from support.programs import (
     serving,
     until,
     until_logged,
-    until_served,
 )
 from support.wine import Windows, path_of_windows
 
@@ -112,25 +111,6 @@ def test_an_unchanged_server_serves_both_families_by_their_own_names(
                 answer = peer.client.makefile("rb").read()
                 assert not answers_half_closed or mine.encode() in answer
                 until_logged(logged.format(*peer.name), server)
-        log = server.stop()
-
-    assert leaks(log) == []
-
-
-@pytest.mark.parametrize("reactor", ["select", "iocp"])
-def test_an_unchanged_twisted_server(windows: Windows, tmp_path: Path, reactor: str) -> None:
-    (tmp_path / "index.html").write_text("hello")
-
-    def command(port: int) -> list[str]:
-        web = ["web", "--path", path_of_windows(tmp_path), "--listen", f"tcp6:{port}"]
-        words = ["-m", "twisted", f"--reactor={reactor}", *web]
-        return windows.command("-m", "dsadapter", "run", "--", *words)
-
-    with serving(command, env=windows.environment) as (server, port):
-        [_] = listening_sockets(port)
-        for family in FAMILIES:
-            assert curl(family, port).endswith("hello")
-            until_served(LOOPBACK[family], server)
         log = server.stop()
 
     assert leaks(log) == []

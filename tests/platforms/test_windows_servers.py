@@ -23,13 +23,18 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("launcher", "listener"),
+    [((), "dualstack"), (("-m", "dsadapter", "run", "--"), "tcp6")],
+    ids=["endpoint", "launched"],
+)
 @pytest.mark.parametrize("reactor", ["select", "iocp"])
 def test_twist_web_serves_both_families_by_their_own_names(
-    windows: Windows, site: Path, reactor: str
+    windows: Windows, site: Path, reactor: str, launcher: tuple[str, ...], listener: str
 ) -> None:
     def command(port: int) -> list[str]:
-        listen = ("--listen", f"dualstack:{port}", "--path", path_of_windows(site))
-        return windows.command("-m", "twisted", f"--reactor={reactor}", "web", *listen)
+        listen = ("--listen", f"{listener}:{port}", "--path", path_of_windows(site))
+        return windows.command(*launcher, "-m", "twisted", f"--reactor={reactor}", "web", *listen)
 
     with serving(command, env=windows.environment) as (server, port):
         [_] = listening_sockets(port)

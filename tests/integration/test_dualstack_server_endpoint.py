@@ -153,11 +153,10 @@ def test_a_port_can_be_stopped_and_started_again(reactor: Reactor) -> None:
 @lacking_in_wine("lets a duplicate of a socket that was shut down accept")
 def test_stopListening_shuts_the_socket_down(reactor: Reactor) -> None:
     port = listen(reactor, 0)
-    duplicate = port.socket.dup()
-    number = port.getHost().port
-    stop(reactor, port)
-    assert not connects("127.0.0.1", number)
-    duplicate.close()
+    with port.socket.dup():
+        number = port.getHost().port
+        stop(reactor, port)
+        assert not connects("127.0.0.1", number)
 
 
 class Refusing(Factory):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -197,6 +198,30 @@ def test_a_proxy_names_the_client(reactor: CompletingReactor, served: Recorders)
         reactor.until(lambda: served.made and served.made[0].data == b"rest")
     assert (served.addresses[0].host, served.addresses[0].port) == ("192.0.2.7", 7000)
     assert served.made[0].transport.getHost().host == "192.0.2.8"
+
+
+def test_who_waits_for_a_header_takes_no_turns(
+    reactor: CompletingReactor, served: Recorders
+) -> None:
+    number = listen(reactor, served, proxyFrom=["127.0.0.1"], proxyTimeout=600).getHost().port
+    with ExitStack() as opened:
+        proxies = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", number)))
+            for _ in range(520)
+        ]
+        for each in proxies:
+            each.sendall(b"PROXY TCP4 192.0.2.7 ")
+        for _ in range(20):
+            reactor.iterate(0.01)
+        assert served.made == []
+        # The next thing to do is to give up.
+        assert reactor.timeout() > 60
+
+        for each in proxies:
+            each.sendall(b"192.0.2.8 7000 80\r\n")
+        reactor.until(lambda: len(served.made) == 520)
+    assert {address.host for address in served.addresses} == {"192.0.2.7"}
+    reactor.until(lambda: all(made.ended for made in served.made))
 
 
 def test_a_held_port_says_so(reactor: CompletingReactor, served: Recorders) -> None:

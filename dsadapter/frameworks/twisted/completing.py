@@ -1,16 +1,15 @@
 """Twisted's reactor of Windows' completion ports: its own connections, on canonical sockets.
 
 It tells when something is over, and never that a socket is ready. What has to be ready here, an
-attempt to connect and a connection whose PROXY header has not come, is looked at now and then.
+attempt to connect and a connection whose PROXY header has not come, a thread waits for.
 """
 
 from __future__ import annotations
 
-import select
 import socket
-from collections.abc import Sequence
+from contextvars import Context
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.iocpreactor import tcp
@@ -28,11 +27,7 @@ from dsadapter.frameworks.twisted.client.client_transport import (
 from dsadapter.frameworks.twisted.reactor_waiting import ReactorWaiting
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.ifaddrs import zoned
-
-_LOOKS = 0.01
-"""Seconds between two looks at the sockets that are waited for."""
-_AT_ONCE = 256
-"""Python's ``select`` takes 512 sockets on Windows."""
+from dsadapter.watcher import Found, Watch, Watcher
 
 
 def completing_server(
@@ -84,84 +79,48 @@ class CompletingClient(EstablishedClient, tcp.Connection):  # type: ignore[misc]
 
 
 class CompletingWaiting(ReactorWaiting):
-    """As :class:`~dsadapter.frameworks.twisted.reactor_waiting.ReactorWaiting`."""
+    """As :class:`~dsadapter.frameworks.twisted.reactor_waiting.ReactorWaiting`, by a thread."""
 
     __slots__ = ()
 
-    def when_writable(self, sock: socket.socket, ready: Ready) -> _Watched:
-        """Look at a socket now and then."""
-        return _Watched(_watch_of(self._reactor), sock, ready, writing=True)
+    def when_writable(self, sock: socket.socket, ready: Ready) -> Watch:
+        """Watch a socket."""
+        return _watcher_of(self._reactor).when_writable(sock.fileno(), ready)
 
-    def when_readable(self, sock: socket.socket, ready: Ready) -> _Watched:
-        """Look at a socket now and then."""
-        return _Watched(_watch_of(self._reactor), sock, ready, writing=False)
-
-
-class _Watched:
-    def __init__(self, watch: _Watch, sock: socket.socket, ready: Ready, *, writing: bool) -> None:
-        self._watch = watch
-        self.fileno = sock.fileno
-        self.ready = ready
-        self.writing = writing
-        watch.add(self)
-
-    def cancel(self) -> None:
-        """Look no more."""
-        self._watch.discard(self)
+    def when_readable(self, sock: socket.socket, ready: Ready) -> Watch:
+        """Watch a socket."""
+        return _watcher_of(self._reactor).when_readable(sock.fileno(), ready)
 
 
-class _Watch:
-    """The sockets that one reactor looks at."""
+class _Reactor:
+    """As :class:`~dsadapter.watcher.Home`; it does not keep the reactor."""
 
     def __init__(self, reactor: Any) -> None:
-        self._call_later = reactor.callLater
-        self._watched: dict[_Watched, None] = {}
-        self._call: Any = None
+        self._reactor = ref(reactor)
 
-    def add(self, watched: _Watched) -> None:
-        self._watched[watched] = None
-        self._go_on()
+    def wake(self, take: Found) -> bool:
+        reactor = self._reactor()
+        if reactor is None:
+            return False
+        reactor.callFromThread(take)
+        return True
 
-    def discard(self, watched: _Watched) -> None:
-        self._watched.pop(watched, None)
-        if not self._watched and self._call is not None:
-            self._call.cancel()
-            self._call = None
+    def is_open(self) -> bool:
+        # A test may have one run again that has stopped.
+        return self._reactor() is not None
 
-    def _go_on(self) -> None:
-        if self._watched and self._call is None:
-            self._call = self._call_later(_LOOKS, self._look)
-
-    def _look(self) -> None:
-        self._call = None
+    def call(self, found: Found, context: Context) -> None:
         try:
-            watched = list(self._watched)
-            for first in range(0, len(watched), _AT_ONCE):
-                self._look_at(watched[first : first + _AT_ONCE])
-        finally:
-            self._go_on()
-
-    def _look_at(self, some: Sequence[_Watched]) -> None:
-        # Some that were looked at before may have ended these.
-        some = [each for each in some if each in self._watched]
-        reading = [each for each in some if not each.writing]
-        writing = [each for each in some if each.writing]
-        # A failed attempt is exceptional on Windows, and never writable.
-        ready = select.select(reading, writing, writing, 0)
-        for each in dict.fromkeys(each for found in ready for each in found):
-            if each not in self._watched:
-                continue
-            try:
-                each.ready()
-            except BaseException:
-                log.err()
+            context.run(found)
+        except BaseException:
+            log.err()
 
 
-_watches: WeakKeyDictionary[Any, _Watch] = WeakKeyDictionary()
+_watchers: WeakKeyDictionary[Any, Watcher] = WeakKeyDictionary()
 
 
-def _watch_of(reactor: Any) -> _Watch:
-    watch = _watches.get(reactor)
-    if watch is None:
-        watch = _watches[reactor] = _Watch(reactor)
-    return watch
+def _watcher_of(reactor: Any) -> Watcher:
+    watcher = _watchers.get(reactor)
+    if watcher is None:
+        watcher = _watchers[reactor] = Watcher(_Reactor(reactor))
+    return watcher

@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from dsadapter.sockets.canonical import canonical_name
+from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket, canonical_name
 from dsadapter.stand_in import StandIn
 
 
@@ -43,3 +43,11 @@ class CanonicalView(StandIn):
     def getsockname(self) -> Any:
         """As ``socket.socket.getsockname``, canonical."""
         return canonical_name(self._original.getsockname())
+
+    def dup(self) -> Any:
+        """As ``socket.socket.dup``, of a canonical one."""
+        duplicate = self._original.dup()
+        if not isinstance(duplicate, PlainSocket) or isinstance(duplicate, CanonicalSocket):
+            return duplicate
+        family, type_, proto = duplicate.family, duplicate.type, duplicate.proto
+        return CanonicalSocket(family, type_, proto, duplicate.detach())

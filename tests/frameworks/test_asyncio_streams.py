@@ -94,6 +94,41 @@ def test_a_peer_that_leaves_before_it_is_accepted_chooses_no_name(
     run(main)
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+@pytest.mark.parametrize("host", BOTH)
+def test_a_duplicate_of_a_socket_is_canonical_and_a_socket_like_others(
+    run: Run, host: str, leaves: bool
+) -> None:
+    plugin = RecordingPlugin()
+    seen: list[Any] = []
+
+    class Duplicating(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            with transport.get_extra_info("socket").dup() as duplicate:
+                seen.extend([duplicate.getpeername()[:2], duplicate.getsockname()[:2], duplicate])
+                seen.append(repr(duplicate))
+            transport.close()
+
+    async def main() -> None:
+        server = await dual_stack.create_server(Duplicating, None, 0, start_serving=False)
+        async with server:
+            with socket.create_connection((host, number_of(server))) as client:
+                if leaves:
+                    half_close(client)
+                await server.start_serving()
+                await until(lambda: seen)
+                peer, local, duplicate, shown = seen
+                assert (peer, local) == (client.getsockname()[:2], (host, number_of(server)))
+                assert "::ffff:" not in shown
+                assert duplicate.fileno() == -1
+                seen.clear()
+
+    run(main)
+    with registered(plugin):
+        run(main)
+    assert [each.peer[0] for each in plugin.of("connection_lost")] == [host]
+
+
 def test_a_server_that_greets_and_closes_at_once_is_never_mapped(run: Run) -> None:
     names: list[Any] = []
 

@@ -110,10 +110,24 @@ class _Accepted(HandedSocket):
     __slots__ = ()
     __init__ = _initialize
 
+    def dup(self) -> Any:
+        return _begun(super().dup(), HandedSocket)
+
 
 class _WatchedAccepted(WatchedHandedSocket):
     __slots__ = ()
     __init__ = _initialize
+
+    def dup(self) -> Any:
+        return _begun(super().dup(), WatchedHandedSocket)
+
+
+def _begun(duplicate: Any, kind: type[CanonicalSocket]) -> Any:
+    """What ``dup`` has made of the class of its original, which begins none by itself."""
+    duplicate.__class__ = kind
+    duplicate._io_refs = 0
+    duplicate._closed = False
+    return duplicate
 
 
 def handed_over(sock: CanonicalSocket) -> HandedSocket:

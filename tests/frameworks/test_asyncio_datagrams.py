@@ -398,6 +398,16 @@ def test_what_is_wrong_is_named(options: dict[str, Any], says: str) -> None:
     asyncio.run(main())
 
 
+def test_a_name_is_not_looked_up_where_the_flags_say_so() -> None:
+    async def main() -> None:
+        with pytest.raises(socket.gaierror, match="'localhost' is a name, and flags"):
+            await dual_stack.create_datagram_endpoint(
+                Recorder, remote_addr=("localhost", 9), flags=socket.AI_NUMERICHOST
+            )
+
+    asyncio.run(main())
+
+
 def test_the_signature_is_that_of_the_running_Python() -> None:
     def parameters(function: Any) -> dict[str, Any]:
         found = inspect.signature(function).parameters

@@ -470,6 +470,69 @@ def test_what_is_wrong_is_named_as_it_was_typed(make: Any, says: str) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"server_hostname": "a.example"}, ValueError, "server_hostname 'a.example' goes with ssl"),
+        ({"ssl_handshake_timeout": 3}, ValueError, "ssl_handshake_timeout 3 goes with ssl"),
+        ({"ssl": "yes"}, TypeError, "ssl 'yes' is neither an SSLContext nor True"),
+        ({"bogus": 1}, TypeError, r"create_connection\(\) got an unexpected keyword .*'bogus'"),
+        ({"flags": socket.AI_NUMERICHOST}, socket.gaierror, "'localhost' is a name, .*flags"),
+    ],
+)
+def test_what_is_wrong_connects_to_nobody(
+    run: Run, options: dict[str, Any], kind: type[Exception], says: str
+) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            number = server.getsockname()[1]
+            with pytest.raises(kind, match=says):
+                await dual_stack.create_connection(asyncio.Protocol, "localhost", number, **options)
+            server.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                server.accept()
+
+    run(main)
+
+
+def test_a_literal_is_no_name_to_look_up(run: Run) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            transport, _ = await dual_stack.create_connection(
+                asyncio.Protocol,
+                "::ffff:127.0.0.1",
+                server.getsockname()[1],
+                flags=socket.AI_NUMERICHOST,
+            )
+            transport.close()
+            await asyncio.sleep(0)
+
+    run(main)
+
+
+def test_a_given_socket_stays_its_owners_where_something_is_wrong(run: Run) -> None:
+    async def main() -> None:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listening,
+            socket.create_connection(listening.getsockname()) as connected,
+            socket.socket() as unconnected,
+        ):
+            for given, options, says in [
+                (connected, {"ssl": True}, "give server_hostname"),
+                (connected, {"server_hostname": "a.example"}, "goes with ssl"),
+                (unconnected, {}, "is not connected; give a connected TCP socket"),
+                (listening, {}, "listens; give a connected TCP socket"),
+            ]:
+                with pytest.raises(ValueError, match=says):
+                    await dual_stack.create_connection(asyncio.Protocol, sock=given, **options)
+                assert given.fileno() != -1
+            with pytest.raises(ValueError, match="is connected; give a bound TCP socket"):
+                await dual_stack.create_server(asyncio.Protocol, sock=connected)
+            assert connected.fileno() != -1
+
+    run(main)
+
+
 SERVING = {
     "mode": "dual-stack",
     "fallback": "auto",

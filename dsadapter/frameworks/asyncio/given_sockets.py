@@ -6,7 +6,7 @@ import socket
 import sys
 from typing import TypeVar
 
-from dsadapter.sockets.binding import is_bound
+from dsadapter.sockets.binding import is_bound, is_listening
 from dsadapter.sockets.canonical import CanonicalSocket, PlainSocket
 
 S = TypeVar("S", bound=CanonicalSocket)
@@ -42,7 +42,8 @@ def check_given(sock: socket.socket, state: str, type_: int = socket.SOCK_STREAM
     :param state: which one it is to be in, such as ``bound``; for the error.
     :param type_: ``SOCK_STREAM`` or ``SOCK_DGRAM``.
     :raises TypeError: if it is no socket, or one that ``ssl`` has wrapped.
-    :raises ValueError: if it is of another type, or of another family than IPv4 and IPv6.
+    :raises ValueError: if it is of another type, of another family than IPv4 and IPv6, or in
+        another state.
     :raises OSError: if it is closed.
     """
     wanted = f"give a {state} {_NAMES[socket.SocketKind(type_)]} socket"
@@ -59,3 +60,19 @@ def check_given(sock: socket.socket, state: str, type_: int = socket.SOCK_STREAM
         seen.detach()
     if its_type != type_ or family not in _INTERNET:
         raise ValueError(f"sock {sock!r} is {its_type.name} of {family.name}; {wanted}")
+    if type_ == socket.SOCK_STREAM and (said := _of_another_state(sock, state)):
+        raise ValueError(f"sock {sock!r} {said}; {wanted}")
+
+
+def _of_another_state(sock: socket.socket, state: str) -> str | None:
+    """What keeps a stream socket from being used; None for nothing."""
+    if state == "connected":
+        # One whose peer has reset the connection has no peer either, but an address of its own.
+        if not is_bound(sock) or not sock.getsockname()[1]:
+            return "is not connected"
+        return "listens" if is_listening(sock) else None
+    try:
+        sock.getpeername()
+    except OSError:
+        return None
+    return "is connected"

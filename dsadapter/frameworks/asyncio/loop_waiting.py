@@ -15,7 +15,7 @@ from dsadapter.connector.waiting import Ready
 from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.hooks.manager import active_hooks
-from dsadapter.messages import said_by, said_of
+from dsadapter.messages import quoted, said_by, said_of
 from dsadapter.policy import Family
 from dsadapter.sockets.families import family_of, number_of
 
@@ -120,4 +120,19 @@ def check_family(host: str, family: int) -> None:
         raise OSError(
             errno.EAFNOSUPPORT,
             f"{host} is not of {socket.AddressFamily(family).name}; leave family out",
+        )
+
+
+def check_flags(host: str, flags: int) -> None:
+    """Check that a name is looked up only where the flags of ``getaddrinfo`` allow for that; they
+    mean nothing else here.
+
+    :param host: canonical.
+    :raises socket.gaierror: ``EAI_NONAME``, as the loop's own.
+    """
+    if flags & socket.AI_NUMERICHOST and not is_literal(host):
+        raise socket.gaierror(
+            socket.EAI_NONAME,
+            f"{quoted(host)} is a name, and flags has AI_NUMERICHOST; give an address literal, or "
+            f"leave flags out",
         )

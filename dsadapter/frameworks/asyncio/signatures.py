@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from dsadapter.messages import quoted
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -41,6 +43,17 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
     for option in options:
         if option not in _signature(name).parameters:
             raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
+
+
+def check_tls_options(options: Mapping[str, object]) -> None:
+    """Check that there is none that means something with ``ssl`` alone.
+
+    :raises ValueError: naming the option and its value.
+    """
+    for name in ("server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout"):
+        value = options.get(name)
+        if value is not None:
+            raise ValueError(f"{name} {quoted(value)} goes with ssl; give an SSLContext, too")
 
 
 def _signature(name: str) -> inspect.Signature:

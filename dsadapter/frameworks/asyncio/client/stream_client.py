@@ -24,10 +24,15 @@ from dsadapter.frameworks.asyncio.loop_sockets import (
     handed_over,
     knows_by_objects,
 )
-from dsadapter.frameworks.asyncio.loop_waiting import SPELLING, check_family, connector_of
-from dsadapter.frameworks.asyncio.signatures import like
+from dsadapter.frameworks.asyncio.loop_waiting import (
+    SPELLING,
+    check_family,
+    check_flags,
+    connector_of,
+)
+from dsadapter.frameworks.asyncio.signatures import check_options, check_tls_options, like
 from dsadapter.frameworks.asyncio.transports import canonical_factory, shows_its_names
-from dsadapter.messages import spelled
+from dsadapter.messages import quoted, spelled
 from dsadapter.policy import DEFAULT_ATTEMPT_DELAY, ConnectPolicy, MappedAddresses, canonical_target
 from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watched_connection
 from dsadapter.sockets.canonical import CanonicalSocket, family_number, take_ipv4_form
@@ -62,6 +67,7 @@ async def create_connection(
 
     :param host: an address literal of either family, plain or mapped, or a name.
     :param family: ``AF_INET`` or ``AF_INET6`` for addresses of that family alone.
+    :param flags: ``AI_NUMERICHOST`` for no name; others mean nothing here.
     :param sock: a connected socket; it becomes the transport's.
     :param local_addr: ``(address, port)`` to connect from; it reaches its own family only.
     :param happy_eyeballs_delay: seconds, 0.01 to 2; None for 0.25.
@@ -75,10 +81,16 @@ async def create_connection(
     """
     loop = asyncio.get_running_loop()
     own = asks_objects(loop)
+    if ssl or options or server_hostname is not None:
+        _check_tls(ssl, server_hostname, options)
     connected: socket.socket
     if sock is not None:
         if host is not None or port is not None:
             raise ValueError("host and port go with no sock: the socket is connected")
+        if ssl and server_hostname is None:
+            raise ValueError(
+                "ssl and a sock don't say whom to verify; give server_hostname, '' for nobody"
+            )
         connected, is_shown = _given(loop, sock)
     else:
         if host is None or port is None:
@@ -89,6 +101,8 @@ async def create_connection(
             interleave = 1
         asked = host, port, family, local_addr, happy_eyeballs_delay, interleave
         policy, target = _asked(*asked, mapped_addresses, remember_outcomes)
+        if flags:
+            check_flags(target[0], flags)
         if ssl and server_hostname is None:
             server_hostname = _server_name(target[0])
         connected = await race(
@@ -115,6 +129,15 @@ async def create_connection(
         # uvloop attaches the socket object only now, too late to let go of the descriptor.
         connected.detach()
     return made
+
+
+def _check_tls(ssl: Any, server_hostname: str | None, options: dict[str, Any]) -> None:
+    """Check before connecting what a loop checks when it is given the connection."""
+    if ssl and ssl is not True and not isinstance(ssl, ssl_module.SSLContext):
+        raise TypeError(f"ssl {quoted(ssl)} is neither an SSLContext nor True")
+    check_options("create_connection", options)
+    if not ssl:
+        check_tls_options({"server_hostname": server_hostname, **options})
 
 
 def _given(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> tuple[socket.socket, bool]:

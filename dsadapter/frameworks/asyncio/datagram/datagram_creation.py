@@ -17,7 +17,7 @@ from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
 from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
-from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
+from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK, check_flags
 from dsadapter.frameworks.asyncio.signatures import like
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
@@ -57,6 +57,7 @@ async def create_datagram_endpoint(
     :param remote_addr: the only peer, by an address literal or a name; of several local addresses
         the first of its family is bound alone.
     :param family: ``AF_INET`` or ``AF_INET6`` for that family alone.
+    :param flags: ``AI_NUMERICHOST`` for no name; others mean nothing here.
     :param max_packet_size: how many bytes a datagram may have; a longer one is dropped and counted.
     :param device: the name of the network interface, or of the VRF, to serve alone.
     :param reuse_port: share the port with other sockets that ask for it, too; each datagram reaches
@@ -94,7 +95,7 @@ async def create_datagram_endpoint(
     )
     allowed = False if allow_broadcast is None else allow_broadcast
     yes_or_no("allow_broadcast", allowed)
-    peers = [] if remote_addr is None else await _resolved(loop, remote_addr, family)
+    peers = [] if remote_addr is None else await _resolved(loop, remote_addr, family, flags)
     chosen = _facing(policy, peers) if peers else policy
     return await exchange(chosen, protocol_factory, peers, allow_broadcast=allowed)
 
@@ -197,10 +198,11 @@ def _host_and_port(name: str, address: Any) -> tuple[Any, int]:
 
 
 async def _resolved(
-    loop: asyncio.AbstractEventLoop, target: tuple[str, int], family: int
+    loop: asyncio.AbstractEventLoop, target: tuple[str, int], family: int, flags: int
 ) -> list[tuple[str, int]]:
     host, port = canonical_target(*_host_and_port("remote_addr", target))
     if is_literal(host):
         return [(host, port)]
+    check_flags(host, flags)
     found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
     return list(dict.fromkeys((str(address[0]), port) for *_, address in found))

@@ -25,7 +25,7 @@ from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
 from dsadapter.frameworks.asyncio.server.accepting_server import AcceptingServer
 from dsadapter.frameworks.asyncio.server.loop_server import LoopServer
 from dsadapter.frameworks.asyncio.server.proxied_server import ProxiedServer
-from dsadapter.frameworks.asyncio.signatures import check_options, like
+from dsadapter.frameworks.asyncio.signatures import check_options, check_tls_options, like
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenMode, ListenPolicy, proxy_set
@@ -34,8 +34,6 @@ from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watch
 from dsadapter.sockets.families import family_of
 from dsadapter.sockets.listening import Listening, open_pair
 from dsadapter.sockets.options import read_v6only
-
-_HANDSHAKE = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
 Mode = Literal["dual-stack", "pair"]
 
@@ -92,15 +90,14 @@ async def create_server(
         raise TypeError(f"ssl {ssl!r} is not an SSLContext")
     check_options("create_server", options)
     if ssl is None:
-        for name in _HANDSHAKE:
-            if options.get(name) is not None:
-                raise ValueError(f"{name} {options[name]!r} goes with ssl; give an SSLContext, too")
+        check_tls_options(options)
     if sock is not None and (host is not None or port is not None):
         raise ValueError("host and port go with no sock: the socket has them")
-    if sock is not None and proxy_from is not None:
-        raise ValueError("proxy_from goes with no sock; give host and port")
-    if sock is not None and device is not None:
-        raise ValueError("device goes with no sock; give host and port")
+    if sock is not None:
+        given = {"mode": mode, "fallback": fallback, "device": device, "proxy_from": proxy_from}
+        for name, value in given.items():
+            if value != _EXTRAS[name]:
+                raise ValueError(f"{name} goes with no sock; give host and port")
     policies: list[ListenPolicy] = []
     if sock is None:
         make = partial(

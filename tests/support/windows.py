@@ -22,7 +22,6 @@ _NOT_ADAPTED = "expects, in some of its tests, what only Unix has; not adapted y
 LEFT_OUT = {
     "conformance": "runs Twisted's own tests in network namespaces",
     "doctor": "breaks machines by namespaces and filters; tests/windows asks Windows' doctor",
-    "frameworks/test_conformance_of_blocking.py": "the drivers of some of its ways do not return",
     "frameworks/test_devices.py": "makes devices in network namespaces",
     "frameworks/test_anyio.py": "runs on Trio, too, which Wine does not start",
     "frameworks/test_conformance_of_trio.py": "runs on Trio, too, which Wine does not start",

@@ -46,17 +46,18 @@ def test_an_answer_leaves_from_the_address_that_was_asked(
     run: Run, opened: Port, host: str
 ) -> None:
     async def case(until: Callable[..., Any]) -> None:
+        asked = host, opened.number
         with peer("::1" if ":" in host else "127.0.0.1") as client:
-            # Connected, it takes no answer from another address.
-            client.connect((host, opened.number))
             for number in range(100):
-                client.send(b"%d" % number)
+                client.sendto(b"%d" % number, asked)
             await until(lambda: len(opened.got) == 100)
             for number, (data, address, info) in enumerate(opened.got):
                 assert (data, address) == (b"%d" % number, client.getsockname()[:2])
                 assert (info.destination, info.interface_name) == (host, LOOPBACK_NAME)
                 opened.port.send(data, address)
-                assert client.recv(100) == data
+                # Not connected, it is told at once of an answer from elsewhere.
+                answer, source = client.recvfrom(100)
+                assert (answer, source[:2]) == (data, asked)
 
     run(opened.port, case)
     assert opened.port.counters.received == 100

@@ -216,19 +216,18 @@ def test_port_0_is_tried_until_all_have_it() -> None:
         def dsadapter_before_bind(self, sock: socket.socket, policy: Any) -> None:
             super().dsadapter_before_bind(sock, policy)
             if policy.host == "127.0.0.9" and not self.holders:
-                holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                holder = kept.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
                 holder.bind((policy.host, policy.port))
                 self.holders.append(holder)
 
     plugin = Holding()
     plugin.holders = []
-    with registered(plugin):
+    with ExitStack() as kept, registered(plugin):
         made = SeveralPort(",".join(ADDRESSES))
-    [holder] = plugin.holders
-    assert made.number != holder.getsockname()[1]
-    assert {each.sock.getsockname()[1] for each in made.port.served} == {made.number}
-    holder.close()
-    made.port.close()
+        kept.callback(made.port.close)
+        [holder] = plugin.holders
+        assert made.number != holder.getsockname()[1]
+        assert {each.sock.getsockname()[1] for each in made.port.served} == {made.number}
 
 
 @pytest.mark.not_on_windows("a program of Windows is given no sockets by number")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from dsadapter.cli.console import Console
 from dsadapter.cli.errors import CommandError
+from dsadapter.command_lines import joined
 from dsadapter.messages import did_you_mean, quoted
 
 if TYPE_CHECKING:
@@ -82,24 +84,31 @@ def with_program(words: list[str]) -> list[str]:
     """Words as the parser takes them: what follows ``--`` as one word of ``--program``."""
     if words[:1] != ["doctor"] or "--" not in words:
         return words
-    import shlex
-
     end = words.index("--")
-    return [*words[:end], f"--program={shlex.join(words[end + 1 :])}"]
+    return [*words[:end], f"--program={joined(words[end + 1 :])}"]
 
 
 def _program(options: argparse.Namespace) -> tuple[str, ...]:
     if options.program is None:
         return ()
-    import shlex
-
     try:
-        words = shlex.split(options.program)
+        words = _split(options.program)
     except ValueError as error:
         raise CommandError(f"--program {quoted(options.program)}: {error}") from None
     if not words:
         raise CommandError("name a program: dsadapter doctor -- PROGRAM [ARGUMENT ...]")
     return tuple(words)
+
+
+def _split(line: str) -> list[str]:
+    if os.name == "nt":
+        # A backslash is part of a path there.
+        from dsadapter.launcher.windows_programs import split_command_line
+
+        return split_command_line(line)
+    import shlex
+
+    return shlex.split(line)
 
 
 def _ids(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from dsadapter import __version__
 from dsadapter.cli.console import Console
 from dsadapter.cli.errors import CommandError
 from dsadapter.cli.selection import add_paths, make_scanner, scanned
+from dsadapter.command_lines import extra
 
 if TYPE_CHECKING:
     from dsadapter.migration.migrating import Rewrite
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         found = rewrites(scanner, report)
     except ImportError as error:
         raise CommandError(
-            f"rewriting needs {error.name or 'LibCST'}: pip install 'dsadapter[migrate]'"
+            f"rewriting needs {error.name or 'LibCST'}: {extra('migrate')}"
         ) from None
     console = Console()
     failed = bool(report.failures)

@@ -9,6 +9,7 @@ from typing import NoReturn
 from dsadapter import __version__
 from dsadapter.cli import cutover, doctor, migrate, run_parser, scan
 from dsadapter.cli.errors import FAILED
+from dsadapter.command_lines import extra
 
 _COMMANDS = (run_parser, doctor, scan, migrate, cutover)
 
@@ -74,6 +75,6 @@ class _PrintCompletion(argparse.Action):
         try:
             import shtab
         except ImportError:
-            parser.exit(FAILED, "dsadapter: completion needs shtab: pip install 'dsadapter[cli]'\n")
+            parser.exit(FAILED, f"dsadapter: completion needs shtab: {extra('cli')}\n")
         print(shtab.complete(parser, shell=str(values)))
         parser.exit()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from dsadapter.command_lines import assignment, command_line, pip
 from dsadapter.doctor.examining import checks_of, examined, failed_row, found
 from dsadapter.doctor.findings import Check, Finding, Mark, Question, Row
 from dsadapter.doctor.isolation import Say, isolated
@@ -108,7 +108,7 @@ class _Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         place = str(getattr(record, "place", ""))
-        remedy = f"rm -r {shlex.quote(place)}" if os.path.exists(place) else ""
+        remedy = command_line("empty", folder=place) if os.path.exists(place) else ""
         self.texts.append((record.getMessage(), remedy))
 
 
@@ -153,13 +153,13 @@ def _kept_out(name: str, known: Collection[str], blocked: Iterable[str]) -> Find
 def _keeping_out(name: str, blocked: Iterable[str]) -> str:
     if "," in name or name != name.strip():
         # The variable can't name it.
-        return f"{sys.executable} -m pip list"
-    return f"export {BLOCK_VARIABLE}={shlex.quote(','.join([*blocked, name]))}"
+        return pip(sys.executable, "list")
+    return assignment(BLOCK_VARIABLE, ",".join([*blocked, name]))
 
 
 def _without(variable: str, name: str, names: Iterable[str]) -> str:
     rest = ",".join(each for each in names if each != name)
-    return f"export {variable}={shlex.quote(rest)}" if rest else f"unset {variable}"
+    return assignment(variable, rest)
 
 
 def _shown(name: str) -> str:

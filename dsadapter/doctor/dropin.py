@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import shlex
 import sys
 import traceback
 from typing import Any
 
+from dsadapter.command_lines import command_line, pip
 from dsadapter.doctor.findings import Check, Finding, Question
 from dsadapter.messages import said_of
 
@@ -63,7 +63,7 @@ def _broken(error: BaseException, files: list[str]) -> Finding:
 
 
 def _again() -> str:
-    return f"{sys.executable} -m pip install --force-reinstall --no-deps dsadapter"
+    return pip(sys.executable, "install", "--force-reinstall", "--no-deps", "dsadapter")
 
 
 def _as_twisted_sees(file: str) -> Finding:
@@ -93,16 +93,16 @@ def _as_twisted_sees(file: str) -> Finding:
         }
     except Exception as error:
         caches = [os.path.join(folder, _CACHE) for folder in twisted.plugins.__path__]
-        there = [shlex.quote(each) for each in caches if os.path.exists(each)]
+        there = [command_line("remove", file=each) for each in caches if os.path.exists(each)]
         fact = f"Twisted can't read what it remembers of its plugins: {said_of(error)}"
-        return Finding("problem", fact, f"rm {' '.join(there)}" if there else _again())
+        return Finding("problem", fact, "\n".join(there) if there else _again())
     cached = _cached_names(cache)
     hidden = [shown for name, shown in NAMES.items() if cached is not None and name not in cached]
     if hidden and _is_believed(cache, file):
         return Finding(
             "problem",
             f"{cache} is stale: it hides {', '.join(hidden)} of {file}",
-            f"rm {shlex.quote(cache)}",
+            command_line("remove", file=cache),
         )
     if found != {"dualstack", "canonical"}:
         return Finding(

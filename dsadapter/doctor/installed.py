@@ -12,6 +12,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from dsadapter import __version__
+from dsadapter.command_lines import pip
 from dsadapter.doctor.findings import Check, Finding, Question
 from dsadapter.hooks.manager import BUILT_IN, PluginManager, installed_plugins
 from dsadapter.messages import said_of
@@ -54,8 +55,8 @@ def _interpreter(question: Question) -> list[Finding]:
     told = ", ".join(f"{each.name} {_version(each.name) or 'is missing'}" for each in those)
     if not lacking:
         return [*findings, Finding("ok", f"{__version__}, with {told}", "", _PROJECT)]
-    wanted = " ".join(f"'{each.name}>={each.least}'" for each in lacking)
-    return [*findings, Finding("problem", f"{__version__}, with {told}", _pip(wanted), _PROJECT)]
+    wanted = [f"{each.name}>={each.least}" for each in lacking]
+    return [*findings, Finding("problem", f"{__version__}, with {told}", _pip(*wanted), _PROJECT)]
 
 
 def _frameworks(question: Question) -> list[Finding]:
@@ -69,11 +70,11 @@ def _frameworks(question: Question) -> list[Finding]:
         if name in _STANDARD:
             findings.append(_imported(name, f"Python {platform.python_version()}", ""))
         elif not adapter.is_available():
-            fix = _pip(f"'{adapter.requirement}'")
+            fix = _pip(adapter.requirement)
             findings.append(Finding("ok", "not installed", fix, name))
         elif name in least and _is_old(least[name]):
             fact = f"{_version(name)} is older than {least[name].least}"
-            findings.append(Finding("advice", fact, _pip(f"'{adapter.requirement}'"), name))
+            findings.append(Finding("advice", fact, _pip(adapter.requirement), name))
         else:
             findings.append(_imported(name, str(_version(name)), name))
     return findings
@@ -85,7 +86,7 @@ def _imported(name: str, told: str, distribution: str) -> Finding:
         for door in doors.__all__:
             getattr(doors, door)
     except Exception as error:
-        again = _pip(f"--force-reinstall {distribution or _PROJECT}")
+        again = _pip("--force-reinstall", distribution or _PROJECT)
         return Finding("advice", f"{told} can't be imported: {said_of(error)}", again, name)
     return Finding("ok", told, subject=name)
 
@@ -103,7 +104,7 @@ def _extras(question: Question) -> list[Finding]:
 
 
 def _extra(extra: str, those: list[Needed]) -> Finding:
-    remedy = _pip(f"'{_PROJECT}[{extra}]'")
+    remedy = _pip(f"{_PROJECT}[{extra}]")
     missing = [each.name for each in those if _version(each.name) is None]
     if missing:
         return Finding("ok", f"not installed: {', '.join(missing)}", remedy, f"[{extra}]")
@@ -115,8 +116,8 @@ def _extra(extra: str, those: list[Needed]) -> Finding:
     return Finding("ok", told, "", f"[{extra}]")
 
 
-def _pip(what: str) -> str:
-    return f"{sys.executable} -m pip install {what}"
+def _pip(*what: str) -> str:
+    return pip(sys.executable, "install", *what)
 
 
 def _version(name: str) -> str | None:

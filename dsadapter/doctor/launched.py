@@ -6,9 +6,10 @@ import os
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
+from dsadapter.command_lines import joined, pip
 from dsadapter.doctor.findings import Check, Finding, Question
 from dsadapter.doctor.installed import is_older
-from dsadapter.launcher.coverage import NotCoveredError, covered, doubtful, joined, run_line
+from dsadapter.launcher.coverage import NotCoveredError, covered, doubtful, run_line
 from dsadapter.launcher.guards import out_of_reach
 from dsadapter.launcher.program import Program
 from dsadapter.launcher.settings import Settings
@@ -103,7 +104,7 @@ def _untested() -> list[Finding]:
                     "advice",
                     f"{here} is not among the releases that 'dsadapter run' is tested with, "
                     f"{oldest} to {newest}",
-                    f"python -m pip install '{group.name}~={newest}'",
+                    pip("python", "install", f"{group.name}~={newest}"),
                     group.name,
                 )
             )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dsadapter.command_lines import command_line, joined
 from dsadapter.doctor.findings import Check, Finding, Question
 from dsadapter.doctor.keeping_off import CannotKeepOffError, keeping_off
 from dsadapter.packetinfo import platform
@@ -25,7 +26,6 @@ LOOPBACK: dict[Family, str] = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 _NUMBER: dict[Family, int] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _PATIENCE = 2.0
 """Seconds for a packet to come over loopback."""
-_LOOPBACK_UP = "ip link set lo up"
 _SWITCH = "net.ipv6.conf.all.disable_ipv6"
 _NO_ROUTE = (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH)
 
@@ -123,7 +123,7 @@ def _dual_stack(can: Capability) -> Finding:
 
 
 def _serve(option: str) -> str:
-    return f"twist web --listen 'dualstack:8080:{option}'"
+    return joined(["twist", "web", "--listen", f"dualstack:8080:{option}"])
 
 
 def _sandbox() -> str:
@@ -191,7 +191,9 @@ def _arrives(sock: socket.socket, receiver: Receiver, family: Family, keep_off: 
             return Finding("ok", f"not tried, {host} can't be sent to: {said(error)}", "", subject)
         raise
     if not datagrams:
-        return Finding("advice", f"a datagram to {host} does not arrive", _LOOPBACK_UP, subject)
+        return Finding(
+            "advice", f"a datagram to {host} does not arrive", command_line("loopback"), subject
+        )
     if [info.destination for _, _, info in datagrams if info is not None] == [host]:
         return Finding("ok", "a datagram says which address it came to", "", subject)
     fact = f"a datagram to {host} came without packet information"
@@ -232,7 +234,7 @@ def _listener(question: Question) -> Finding:
         return Finding("problem", "; ".join(failures))
     if silent:
         fact = f"{' and '.join(silent)} can't be reached from this very machine"
-        return Finding("advice", fact, _LOOPBACK_UP)
+        return Finding("advice", fact, command_line("loopback"))
     how = "one socket serves" if opened.mode == "dual-stack" else f"'{opened.mode}' serves"
     return Finding("ok", f"{how} {' and '.join(shown) or 'nobody yet'}, shown as such")
 

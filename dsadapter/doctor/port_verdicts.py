@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dsadapter.command_lines import command_line
 from dsadapter.doctor.findings import Finding, Mark
 from dsadapter.doctor.holders import Holder
 from dsadapter.policy import FAMILY_NAMES, Family, ListenMode
@@ -66,7 +67,7 @@ def verdict(situation: Situation) -> Finding:
         return Finding(
             "advice",
             f"{situation.what} may fail with EADDRINUSE: {shown}, unless that set SO_REUSEADDR",
-            f"ss -anp 'sport = :{situation.port}'",
+            command_line("port", port=situation.port),
         )
     mark: Mark = "ok" if mode == "dual-stack" else "advice"
     remedy = "" if mark == "ok" else "dsadapter doctor -v"
@@ -109,7 +110,7 @@ def _without_right(situation: Situation) -> Finding:
 def _held(situation: Situation, mode: ListenMode, certain: Sequence[Holder]) -> Finding:
     fact = f"{situation.what} fails with EADDRINUSE: {_shown(certain)}"
     lines = _stopping(certain) or [
-        f"ss -lnp 'sport = :{situation.port}'  # as root: shows whose it is"
+        f"{command_line('port', port=situation.port)}  # as root: shows whose it is"
     ]
     held = {family for holder in certain for family in holder.families}
     free = [family for family in FAMILY_NAMES if family not in held]

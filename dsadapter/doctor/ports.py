@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Iterator
 
+from dsadapter.command_lines import command_line
 from dsadapter.doctor.findings import AskedPort, Check, Finding, Question
 from dsadapter.doctor.holders import holders
 from dsadapter.doctor.keeping_off import CannotKeepOffError, chosen_ports
@@ -79,19 +81,25 @@ def _situation(port: AskedPort, protocol: str, can: list[ListenMode]) -> Situati
     kind = _KINDS[protocol]
     if os.name == "nt":
         raise RuntimeError(
-            f"Windows' tables of sockets are not read here; type: netstat -ano | "
-            f"findstr :{port.number}"
+            f"Windows' tables of sockets are not read here; type: "
+            f"{command_line('port', port=port.number)}"
         )
     try:
         found = holders(port.number, kind)
     except OSError as error:
         raise RuntimeError(
-            f"the kernel's tables can't be read: {said(error)}; mount /proc, or allow netlink"
+            f"the kernel's tables can't be read: {said(error)}; {_remedy(port.number)}"
         ) from error
     lowest = setting("ipv4/ip_unprivileged_port_start")
     if lowest is None:
         lowest = _LOW_PORTS
     return Situation(port.number, kind, found, can, lowest, _has_right(), chosen_ports())
+
+
+def _remedy(port: int) -> str:
+    if sys.platform.startswith("linux"):
+        return "mount /proc, or allow netlink"
+    return f"type: {command_line('port', port=port)}"
 
 
 def _has_right() -> bool:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsadapter.launcher.coverage import joined, path_file
+from dsadapter.command_lines import joined
+from dsadapter.launcher.coverage import path_file
 from dsadapter.launcher.program import UnknownProgramError, resolve
 from dsadapter.launcher.report import say
 from dsadapter.launcher.settings import FOLDER, STAMP

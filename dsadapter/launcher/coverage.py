@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 
+from dsadapter.command_lines import joined, pip
 from dsadapter.launcher.folder import foreign_files, writable_by_others
 from dsadapter.launcher.program import Program, UnknownProgramError, command_of, resolve
 from dsadapter.launcher.settings import FOLDER, Settings
@@ -60,7 +61,7 @@ def covered(words: Sequence[str], settings: Settings) -> Program:
         return program
     command = command_of(program.python)
     line = run_line(command, settings, [program.path, *program.argv[1:]])
-    install = joined([program.python, "-m", "pip", "install", "dsadapter"])
+    install = pip(program.python, "install", "dsadapter")
     first = "" if os.path.exists(command) else f"{install} && "
     raise NotCoveredError(
         f"{name} runs by the Python of {prefix}, and this is the one of {sys.prefix}",
@@ -106,14 +107,3 @@ def path_file(python: str) -> str | None:
 def run_line(command: str, settings: Settings, words: Sequence[str]) -> str:
     """A command line of ``dsadapter run`` to type."""
     return joined([command, "run", *settings.typed(), "--", *words])
-
-
-def joined(words: list[str]) -> str:
-    """Words as a shell takes them."""
-    if os.name == "nt":
-        from subprocess import list2cmdline
-
-        return list2cmdline(words)
-    import shlex
-
-    return shlex.join(words)

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 
+from dsadapter.command_lines import command_line
 from dsadapter.errors import AddressFamilyError, NotDualStackError
 from dsadapter.messages import Message, quoted
 from dsadapter.policy import FAMILIES, FAMILY_NAMES, DatagramPolicy, ListenMode, ListenPolicy
@@ -300,10 +301,8 @@ def _held(policy: ListenPolicy | DatagramPolicy, error: OSError) -> Message:
     if error.errno != errno.EADDRINUSE:
         # Windows says the same of both.
         protocol = "tcp" if policy.socket_type == socket.SOCK_STREAM else "udp"
-        told += (
-            f", unless the system has reserved the port: 'netsh interface ipv4 show "
-            f"excludedportrange protocol={protocol}'"
-        )
+        look = command_line("reserved", platform="win32", protocol=protocol)
+        told += f", unless the system has reserved the port: '{look}'"
     if policy.mode != "dual-stack":
         return Message(text + told, held=held)
     text += "; a dual-stack listener needs both families"

@@ -42,8 +42,10 @@ def interface_addresses() -> list[tuple[str, bytes]]:
     :raises OSError: if this can't be found out.
     """
     try:
-        if os.name != "posix":
-            raise OSError("no getifaddrs")
+        if os.name == "nt":
+            from dsadapter.sockets.adapters import adapter_addresses
+
+            return adapter_addresses()
         import ctypes
 
         library, pointer = _library()

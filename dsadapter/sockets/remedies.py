@@ -8,11 +8,13 @@ when an error has come, never before.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 from dsadapter.addressing.literal import AddressLiteral, parse_literal
 from dsadapter.addressing.mapped import PACKED_IPV4_LENGTH
 from dsadapter.addressing.scope import needs_zone
+from dsadapter.command_lines import command_line
 from dsadapter.sockets.ifaddrs import interface_addresses
 from dsadapter.sockets.system_settings import setting
 
@@ -93,7 +95,7 @@ def _about_local(number: int, host: str, port: int, *, chosen: bool) -> str | No
         return None
     return (
         f"{host} can't be used yet: it is tentative while the system asks whether another machine "
-        f"has it, or its interface is down; look at 'ip address', and try again"
+        f"has it, or its interface is down; look at '{command_line('addresses')}', and try again"
     )
 
 
@@ -104,15 +106,14 @@ def _about_remote(number: int, host: str) -> str | None:
     if needs_zone(literal.packed) and not literal.zone and number in _UNUSABLE:
         return _zone_missing(literal)
     if number in _FORBIDDEN:
-        return (
-            f"a route or a firewall of this machine prohibits {host}; look at 'ip route get {host}'"
-        )
+        look = command_line("prohibitions", host=host)
+        return f"a route or a firewall of this machine prohibits {host}; look at '{look}'"
     if number not in _NO_WAY:
         return None
     if not literal.is_ipv4 and _ipv6_is_switched_off():
         return _SWITCHED_OFF
     if number == errno.ENETUNREACH:
-        return f"this machine has no route to {host}; look at 'ip route get {host}'"
+        return f"this machine has no route to {host}; look at '{command_line('routes', host=host)}'"
     return None
 
 
@@ -147,6 +148,10 @@ def _not_ours(literal: AddressLiteral, addresses: list[bytes]) -> str:
 
 
 def _about_low_port(port: int) -> str | None:
+    if os.name == "nt":
+        # Its ports take no right; some are reserved.
+        look = command_line("reserved", protocol="tcp")
+        return f"another socket or the system has the port; look at '{look}'"
     lowest = setting("ipv4/ip_unprivileged_port_start")
     least = _LOW_PORTS if lowest is None else lowest
     if not 0 < port < least:

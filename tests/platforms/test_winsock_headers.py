@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from dsadapter.packetinfo import _windows
-from dsadapter.sockets import control_messages, winsock
+from dsadapter.sockets import adapters, control_messages, winsock
 
 COMPILERS = {8: "x86_64-w64-mingw32-gcc", 4: "i686-w64-mingw32-gcc"}
 """By the width of pointers, in bytes."""
@@ -28,6 +28,7 @@ HEADERS = """
 #include <winsock2.h>
 #include <ws2tcpip.h>
 #include <mswsock.h>
+#include <iphlpapi.h>
 """
 CONSTANTS = {
     "SIO_GET_EXTENSION_FUNCTION_POINTER": winsock.GET_EXTENSION_FUNCTION_POINTER,
@@ -76,6 +77,15 @@ def of_structures(width: int) -> Iterator[str]:
         for member, offset in offsets.items():
             yield f"offsetof({name}, {member}) == {offset}"
             yield f"sizeof((({name} *)0)->{member}) == {laid_out_size(kind, member, width)}"
+
+
+def of_adapters(width: int) -> Iterator[str]:
+    """As far as they are read: what comes after is left out."""
+    for kind in adapters.structures():
+        _, _, offsets = laid_out(kind, width)
+        for member, offset in offsets.items():
+            if not member.startswith("_"):
+                yield f"offsetof({kind.__name__}, {member}) == {offset}"
 
 
 def laid_out_size(kind: Any, member: str, width: int) -> int:
@@ -146,6 +156,7 @@ def of_decoders() -> Iterator[str]:
 def test_structures_and_numbers_are_those_of_the_headers(width: int, tmp_path: Path) -> None:
     claims = [
         *of_structures(width),
+        *of_adapters(width),
         *of_names(),
         *of_control_messages(width),
         *of_decoders(),

@@ -10,12 +10,14 @@ of tests is, and drives the adapter in processes of its own::
 
 from __future__ import annotations
 
+from dsadapter.command_lines import extra
+
 try:
     import pytest
 except ImportError:
     raise ImportError(
         "the conformance suite needs pytest, which is not installed; "
-        "install it with: pip install 'dsadapter[testing]'"
+        f"install it with: {extra('testing')}"
     ) from None
 
 _ROWS = ("suite", "judging", "stream_rows", "client_rows", "datagram_rows")

@@ -103,4 +103,9 @@ def plugin_errors_as_os_errors() -> Iterator[None]:
     try:
         yield
     except PluginError as error:
-        raise PermissionError(errno.EPERM, str(error)) from error
+        raise permission_error(error) from error
+
+
+def permission_error(error: PluginError) -> PermissionError:
+    """What stands for a :class:`PluginError` there."""
+    return PermissionError(errno.EPERM, str(error))

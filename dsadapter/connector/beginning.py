@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
@@ -34,6 +35,10 @@ class Begun(NamedTuple):
     """What it has failed with; observers know of a refusal."""
 
 
+# A named tuple's own constructor is a call of Python.
+_begun: Callable[[tuple[Any, ...]], Begun] = partial(tuple.__new__, Begun)
+
+
 def begin(
     connector: Connector,
     attempt: Attempt,
@@ -56,7 +61,7 @@ def begin(
         if isinstance(error, RefusedError):
             connector.refused(error)
         return Begun(attempt.destination, at, None, False, False, error)
-    return Begun(attempt.destination, at, sock, connected, is_ipv4, None)
+    return _begun((attempt.destination, at, sock, connected, is_ipv4, None))
 
 
 def begin_only(
@@ -75,23 +80,25 @@ def begin_only(
     :returns: what :meth:`~dsadapter.connector.race.Race.run` takes; None if the race has to see to
         it itself.
     """
-    if policy.timeout is not None or not is_literal(target[0]):
+    if policy.timeout is not None:
         return None
-    asked = connector.framework, target, policy.bind_address
     try:
         if "%" in target[0] or connector.hooks.before_connect is not None:
             # Interfaces come and go, and a plugin may tell attempts apart.
-            attempt = _attempt_at.__wrapped__(*asked)
+            attempt = _attempt_at.__wrapped__(connector.framework, target, policy.bind_address)
         else:
-            attempt = _attempt_at(*asked)
+            attempt = _attempt_at(connector.framework, target, policy.bind_address)
     except OSError:
         return None
-    return begin(connector, attempt, kind, ipv4_form=True)
+    return None if attempt is None else begin(connector, attempt, kind, ipv4_form=True)
 
 
 # A client connects to a few places, mostly.
 @lru_cache(maxsize=256)
 def _attempt_at(
     framework: str, target: tuple[str, int], bind_address: tuple[str, int] | None
-) -> Attempt:
+) -> Attempt | None:
+    """The only one; None at a name, which has any number."""
+    if not is_literal(target[0]):
+        return None
     return Attempt(framework, target[0], scoped_sockaddr(*target), bind_address)

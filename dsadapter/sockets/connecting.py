@@ -143,7 +143,7 @@ def _create(attempt: Attempt, kind: type[CanonicalSocket]) -> CanonicalSocket:
     if bound is not None and bound[0] and attempt.family == "ipv4":
         return _socket(kind, socket.AF_INET)
     try:
-        sock = _socket(kind, socket.AF_INET6)
+        sock = _socket(kind, _INET6)
     except OSError as error:
         if attempt.family == "ipv4" and says_absent(error):
             return _socket(kind, socket.AF_INET)

@@ -321,6 +321,11 @@ def _ipv4_is_off() -> bool:
     return False
 
 
+# Every connect sets it.
+assert V6ONLY.number is not None
+_LEVEL, _V6ONLY = V6ONLY.level, V6ONLY.number
+
+
 def set_v6only(sock: socket.socket, v6only: bool) -> None:
     """Set ``IPV6_V6ONLY`` on an unbound AF_INET6 socket and read it back.
 
@@ -329,18 +334,17 @@ def set_v6only(sock: socket.socket, v6only: bool) -> None:
     :raises NotDualStackError: if the option can't be cleared.
     :raises OSError: if it can't be set.
     """
-    level, number = V6ONLY.level, V6ONLY.number
-    assert number is not None
+    wanted = 1 if v6only else 0
     try:
-        sock.setsockopt(level, number, int(v6only))
+        sock.setsockopt(_LEVEL, _V6ONLY, wanted)
     except OSError as error:
         if v6only:
             raise
         raise NotDualStackError(
             f"IPV6_V6ONLY can't be cleared ({error.strerror})", error
         ) from error
-    if sock.getsockopt(level, number) != int(v6only):
-        raise NotDualStackError(f"IPV6_V6ONLY was set to {int(v6only)} but reads back otherwise")
+    if sock.getsockopt(_LEVEL, _V6ONLY) != wanted:
+        raise NotDualStackError(f"IPV6_V6ONLY was set to {wanted} but reads back otherwise")
 
 
 def read_v6only(sock: socket.socket) -> bool | None:
@@ -350,5 +354,4 @@ def read_v6only(sock: socket.socket) -> bool | None:
     """
     if sock.family != socket.AF_INET6:
         return None
-    assert V6ONLY.number is not None
-    return bool(sock.getsockopt(V6ONLY.level, V6ONLY.number))
+    return bool(sock.getsockopt(_LEVEL, _V6ONLY))

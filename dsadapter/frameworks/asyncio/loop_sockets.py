@@ -21,22 +21,29 @@ from dsadapter.sockets.canonical import (
     take_ipv4_form,
 )
 
+if sys.platform == "win32":
+    _KNOWS_BY_OBJECTS: tuple[type[asyncio.AbstractEventLoop], ...] = (asyncio.ProactorEventLoop,)
+else:
+    _KNOWS_BY_OBJECTS = ()
+_ACCEPTS_BY_OBJECTS = BaseSelectorEventLoop
+_ASKS_OBJECTS = (_ACCEPTS_BY_OBJECTS, *_KNOWS_BY_OBJECTS)
+
 
 def accepts_by_objects(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a loop accepts by the methods of the socket that it is given."""
-    return isinstance(loop, BaseSelectorEventLoop)
+    return isinstance(loop, _ACCEPTS_BY_OBJECTS)
 
 
 def asks_objects(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a loop has the names of a connection from its socket's methods, as asyncio's own
     loops have, rather than from the descriptor."""
-    return accepts_by_objects(loop) or knows_by_objects(loop)
+    return isinstance(loop, _ASKS_OBJECTS)
 
 
 def knows_by_objects(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a loop may know a socket already, by its object alone: Windows' Proactor loop takes
     no other one with the same descriptor then."""
-    return sys.platform == "win32" and isinstance(loop, asyncio.ProactorEventLoop)
+    return isinstance(loop, _KNOWS_BY_OBJECTS)
 
 
 _initialize = _socket.socket.__init__
@@ -64,7 +71,10 @@ class HandedSocket(_Numbered, CanonicalSocket):  # type: ignore[misc]
     """The loop's, set when its protocol has met it; None once the connection is closed."""
 
     def __init__(self, family: int, type_: int, proto: int = 0, fileno: int | None = None) -> None:
-        _begin(self, family, type_, proto, fileno)
+        _initialize(self, family, type_, proto, fileno)
+        # What socket.socket's own sets.
+        self._io_refs = 0
+        self._closed = False
 
     # A loop that does so closes the descriptor itself.
     detach = _detach
@@ -83,7 +93,9 @@ class WatchedHandedSocket(_Numbered, ReadySocket):  # type: ignore[misc]
     transport: asyncio.BaseTransport | None
 
     def __init__(self, family: int, type_: int, proto: int, fileno: int) -> None:
-        _begin(self, family, type_, proto, fileno)
+        _initialize(self, family, type_, proto, fileno)
+        self._io_refs = 0
+        self._closed = False
         self._life = None
 
     def detach(self) -> int:
@@ -95,13 +107,6 @@ class WatchedHandedSocket(_Numbered, ReadySocket):  # type: ignore[misc]
     def _real_close(self, *args: Any) -> None:
         self.transport = None
         super()._real_close(*args)
-
-
-def _begin(sock: Any, family: int, type_: int, proto: int, fileno: int | None) -> None:
-    _initialize(sock, family, type_, proto, fileno)
-    # What socket.socket's own sets.
-    sock._io_refs = 0
-    sock._closed = False
 
 
 class _Accepted(HandedSocket):
@@ -184,7 +189,6 @@ class AcceptingSocket(ReadySocket):
             # Loops of C: steps of Python take longer than all else.
             accepted += map(kind, repeat(family), repeat(stream), repeat(proto), descriptors)
             for sock in accepted:
-                # As _begin.
                 sock._io_refs = 0
                 sock._closed = False
                 sock.mapped = False

@@ -12,8 +12,10 @@ from typing import Any
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.connector import Answer, Cancellable, Connector, Lookups
 from dsadapter.connector.waiting import Ready
+from dsadapter.errors import PluginError, permission_error
 from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.happy_eyeballs.outcomes import Outcomes
+from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.messages import quoted, said_by, said_of
 from dsadapter.policy import Family
@@ -88,13 +90,22 @@ def connector_of(loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC
     """What the connects of a loop have in common.
 
     :param family: the only one to ask for; ``AF_UNSPEC`` for both.
-    :raises PluginError: if a required plugin is missing.
+    :raises PermissionError: if a required plugin is missing.
     """
-    hooks = active_hooks()
-    connector = _shared.get(loop, {}).get(family)
-    if connector is not None:
-        connector.hooks = hooks
-        return connector
+    # No context manager: every connect comes by here.
+    try:
+        hooks = active_hooks()
+    except PluginError as error:
+        raise permission_error(error) from error
+    try:
+        connector = _shared[loop][family]
+    except KeyError:
+        return _new_connector(loop, family, hooks)
+    connector.hooks = hooks
+    return connector
+
+
+def _new_connector(loop: asyncio.AbstractEventLoop, family: int, hooks: Hooks) -> Connector:
     if loop not in _shared:
         # A connector knows its loop, and would keep one that is closed.
         for other in [each for each in list(_shared) if each.is_closed()]:

@@ -14,7 +14,6 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.connector import Connector, Unconnected
 from dsadapter.connector.beginning import Begun, begin_only
 from dsadapter.connector.os_errors import attempt_errors, error_of
-from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import check_given, taken_over
 from dsadapter.frameworks.asyncio.loop_sockets import (
@@ -95,12 +94,8 @@ async def create_connection(
     else:
         if host is None or port is None:
             raise ValueError("give host and port, or a connected sock")
-        if happy_eyeballs_delay is None:
-            happy_eyeballs_delay = DEFAULT_ATTEMPT_DELAY
-        if interleave is None:
-            interleave = 1
         asked = host, port, family, local_addr, happy_eyeballs_delay, interleave
-        policy, target = _asked(*asked, mapped_addresses, remember_outcomes)
+        policy, target = _asked((*asked, mapped_addresses, remember_outcomes))
         if flags:
             check_flags(target[0], flags)
         if ssl and server_hostname is None:
@@ -125,9 +120,12 @@ async def create_connection(
         connected.close()
         raise
     transport = made[0]
-    if connected.fileno() != -1 and transport.is_closing() and _is_over(transport):
-        # uvloop attaches the socket object only now, too late to let go of the descriptor.
-        connected.detach()
+    if transport.is_closing() and connected.fileno() != -1:
+        attached = transport.get_extra_info("socket")
+        if attached is None or attached.fileno() == -1:
+            # It has closed the descriptor; uvloop attaches the socket object only now, too late to
+            # let go of that.
+            connected.detach()
     return made
 
 
@@ -201,8 +199,7 @@ async def race(
     :raises OSError: as :func:`create_connection`.
     """
     loop = asyncio.get_running_loop()
-    with plugin_errors_as_os_errors():
-        connector = connector_of(loop, family)
+    connector = connector_of(loop, family)
     begun = begin_only(connector, target, policy, kind)
     if begun is not None and begun.sock is not None and begun.connected:
         # There is nothing to wait for.
@@ -269,22 +266,23 @@ def _error(end: Unconnected, all_errors: bool) -> BaseException:
     return error_of(end)
 
 
-def _asked(host: Any, port: Any, *more: Any) -> tuple[ConnectPolicy, tuple[str, int]]:
+def _asked(what: tuple[Any, ...]) -> tuple[ConnectPolicy, tuple[str, int]]:
     """What is to be done, and the target.
+
+    :param what: the arguments of :func:`_settled`.
 
     :raises ValueError: naming the offending value and the form to use.
     :raises OSError: for a service that nobody knows, or a literal that is not of the family.
     """
     # What a service means is for the system to say each time; other types may have an equality of
     # their own.
-    if type(host) is str and type(port) is int:
+    if type(what[0]) is str and type(what[1]) is int:
         try:
-            hash(more)
+            return _remembered(*what)
         except TypeError:
+            # Something has no hash; or it is wrong, which is found again.
             pass
-        else:
-            return _remembered(host, port, *more)
-    return _settled(host, port, *more)
+    return _settled(*what)
 
 
 def _settled(
@@ -292,8 +290,8 @@ def _settled(
     port: Any,
     family: int,
     local_addr: Any,
-    delay: float,
-    interleave: int,
+    delay: float | None,
+    interleave: int | None,
     mapped_addresses: Any,
     remember_outcomes: Any,
 ) -> tuple[ConnectPolicy, tuple[str, int]]:
@@ -301,8 +299,8 @@ def _settled(
         policy = ConnectPolicy(
             timeout=None,
             bind_address=local_addr,
-            attempt_delay=delay,
-            first_address_family_count=interleave,
+            attempt_delay=DEFAULT_ATTEMPT_DELAY if delay is None else delay,
+            first_address_family_count=1 if interleave is None else interleave,
             mapped_addresses=mapped_addresses,
             remember_outcomes=remember_outcomes,
         )
@@ -315,12 +313,6 @@ def _settled(
 
 # A client connects in one way to a few places, mostly.
 _remembered = lru_cache(maxsize=256, typed=True)(_settled)
-
-
-def _is_over(transport: asyncio.BaseTransport) -> bool:
-    """Whether a transport has closed its descriptor."""
-    sock = transport.get_extra_info("socket")
-    return sock is None or sock.fileno() == -1
 
 
 def _server_name(host: str) -> str:

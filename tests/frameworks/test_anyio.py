@@ -17,14 +17,14 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
 from anyio.streams.tls import TLSListener, TLSStream
-from support.back_ends import BACK_ENDS
+from support.back_ends import BACK_ENDS, FOR_CLOSING
 from support.certificates import Files
 from support.early_peers import DEEDS, early_peer
 from support.processes import PATIENCE, running_command
 from support.programs import free_port, until, until_listening
 from support.reactors import open_descriptors
 from support.silent import silent
-from support.windows import NO_REFUSALS, WINDOWS
+from support.windows import NO_REFUSALS
 
 from dsadapter import hookimpl
 from dsadapter.frameworks import anyio as dual_stack
@@ -50,12 +50,28 @@ def run(request: pytest.FixtureRequest) -> Run:
     return running
 
 
+closes_what_is_waited_for = pytest.mark.parametrize("run", FOR_CLOSING, indirect=True)
+
+
 def number_of(listener: Any) -> int:
     number: int = listener.extra(SocketAttribute.local_port)
     return number
 
 
-@pytest.mark.parametrize("deed", DEEDS)
+@closes_what_is_waited_for
+@pytest.mark.parametrize("host", BOTH)
+def test_after_a_peer_that_has_reset_the_next_is_waited_for(run: Run, host: str) -> None:
+    async def main() -> None:
+        async with await dual_stack.create_tcp_listener() as listeners:
+            with early_peer(host, number_of(listeners), "resets"):
+                with anyio.move_on_after(0.05) as scope:
+                    await listeners.listeners[0].accept()
+                assert scope.cancelled_caught
+
+    run(main)
+
+
+@pytest.mark.parametrize("deed", sorted({*DEEDS} - {"resets"}))
 @pytest.mark.parametrize("host", BOTH)
 def test_the_attributes_of_a_peer_agree(run: Run, host: str, deed: str) -> None:
     async def main() -> None:
@@ -63,12 +79,6 @@ def test_the_attributes_of_a_peer_agree(run: Run, host: str, deed: str) -> None:
             [listener] = listeners.listeners
             assert isinstance(listener, SocketListener)
             with early_peer(host, number_of(listeners), deed) as peer:
-                if deed == "resets":
-                    # There is nobody to serve, so that the next one is waited for.
-                    with anyio.move_on_after(0.05) as scope:
-                        await listener.accept()
-                    assert scope.cancelled_caught
-                    return
                 async with await listener.accept() as stream:
                     assert isinstance(stream, SocketStream)
                     raw = stream.extra(SocketAttribute.raw_socket)
@@ -127,6 +137,7 @@ def test_tls(run: Run, host: str, tmp_path: Path) -> None:
     assert "::ffff:" not in repr(seen)
 
 
+@closes_what_is_waited_for
 def test_closing_wakes_who_waits(run: Run) -> None:
     async def main() -> None:
         async def waiting(function: Any) -> None:
@@ -150,7 +161,7 @@ def test_closing_wakes_who_waits(run: Run) -> None:
     run(main)
 
 
-@pytest.mark.not_on_windows("a socket that is closed ends the thread that AnyIO selects by there")
+@closes_what_is_waited_for
 def test_cancelling_leaves_nothing_open(run: Run) -> None:
     async def main() -> None:
         with silent("127.0.0.1") as port:
@@ -170,8 +181,8 @@ def test_cancelling_leaves_nothing_open(run: Run) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("options", [{}, *([] if WINDOWS else [{"use_uvloop": True}])])
-def test_who_cancels_the_tasks_of_a_connect_ends_it(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("back_end", [each for each in FOR_CLOSING if each.values != ("trio",)])
+def test_who_cancels_the_tasks_of_a_connect_ends_it(back_end: str) -> None:
     """Under Trio nobody can."""
 
     async def main() -> None:
@@ -192,7 +203,7 @@ def test_who_cancels_the_tasks_of_a_connect_ends_it(options: dict[str, Any]) -> 
             await canceller
             assert open_descriptors() == before
 
-    anyio.run(main, backend_options=options)
+    anyio.run(main, backend_options=BACK_ENDS[back_end][1])
 
 
 def test_the_story_of_a_failure(run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.windows import NO_TRIO
+from support.windows import no_trio
 
 from dsadapter.testing.conformance import ConformanceSuite
 
@@ -11,7 +11,7 @@ from .drivers.anyio_driver import AnyIODriver, AnyIOOnTrioDriver, AnyIOOnUvloopD
 from .drivers.trio_driver import TrioDriver
 
 
-@pytest.mark.not_on_windows(NO_TRIO)
+@no_trio
 class TestTrio(ConformanceSuite):
     driver = TrioDriver
     declines = ("adopted_descriptor",)
@@ -28,7 +28,7 @@ class TestAnyIOOnUvloop(ConformanceSuite):
     declines = ("adopted_descriptor",)
 
 
-@pytest.mark.not_on_windows(NO_TRIO)
+@no_trio
 class TestAnyIOOnTrio(ConformanceSuite):
     driver = AnyIOOnTrioDriver
     declines = ("adopted_descriptor",)

@@ -17,18 +17,16 @@ import anyio.to_thread
 import pytest
 import trio
 from anyio.abc import SocketAttribute
-from support.back_ends import BACK_ENDS
+from support.back_ends import BACK_ENDS, FOR_CLOSING
 from support.descriptors import none_left
 from support.processes import PATIENCE
 from support.reactors import open_descriptors
-from support.windows import NO_TRIO
+from support.windows import no_trio
 
 from dsadapter import hookimpl
 from dsadapter.frameworks import anyio as dual_anyio
 from dsadapter.frameworks import trio as dual_trio
 from dsadapter.testing import registered
-
-pytestmark = pytest.mark.not_on_windows(NO_TRIO)
 
 STEPS = 40
 """More than any call here takes."""
@@ -36,8 +34,6 @@ STEPS = 40
 
 class OfTrio:
     """Trio's functions, closed in one way."""
-
-    back_ends = ("trio",)
 
     async def listen(self, **options: Any) -> tuple[Any, int]:
         [listener] = await dual_trio.open_tcp_listeners(0, **options)
@@ -54,8 +50,6 @@ class OfTrio:
 
 
 class OfAnyIO:
-    back_ends = tuple(BACK_ENDS)
-
     async def listen(self, **options: Any) -> tuple[Any, int]:
         listener = await dual_anyio.create_tcp_listener(**options)
         return listener.listeners[0], listener.extra(SocketAttribute.local_port)
@@ -70,17 +64,24 @@ class OfAnyIO:
         return await sock.receive()
 
 
-WAYS = [(way(), back_end) for way in (OfTrio, OfAnyIO) for back_end in way.back_ends]
+WAYS = [
+    pytest.param((OfTrio(), ("trio", {})), id="OfTrio trio", marks=no_trio),
+    *(
+        pytest.param((OfAnyIO(), BACK_ENDS[name]), id=f"OfAnyIO {name}", marks=each.marks)
+        for each in FOR_CLOSING
+        for name in each.values
+    ),
+]
 
 
-@pytest.fixture(params=WAYS, ids=[f"{type(way).__name__} {back}" for way, back in WAYS])
+@pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> Any:
     return request.param[0]
 
 
 @pytest.fixture
 def run(request: pytest.FixtureRequest, way: Any) -> Callable[[Callable[[], Any]], Any]:
-    backend, options = BACK_ENDS[request.node.callspec.params["way"][1]]
+    backend, options = request.node.callspec.params["way"][1]
 
     def running(body: Callable[[], Any]) -> Any:
         async def main() -> Any:

@@ -15,17 +15,16 @@ import pytest
 import trio
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSListener
+from support.back_ends import BACK_ENDS, FOR_CLOSING
 from support.certificates import Files
 from support.processes import PATIENCE
 from support.proxy_headers import LOCAL, version_1, version_2
 from support.reactors import open_descriptors
-from support.windows import NO_TRIO
+from support.windows import no_trio
 
 import dsadapter.frameworks.anyio as dual_anyio
 import dsadapter.frameworks.trio as dual_trio
 from dsadapter.testing import RecordingPlugin, registered
-
-pytestmark = pytest.mark.not_on_windows(NO_TRIO)
 
 LOOPBACK = ["127.0.0.0/8", "::1"]
 MAPPED = "::ffff:192.0.2.1", "::ffff:198.51.100.1"
@@ -75,7 +74,7 @@ def by_trio(client: Client, tls: ssl.SSLContext | None = None, **options: Any) -
     return trio.run(main)
 
 
-def by_anyio(backend: str) -> Serve:
+def by_anyio(backend: str, backend_options: dict[str, Any]) -> Serve:
     def serve(client: Client, tls: ssl.SSLContext | None = None, **options: Any) -> Served:
         async def main() -> Served:
             async def echo(stream: Any) -> None:
@@ -102,21 +101,25 @@ def by_anyio(backend: str) -> Serve:
                 tasks.cancel_scope.cancel()
             return served
 
-        return anyio.run(main, backend=backend)
+        return anyio.run(main, backend=backend, backend_options=backend_options)
 
     return serve
 
 
-WAYS: dict[str, Serve] = {
-    "trio": by_trio,
-    "anyio": by_anyio("asyncio"),
-    "anyio on trio": by_anyio("trio"),
-}
+WAYS = [
+    pytest.param(by_trio, id="trio", marks=no_trio),
+    *(
+        pytest.param(by_anyio(*BACK_ENDS[name]), id=f"anyio on {name}", marks=each.marks)
+        for each in FOR_CLOSING
+        for name in each.values
+    ),
+]
 
 
 @pytest.fixture(params=WAYS)
 def serve(request: pytest.FixtureRequest) -> Serve:
-    return WAYS[request.param]
+    made: Serve = request.param
+    return made
 
 
 def connected(served: Served, sent: bytes, proxy: str = "127.0.0.1") -> socket.socket:
@@ -238,6 +241,7 @@ def test_closing_leaves_nothing(serve: Serve) -> None:
     assert threading.active_count() < 10
 
 
+@no_trio
 def test_a_listening_trio_socket_keeps_its_descriptor() -> None:
     async def main() -> None:
         [listener] = await dual_trio.open_tcp_listeners(0, proxy_from=LOOPBACK)

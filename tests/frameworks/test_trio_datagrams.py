@@ -12,14 +12,14 @@ from support.frames import udp_over_ipv6, write_frame
 from support.namespaces import namespace, needs_root
 from support.processes import PATIENCE
 from support.reactors import open_descriptors
-from support.windows import NO_TRIO
+from support.windows import no_trio
 
 from dsadapter.frameworks import get_framework
 from dsadapter.frameworks import trio as dual_stack
 from dsadapter.policy import DatagramPolicy
 from dsadapter.testing import RecordingPlugin, registered
 
-pytestmark = pytest.mark.not_on_windows(NO_TRIO)
+pytestmark = no_trio
 
 BOTH = ["127.0.0.1", "::1"]
 

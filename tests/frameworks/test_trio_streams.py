@@ -22,7 +22,7 @@ from support.programs import free_port, until, until_listening
 from support.reactors import open_descriptors
 from support.seccomp import deny_option_in_this_thread
 from support.silent import silent
-from support.windows import NO_TRIO
+from support.windows import no_trio
 
 from dsadapter import hookimpl
 from dsadapter.frameworks import get_framework
@@ -30,7 +30,7 @@ from dsadapter.frameworks import trio as dual_stack
 from dsadapter.policy import ConnectPolicy, ListenPolicy
 from dsadapter.testing import RecordingPlugin, registered
 
-pytestmark = pytest.mark.not_on_windows(NO_TRIO)
+pytestmark = no_trio
 
 IPV6_ADDRFORM = 1
 BOTH = ["127.0.0.1", "::1"]

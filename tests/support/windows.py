@@ -24,12 +24,6 @@ LEFT_OUT = {
     "doctor": "breaks machines by namespaces and filters; tests/windows asks Windows' doctor",
     "frameworks/test_conformance_of_blocking.py": "the drivers of some of its ways do not return",
     "frameworks/test_devices.py": "makes devices in network namespaces",
-    "frameworks/test_anyio.py": "runs on Trio, too, which Wine does not start",
-    "frameworks/test_conformance_of_trio.py": "runs on Trio, too, which Wine does not start",
-    "frameworks/test_coroutine_cancelling.py": "runs on Trio, too, which Wine does not start",
-    "frameworks/test_coroutine_proxies.py": "runs on Trio, too, which Wine does not start",
-    "frameworks/test_trio_datagrams.py": "runs on Trio, too, which Wine does not start",
-    "frameworks/test_trio_streams.py": "runs on Trio, too, which Wine does not start",
     "integration/test_canonical_endpoint.py": _NOT_ADAPTED,
     "integration/test_certificates_later.py": _NOT_ADAPTED,
     "integration/test_datagram_faults.py": _NOT_ADAPTED,
@@ -98,6 +92,8 @@ nothing_is_mapped = pytest.mark.not_on_windows(
 )
 counts_descriptors = pytest.mark.not_on_windows("counts descriptors in /proc")
 runs_tools = pytest.mark.not_on_windows("runs programs of Linux")
+
+no_trio = pytest.mark.not_on_windows(NO_TRIO)
 
 # Not even run: a Trio that can't start leaves sockets behind, for which others would be blamed.
 # tests/windows/test_trio_there.py notices when it can.

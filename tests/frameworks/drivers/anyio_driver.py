@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, ClassVar
@@ -85,6 +87,11 @@ class PortalDriver(Driver):
 class AnyIODriver(PortalDriver):
     """AnyIO's functions."""
 
+    # On Windows' Proactor loop AnyIO selects by a thread, which a socket ends that is closed.
+    options: ClassVar[Mapping[str, Any]] = (
+        {"loop_factory": asyncio.SelectorEventLoop} if sys.platform == "win32" else {}
+    )
+
     def listen(
         self,
         host: str,
@@ -158,3 +165,4 @@ class AnyIOOnUvloopDriver(AnyIODriver):
 
 class AnyIOOnTrioDriver(AnyIODriver):
     backend = "trio"
+    options: ClassVar[Mapping[str, Any]] = {}

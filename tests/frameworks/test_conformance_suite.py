@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dsadapter.command_lines import extra
 from dsadapter.testing import Driver
 from dsadapter.testing.conformance import MAY_DECLINE, ConformanceSuite
 
@@ -105,4 +106,4 @@ def test_what_to_install_where_pytest_is_missing() -> None:
     program = "import sys; sys.modules['pytest'] = None; import dsadapter.testing.conformance"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "pip install 'dsadapter[testing]'" in done.stderr
+    assert extra("testing") in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 import ssl
@@ -12,8 +13,10 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from support.certificates import Files
@@ -72,6 +75,16 @@ class TestServer:
             assert list(server.sockets) == []
             await asyncio.wait_for(server.wait_closed(), PATIENCE)
             assert await refused(number)
+
+        run(main)
+
+    def test_it_does_not_serve_any_more(self, run: Run) -> None:
+        async def main() -> None:
+            server = await dual_stack.create_server(asyncio.Protocol, None, 0)
+            server.close()
+            with pytest.raises(RuntimeError, match="is closed"):
+                await server.start_serving()
+            assert not server.is_serving()
 
         run(main)
 
@@ -339,6 +352,52 @@ def test_what_is_never_mapped_is_watched_all_the_same(run: Run, options: dict[st
 
     with registered(RecordingPlugin()) as recording:
         run(main)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("options", [{}, {"mode": "pair"}])
+def test_a_protocol_that_another_takes_the_place_of(
+    run: Run, options: dict[str, Any], tls: bool, files: Files
+) -> None:
+    class Later(asyncio.Protocol):
+        pass
+
+    class First(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+            with suppress(TypeError):
+                # uvloop's of TLS take no reference.
+                transports.add(transport)
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.set_protocol(Later())
+            self.transport.write(data)
+
+    theirs, ours = files.contexts
+    transports: WeakSet[Any] = WeakSet()
+
+    def ask(number: int) -> None:
+        with socket.create_connection(("127.0.0.1", number)) as client:
+            name = "127.0.0.1"
+            with ours.wrap_socket(client, server_hostname=name) if tls else client as asking:
+                asking.sendall(b"x")
+                assert asking.recv(1) == b"x"
+
+    async def main() -> None:
+        ssl = theirs if tls else None
+        async with await dual_stack.create_server(First, None, 0, ssl=ssl, **options) as server:
+            for _ in range(5):
+                await asyncio.to_thread(ask, number_of(server))
+
+            def all_told() -> bool:
+                gc.collect()
+                return len(recording.of("connection_lost")) == 5 and not transports
+
+            await until(all_told)
+
+    with registered(RecordingPlugin()) as recording:
+        run(main)
+    assert len(recording.of("connection_made")) == 5
 
 
 class TestTLS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from weakref import WeakSet, finalize
 
 from dsadapter.frameworks.asyncio.loop_sockets import LoopSocket
 from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
@@ -17,7 +18,8 @@ class LoopServer(StandIn):
 
     __slots__ = ("_transports",)
 
-    _transports: set[Any]
+    # Weak: a protocol that another one takes the place of does not learn that a transport is lost.
+    _transports: WeakSet[Any]
 
     @classmethod
     async def made(
@@ -31,7 +33,7 @@ class LoopServer(StandIn):
 
         :param options: what that takes beside.
         """
-        transports: set[Any] = set()
+        transports: WeakSet[Any] = WeakSet()
         following = _following(sock, factory, transports)
         server = cls(await loop.create_server(following, sock=sock, start_serving=False, **options))
         server._transports = transports
@@ -48,34 +50,37 @@ class LoopServer(StandIn):
             transport.abort()
 
 
-def _following(sock: LoopSocket, factory: ProtocolFactory, transports: set[Any]) -> ProtocolFactory:
-    """A protocol factory that keeps the transports of open connections, and tells observers, if
+def _following(
+    sock: LoopSocket, factory: ProtocolFactory, transports: WeakSet[Any]
+) -> ProtocolFactory:
+    """A protocol factory that knows the transports of open connections, and tells observers, if
     there are any by then; every name is canonical of itself."""
     listener = listener_of(sock)
 
     def build() -> asyncio.BaseProtocol:
         protocol = factory()
         made, lost = protocol.connection_made, protocol.connection_lost
-        told: list[Any] = []
-        open_transport: list[Any] = []
+        ends: list[finalize[Any, Any]] = []
 
         def connection_made(transport: asyncio.BaseTransport) -> None:
             stop_intercepting()
-            open_transport.append(transport)
             transports.add(transport)
             if listener is not None and listener.hooks.connections is not None:
                 peer, local = map(transport.get_extra_info, ("peername", "sockname"))
-                if peer and local:
-                    told.append(listener.accepted(peer, local))
+                told = listener.accepted(peer, local) if peer and local else None
+                if told is not None:
+                    # Another protocol may be the transport's when it ends.
+                    end = finalize(transport, told)
+                    end.atexit = False
+                    ends.append(end)
             made(transport)
 
         def connection_lost(error: Exception | None) -> None:
-            transports.difference_update(open_transport)
             try:
                 lost(error)
             finally:
-                if told and told[0] is not None:
-                    told[0]()
+                for end in ends:
+                    end()
 
         shown, _ = intercepted(protocol, "connection_lost", connection_lost)
         shown, stop_intercepting = intercepted(shown, "connection_made", connection_made)

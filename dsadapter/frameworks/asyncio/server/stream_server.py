@@ -147,13 +147,13 @@ async def serve(
     try:
         if sock is not None:
             given = taken_over(sock, ReadySocket, "bound")
-            sockets.append(taking_the_place_of(given, socket_kind(loop, given)))
+            sockets.append(taking_the_place_of(given, socket_kind(loop, given, ssl)))
         for policy in policies:
             listener = Listener(FRAMEWORK, policy)
             listeners.append(listener)
             opened = listener.open(_opening(policy, mode), reads_headers=True)
             if policy.proxy_from is None:
-                sockets += watched(listener, opened, socket_kind(loop, opened[0]))
+                sockets += watched(listener, opened, socket_kind(loop, opened[0], ssl))
             else:
                 behind = watched(listener, opened, ReadySocket)
                 behind_proxies |= dict.fromkeys(behind, listener)
@@ -276,7 +276,12 @@ class DualStackServer(asyncio.AbstractServer):
         return bool(self._parts) and all(part.is_serving() for part in self._parts)
 
     async def start_serving(self) -> None:
-        """Accept connections from now on; those that came before wait in the backlog."""
+        """Accept connections from now on; those that came before wait in the backlog.
+
+        :raises RuntimeError: if the server is closed.
+        """
+        if self._parts and not self.sockets:
+            raise RuntimeError(f"server {self!r} is closed")
         for part in self._parts:
             await part.start_serving()
 
@@ -364,7 +369,11 @@ def _opening(policy: ListenPolicy, mode: Mode) -> Callable[[Hooks], Listening] |
     return lambda hooks: Listening("pair", open_pair(policy, hooks.before_bind), None)
 
 
-def socket_kind(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> type[ReadySocket]:
+def socket_kind(
+    loop: asyncio.AbstractEventLoop,
+    sock: socket.socket,
+    ssl: ssl_module.SSLContext | None = None,
+) -> type[ReadySocket]:
     """What a listening socket has to be on a loop: one that the loop accepts from, or one that
     accepts for it."""
     if accepts_by_objects(loop):
@@ -373,7 +382,8 @@ def socket_kind(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> type[Re
         # Its own accepting ends for good with the first connection that fails.
         return AcceptingSocket
     is_mapping = sock.family == socket.AF_INET6 and not read_v6only(sock)
-    return AcceptingSocket if is_mapping else LoopSocket
+    # What a loop has on top of TLS may not show when the connection ends.
+    return AcceptingSocket if is_mapping or ssl is not None else LoopSocket
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from weakref import ref
 
 from zope.interface import implementer
 
@@ -23,11 +24,12 @@ from dsadapter.policy import (
     FALLBACKS,
     FAMILY_NAMES,
     DatagramPolicy,
+    Family,
     ListenMode,
     ListenPolicy,
     socket_name,
 )
-from dsadapter.records import Connection, Operation, Refusal, local_of
+from dsadapter.records import Arrived, Connection, Operation, Refusal, arrived, local_of
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.conflicts import sharing_conflict
 from dsadapter.sockets.ifaddrs import zoned
@@ -211,6 +213,14 @@ class Listener:
         if observers.made is not None:
             observers.made(connection)
         return None if observers.lost is None else Told(connection, observers.lost)
+
+    def arrived(self, sock: ref[Arrived], family: Family) -> Connection:
+        """As :meth:`accepted`, of a socket that is asked for its names, and tells its end itself.
+
+        :returns: the record, which observers have not been told of.
+        """
+        translated = family == "ipv4" and self.mode == "dual-stack"
+        return arrived(self._shown, sock, family, translated)
 
     def unbuilt(self, peer: SocketAddress) -> None:
         """Tell observers of a connection that the application had no protocol for."""

@@ -7,7 +7,8 @@ A record is compared by identity: the one of ``dsadapter_connection_lost`` is th
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from weakref import ref
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.messages import printable, quoted
@@ -57,31 +58,70 @@ class Named(Protocol):
         """Canonical, with its zone if it has one."""
 
 
-class _LocalLater:
-    """A record whose ``local`` is asked for when somebody wants it, which many never do."""
+class Arrived(Named, Protocol):
+    """What knows both addresses of a connection."""
 
-    __slots__ = ("_named",)
+    def peer_address(self) -> SocketAddress:
+        """Likewise."""
 
-    _named: Named | None
+
+class _AskedLater:
+    """A record that asks for what many never want to know when somebody does."""
+
+    __slots__ = ("_named", "family")
+
+    _named: Named | ref[Arrived] | None
+    """Who is asked for addresses; None once both are known."""
+    family: Family
+    """The address family that the peer speaks."""
+    listener: IListener | None
     local: SocketAddress
     peer: SocketAddress
 
-    def __getattr__(self, name: str) -> SocketAddress:
-        if name != "local":
-            raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
-            )
+    def __getattr__(self, name: str) -> Any:
+        if name == "local":
+            return self._local()
+        if name == "peer":
+            return self._peer()
+        # Of a connection that is told of by its socket.
+        if name == "framework" and self.listener is not None:
+            return self.listener.framework
+        if name == "direction":
+            return "inbound"
+        if name == "proxy":
+            return None
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+        )
+
+    def _local(self) -> SocketAddress:
         named = self._named
         if named is None:
             # Another thread has asked meanwhile.
             return self.local
-        local = local_of(named, self.peer)
+        peer = self.peer
+        if isinstance(named, ref):
+            named = named()
+        local = unspecified(peer) if named is None else local_of(named, peer)
         _set_local(self, local)
         _set_named(self, None)
         return local
 
+    def _peer(self) -> SocketAddress:
+        named = self._named
+        if named is None:
+            return self.peer
+        arrived = named() if isinstance(named, ref) else None
+        if arrived is None:
+            peer: SocketAddress = ("0.0.0.0", 0) if self.family == "ipv4" else ("::", 0, 0, 0)
+        else:
+            peer = arrived.peer_address()
+        _set_peer(self, peer)
+        return peer
 
-_set_named = vars(_LocalLater)["_named"].__set__
+
+_set_named = vars(_AskedLater)["_named"].__set__
+_set_family = vars(_AskedLater)["family"].__set__
 
 
 def local_of(named: Named, peer: SocketAddress) -> SocketAddress:
@@ -99,7 +139,7 @@ def unspecified(peer: SocketAddress) -> SocketAddress:
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)
-class Connection(_LocalLater):
+class Connection(_AskedLater):
     """One stream connection."""
 
     framework: str
@@ -133,6 +173,7 @@ class Connection(_LocalLater):
         _set_framework(self, framework)
         _set_listener(self, listener)
         _set_peer(self, peer)
+        _set_family(self, "ipv4" if len(peer) == 2 else "ipv6")
         if isinstance(local, tuple):
             _set_local(self, local)
         else:
@@ -151,10 +192,8 @@ class Connection(_LocalLater):
         """
         return cls(framework, None, peer, local, "outbound", translated)
 
-    @property
-    def family(self) -> Family:
-        """The address family that the peer speaks."""
-        return "ipv4" if len(self.peer) == 2 else "ipv6"
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Connection, tuple(getattr(self, field.name) for field in fields(self))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,6 +258,35 @@ class Attempt:
 _set_attempt_framework, _set_host, _set_destination, _set_bind_address = (
     vars(Attempt)[each.name].__set__ for each in fields(Attempt)
 )
+
+
+_new = object.__new__
+
+
+def arrived(
+    listener: IListener, socket: ref[Arrived], family: Family, translated: bool
+) -> Connection:
+    """The record of an accepted connection that is asked for its addresses, so that one which
+    nobody looks at costs little.
+
+    :param socket: weak, as it keeps the record itself; :func:`settle` when it is about to close.
+    """
+    connection = _new(Connection)
+    _set_named(connection, socket)
+    _set_family(connection, family)
+    _set_listener(connection, listener)
+    _set_translated(connection, translated)
+    return connection
+
+
+def settle(connection: Connection, socket: Arrived) -> None:
+    """Ask a connection's socket for what it alone knows, before it closes."""
+    if connection._named is None:
+        return
+    peer = socket.peer_address()
+    _set_peer(connection, peer)
+    _set_local(connection, local_of(socket, peer))
+    _set_named(connection, None)
 
 
 def shown_place(file: str, line: int, function: str) -> str:

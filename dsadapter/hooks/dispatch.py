@@ -88,7 +88,7 @@ class Hooks:
             key = (hook, implementation.plugin, id(implementation.function))
             observer = before.get(key) or Observer(hook, implementation, self._leave_out_outbound)
             self._observers[key] = observer
-            observers.append(observer)
+            observers.append(observer.tell)
         if len(observers) < 2:
             return observers[0] if observers else None
 

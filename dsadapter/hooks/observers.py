@@ -22,7 +22,13 @@ class Observer:
     :param expects_listener: called if it can't be told of connections without a listener.
     """
 
-    __slots__ = ("_complaints", "_expects_listener", "_function", "_hook", "plugin", "registered")
+    __slots__ = (
+        *("_complaints", "_expects_listener", "_function", "_hook"),
+        *("plugin", "registered", "tell"),
+    )
+
+    tell: Callable[[Any], None]
+    """Tell it of a record, unless it has gone."""
 
     def __init__(
         self, hook: str, implementation: Implementation, expects_listener: Callable[[str], None]
@@ -37,23 +43,28 @@ class Observer:
         self.registered = True
         self._complaints = RateLimit()
 
-    def __call__(self, record: Any) -> None:
-        """Tell it, unless it has gone."""
-        if not self.registered:
-            return
-        try:
-            result = self._function(record)
-        except PROGRAM_ENDS:
-            raise
-        except BaseException as error:
-            if getattr(record, "listener", record) is None and _misses_listener(error):
-                logger.error("%s", _needs_change(self.plugin, error))
-                self._expects_listener(self.plugin)
+        def tell(record: Any) -> None:
+            if not self.registered:
+                return
+            try:
+                result = self._function(record)
+            except PROGRAM_ENDS:
+                raise
+            except BaseException as error:
+                self._failed(record, error)
             else:
-                self._complain(f"raised {said_of(error)}", error)
+                if result is not None:
+                    self._complain(returned(result), None)
+
+        # Twice a connection: to call an object takes longer than to call a function.
+        self.tell = tell
+
+    def _failed(self, record: Any, error: BaseException) -> None:
+        if getattr(record, "listener", record) is None and _misses_listener(error):
+            logger.error("%s", _needs_change(self.plugin, error))
+            self._expects_listener(self.plugin)
         else:
-            if result is not None:
-                self._complain(returned(result), None)
+            self._complain(f"raised {said_of(error)}", error)
 
     def leave_out_outbound(self) -> None:
         """From now on pass no connection on that has no listener."""

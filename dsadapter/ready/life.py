@@ -5,7 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from dsadapter.addressing.sockaddr import SocketAddress
+
+class _Process:
+    pass
+
+
+process = _Process()
+"""This process: another object in one that has been forked."""
+
+
+def _forked() -> None:
+    global process
+    process = _Process()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class Life:
@@ -13,21 +28,20 @@ class Life:
 
     :param sock: the first that has it.
     :param tell: called once.
-    :param local: what every socket that has it is called here, canonical, if that is known.
+    :param began_in: the :data:`process` that it began in; None for this one.
     """
 
-    __slots__ = ("_only", "_process", "_sockets", "_tell", "local")
+    __slots__ = ("_only", "_process", "_sockets", "_tell")
 
     def __init__(
-        self, sock: object, tell: Callable[[], None], local: SocketAddress | None = None
+        self, sock: object, tell: Callable[[], None], began_in: object | None = None
     ) -> None:
         # One a connection, which mostly has one socket: no set before there is another.
         self._only = id(sock)
         self._sockets: set[int] | None = None
         # Threads may close at once; taking something out of a list or a set is one step.
         self._tell = [tell]
-        self._process = os.getpid()
-        self.local = local
+        self._process = began_in or process
 
     def share(self, sock: object) -> None:
         """Another socket has it, too."""
@@ -62,7 +76,7 @@ class Life:
     def over(self) -> None:
         """It has ended, whoever has it still."""
         self._sockets = set()
-        if os.getpid() != self._process:
+        if self._process is not process:
             return
         try:
             tell = self._tell.pop()

@@ -11,21 +11,25 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from weakref import ref
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.listener import Listener
-from dsadapter.policy import DatagramPolicy, ListenMode, ListenPolicy
+from dsadapter.policy import DatagramPolicy, Family, ListenMode, ListenPolicy
+from dsadapter.ready import life as lives
 from dsadapter.ready.life import Life
-from dsadapter.records import unspecified
+from dsadapter.records import Connection, settle
+from dsadapter.sockets.accept_batch import peer_of
 from dsadapter.sockets.binding import open_datagram_socket
 from dsadapter.sockets.canonical import (
     CanonicalSocket,
     PlainSocket,
-    canonical_name,
     family_number,
     take_ipv4_form,
 )
+from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening, open_listening_sockets
 
 if TYPE_CHECKING:
@@ -36,7 +40,16 @@ if TYPE_CHECKING:
 _finalize: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
 
 _INET6 = int(_socket.AF_INET6)
-_kernel_name = _socket.socket.getsockname
+_references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 1 << 30)
+
+
+def _references_of_one() -> int:
+    one = object()
+    return _references(one)
+
+
+_ALONE = _references_of_one()
+"""How many references an object has to a function that has the only one."""
 
 S = TypeVar("S", bound="ReadySocket")
 
@@ -54,9 +67,18 @@ class ReadySocket(CanonicalSocket):
     A detached descriptor is lost to them, and so is one that comes from ``_accept``.
     """
 
-    __slots__ = ("_life",)
+    __slots__ = ("_life", "_local_name", "_lost", "_peer_name", "_process", "_told")
 
     _life: Life | None
+    """Its own, or that of others that it is; a connection has none before it is shared."""
+    _told: list[Connection]
+    """What observers have been told of, of a connection: taking it out is one step, and threads may
+    close at once."""
+    _lost: Callable[[Connection], None] | None
+    _process: object
+    _peer_name: SocketAddress | bytes
+    """Of the peer: canonical, or as the kernel has written it."""
+    _local_name: SocketAddress | None
 
     @property
     def sslsocket_class(self) -> type[ssl.SSLSocket]:
@@ -77,7 +99,7 @@ class ReadySocket(CanonicalSocket):
                 # Whoever serves it may hand its bare descriptor on.
                 take_ipv4_form(accepted)
             if listener is not None:
-                accepted._live(listener, address)
+                accepted._live(listener, address, "ipv4" if len(address) == 2 else "ipv6")
         except BaseException:
             accepted.close()
             raise
@@ -88,27 +110,47 @@ class ReadySocket(CanonicalSocket):
         listener = listener_of(self)
         return None if listener is None or listener.hooks.connections is None else listener
 
-    def _live(self, listener: Listener, peer: SocketAddress) -> None:
-        """Tell observers that a listener has accepted this one."""
+    def _live(self, listener: Listener, name: SocketAddress | bytes, family: Family) -> None:
+        """Tell observers that a listener has accepted this one.
+
+        :param name: of the peer: canonical, or as the kernel has written it.
+        """
         self._life = None
-        try:
-            local = canonical_name(_kernel_name(self))
-        except OSError:
-            local = unspecified(peer)
-        lost = listener.accepted(peer, local)
-        if lost is not None:
-            self._life = Life(self, lost, local)
+        self._peer_name = name
+        self._local_name = None
+        observers = listener.hooks.connections
+        if observers is None:
+            # They have gone meanwhile.
+            return
+        connection = listener.arrived(ref(self), family)
+        if observers.made is not None:
+            observers.made(connection)
+        self._lost = observers.lost
+        self._process = lives.process
+        self._told = [connection]
+
+    def peer_address(self) -> SocketAddress:
+        """The canonical address of the peer of one that has been accepted, with its zone."""
+        name = self._peer_name
+        if isinstance(name, bytes):
+            name = self._peer_name = peer_of(name)
+        return zoned(name)
 
     def getsockname(self) -> Any:
         """As for :class:`~dsadapter.sockets.canonical.CanonicalSocket`."""
-        life = life_of(self)
-        # An accepted one was asked already: the name of a connection stays.
-        return super().getsockname() if life is None or life.local is None else life.local
+        try:
+            local = self._local_name
+        except AttributeError:
+            return super().getsockname()
+        if local is None:
+            # The name of a connection stays.
+            local = self._local_name = super().getsockname()
+        return local
 
     def dup(self) -> Self:
         """As ``socket.socket.dup``; plugins are told of the end when both are closed."""
         duplicate = super().dup()
-        life = life_of(self)
+        life = self._life_to_share()
         if life is not None:
             life.share(duplicate)
         duplicate._life = life
@@ -120,39 +162,72 @@ class ReadySocket(CanonicalSocket):
         life = life_of(self)
         if isinstance(life, _Listening):
             life.listener.handed_on()
-        fd = super().detach()
-        self._end()
+        try:
+            self._end()
+        finally:
+            fd = super().detach()
         return fd
 
     def _real_close(self, _socket: Any = _socket.socket) -> None:
         # What socket.socket calls when its last file object has closed, too.
         try:
-            _socket.close(self)
-        finally:
             self._end()
+        finally:
+            _socket.close(self)
 
     def __del__(
         self,
         _finalize: Callable[[Any], None] = _finalize,
         _is_finalizing: Callable[[], bool] = sys.is_finalizing,
     ) -> None:
-        # Closes, and warns of it.
-        _finalize(self)
-        # When the interpreter ends, modules are empty already, the plugins' as well as this one.
-        if not _is_finalizing():
-            self._end()
+        if not getattr(self, "_told", True) and self._life is None:
+            # A connection that has ended, as nearly all have by then.
+            _finalize(self)
+            return
+        try:
+            # When the interpreter ends, modules are empty already, the plugins' as well as this
+            # one.
+            if not _is_finalizing():
+                # Weak references may be gone.
+                for connection in getattr(self, "_told", ()):
+                    settle(connection, self)
+                self._end()
+        finally:
+            # Closes, and warns of it.
+            _finalize(self)
 
     def _end(self) -> None:
+        """It is about to close."""
         try:
-            life = self._life
-        except AttributeError:
+            connection = self._told.pop()
+        except (AttributeError, IndexError):
+            life = life_of(self)
+            if life is not None:
+                self._life = None
+                life.end(self)
             return
-        if life is not None:
-            self._life = None
-            life.end(self)
+        try:
+            if self._lost is not None and self._process is lives.process:
+                self._lost(connection)
+        finally:
+            if _references(connection) > _ALONE:
+                # Somebody keeps it.
+                settle(connection, self)
+            self._local_name = None
+
+    def _life_to_share(self) -> Life | None:
+        """Its life, which other sockets may have, too."""
+        try:
+            connection = self._told.pop()
+        except (AttributeError, IndexError):
+            return life_of(self)
+        settle(connection, self)
+        if self._lost is not None:
+            self._life = Life(self, partial(self._lost, connection), self._process)
+        return self._life
 
     def _give_life(self) -> Life | None:
-        life = life_of(self)
+        life = self._life_to_share()
         self._life = None
         return life
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from dsadapter.addressing.mapped import MAPPED_PREFIX
 from dsadapter.addressing.sockaddr import SocketAddress
+from dsadapter.policy import Family
 from dsadapter.sockets.canonical import (
     ONE_CONNECTION,
     accept_descriptor,
@@ -29,6 +30,7 @@ LARGEST = 64
 # struct sockaddr_in6 has 28 bytes: family, port, flow info, address and scope id.
 _STRIDE = 32
 _PREFIXES = struct.Struct("=8x12s12x")
+_NAMES = struct.Struct(f"={_STRIDE}s")
 _INET6 = int(socket.AF_INET6)
 _CLOSE_ON_EXEC = int(getattr(socket, "SOCK_CLOEXEC", 0))
 # A BSD names no peer that has gone, and would leave that of an earlier one.
@@ -60,18 +62,28 @@ class Taken:
         self._texts.append(canonical_name(name))
         self.mapped.append(self._texts[-1] is not name)
 
-    def peer(self, index: int) -> SocketAddress:
-        """The canonical address of the peer of one."""
-        start = index * _STRIDE
-        name = self._names[start : start + _STRIDE]
-        if not name:
-            return self._texts[index - len(self._names) // _STRIDE]
-        port = int.from_bytes(name[2:4])
-        if self.mapped[index]:
-            return socket.inet_ntop(socket.AF_INET, name[20:24]), port
-        [scope_id] = struct.unpack_from("@I", name, 24)
-        host = socket.inet_ntop(socket.AF_INET6, name[8:24])
-        return host, port, int.from_bytes(name[4:8]), scope_id
+    def peers(self) -> list[tuple[SocketAddress | bytes, Family]]:
+        """The address of each peer, canonical or for :func:`peer_of`, and its family."""
+        # What Python has accepted comes last.
+        peers: list[tuple[SocketAddress | bytes, Family]] = [
+            (name, "ipv4" if mapped else "ipv6")
+            for [name], mapped in zip(_NAMES.iter_unpack(self._names), self.mapped, strict=False)
+        ]
+        peers += [(name, "ipv4" if len(name) == 2 else "ipv6") for name in self._texts]
+        return peers
+
+
+def peer_of(name: bytes) -> SocketAddress:
+    """The canonical address of a peer.
+
+    :param name: as the kernel has written it.
+    """
+    port = int.from_bytes(name[2:4])
+    if name[8:20] == MAPPED_PREFIX:
+        return socket.inet_ntop(socket.AF_INET, name[20:24]), port
+    [scope_id] = struct.unpack_from("@I", name, 24)
+    host = socket.inet_ntop(socket.AF_INET6, name[8:24])
+    return host, port, int.from_bytes(name[4:8]), scope_id
 
 
 class AcceptBatch:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     REGISTRY,
@@ -37,11 +37,12 @@ class PrometheusPlugin:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._registry = registry
         self._asked = False
-        self._kept: dict[tuple[object, int, bool], _Kept] = {}
+        self._kept: dict[tuple[object, str, bool], _Kept] = {}
         self._tallies: dict[tuple[_Labels, bool], _Tally] = {}
         self._taking = threading.Lock()
         # Where worker processes share their values, another one is scraped.
         self._at_once = any(map(os.environ.get, _SHARED_VALUES))
+        self._only_counts = False
         self._listeners = Gauge(
             "dsadapter_listeners_open",
             "Listeners that are open.",
@@ -96,9 +97,9 @@ class PrometheusPlugin:
     def dsadapter_listener_closed(self, listener: IListener) -> None:
         """Count it off."""
         self._listeners.labels(listener.framework, listener.mode).dec()
-        for items in (2, 4):
+        for family in ("ipv4", "ipv6"):
             for translated in (False, True):
-                self._kept.pop((id(listener), items, translated), None)
+                self._kept.pop((id(listener), family, translated), None)
 
     @hookimpl
     def dsadapter_connection_made(self, connection: Connection) -> None:
@@ -107,16 +108,25 @@ class PrometheusPlugin:
         :raises ValueError: as for a listener, if nothing listens.
         :raises OSError: likewise.
         """
-        self._tally_of(connection, keep=True).made()
+        listener = connection.listener
+        # What is looked up for each connection is looked up by what costs no call.
+        whose = connection.framework if listener is None else id(listener)
+        kept = self._kept.get((whose, connection.family, connection.translated))
+        (self._tally_of(connection, keep=True) if kept is None else kept).made()
+        if self._only_counts:
+            return
         if self._at_once:
             self._take()
-        if not self._asked:
-            self._export()
+        self._export()
+        self._only_counts = not self._at_once
 
     @hookimpl
     def dsadapter_connection_lost(self, connection: Connection) -> None:
         """Count it off."""
-        self._tally_of(connection, keep=False).lost()
+        listener = connection.listener
+        whose = connection.framework if listener is None else id(listener)
+        kept = self._kept.get((whose, connection.family, connection.translated))
+        (self._tally_of(connection, keep=False) if kept is None else kept).lost()
         if self._at_once:
             self._take()
 
@@ -128,17 +138,12 @@ class PrometheusPlugin:
     def _tally_of(self, connection: Connection, *, keep: bool) -> _Tally:
         listener = connection.listener
         translated = connection.translated
-        # What is looked up for each connection is looked up by numbers.
-        whose = connection.framework if listener is None else id(listener)
-        key = whose, len(connection.peer), translated
-        kept = self._kept.get(key)
-        if kept is not None and kept.listener is listener:
-            return kept.tally
         labels = _labels(connection)
         # One step, so that threads that come at once get the same.
         tally = self._tallies.setdefault((labels, translated), _Tally())
         if keep:
-            self._kept[key] = _Kept(listener, tally)
+            whose = connection.framework if listener is None else id(listener)
+            self._kept[whose, connection.family, translated] = _Kept(listener, tally)
         return tally
 
     def _take(self) -> None:
@@ -216,11 +221,15 @@ class _Tally:
         return made - had_made, lost - had_lost
 
 
-class _Kept(NamedTuple):
+class _Kept:
     """What the connections of one listener and family are counted with."""
 
-    listener: IListener | None
-    tally: _Tally
+    __slots__ = ("_listener", "lost", "made")
+
+    def __init__(self, listener: IListener | None, tally: _Tally) -> None:
+        # As long as it is kept, no other one has its id.
+        self._listener = listener
+        self.made, self.lost = tally.made, tally.lost
 
 
 def _labels(connection: Connection) -> _Labels:

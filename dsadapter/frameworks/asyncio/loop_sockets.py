@@ -100,8 +100,10 @@ class WatchedHandedSocket(_Numbered, ReadySocket):  # type: ignore[misc]
 
     def detach(self) -> int:
         """As for :class:`HandedSocket`."""
-        fd = _detach(self)
-        self._end()
+        try:
+            self._end()
+        finally:
+            fd = _detach(self)
         return fd
 
     def _real_close(self, *args: Any) -> None:
@@ -176,7 +178,7 @@ class AcceptingSocket(ReadySocket):
                 sock.mapped = sock.mapped and address is not name
                 if listener is not None:
                     try:
-                        sock._live(listener, address)
+                        sock._live(listener, address, "ipv4" if len(address) == 2 else "ipv6")
                     except BaseException:
                         sock.close()
                         raise
@@ -197,8 +199,8 @@ class AcceptingSocket(ReadySocket):
             if listener is None:
                 handed += accepted
             else:
-                for index, sock in enumerate(accepted):
-                    sock._live(listener, taken.peer(index))
+                for sock, (name, family) in zip(accepted, taken.peers(), strict=True):
+                    sock._live(listener, name, family)
                     handed.append(sock)
         except BaseException:
             for sock in accepted[len(handed) :]:

@@ -107,8 +107,11 @@ class ReadySocket(CanonicalSocket):
 
     def _observed(self) -> Listener | None:
         """The listener, if somebody observes its connections."""
-        listener = listener_of(self)
-        return None if listener is None or listener.hooks.connections is None else listener
+        # As listener_of, without its calls: every accept asks.
+        life = getattr(self, "_life", None)
+        if not isinstance(life, _Listening) or life.listener.hooks.connections is None:
+            return None
+        return life.listener
 
     def _live(self, listener: Listener, name: SocketAddress | bytes, family: Family) -> None:
         """Tell observers that a listener has accepted this one.

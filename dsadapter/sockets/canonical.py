@@ -46,7 +46,36 @@ _FORM_LEVEL, _FORM = ADDRESS_FORM.level, ADDRESS_FORM.number
 _STREAM = int(socket.SOCK_STREAM)
 
 
-class CanonicalSocket(_Base):
+class _Members(dict[int, Any]):
+    """The members of an enum by their numbers; other numbers stand for themselves, as in
+    ``socket.socket``."""
+
+    def __missing__(self, number: int) -> int:
+        return number
+
+
+_families = _Members({int(member): member for member in socket.AddressFamily})
+_types = _Members({int(member): member for member in socket.SocketKind})
+
+
+class _Kinds:
+    """What a socket is, as ``socket.socket`` has it in more steps: asyncio asks every connection
+    that it accepts."""
+
+    __slots__ = ()
+
+    @property
+    def family(self) -> Any:
+        """As ``socket.socket.family``."""
+        return _families[family_number(self)]
+
+    @property
+    def type(self) -> Any:
+        """As ``socket.socket.type``."""
+        return _types[_type(self)]
+
+
+class CanonicalSocket(_Kinds, _Base):
     """A socket that shows an IPv4 peer or local address as ``(ipv4, port)``, never mapped.
 
     ``accept`` and ``dup`` give sockets of this class, and so does a worker process that one is

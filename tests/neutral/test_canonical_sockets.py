@@ -162,6 +162,24 @@ def test_names_of_other_families_pass_through(family: str, tmp_path: Path) -> No
             assert canonical.getsockname() == sock.getsockname()
 
 
+@HOSTS
+def test_an_accepted_socket_says_what_it_is_as_a_plain_one_does(host: str) -> None:
+    with listening() as server, socket.create_connection((host, port_of(server))):
+        accepted, _ = server.accept()
+        with accepted, socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as plain:
+            for sock in (server, accepted):
+                assert sock.family is plain.family
+                assert sock.type is plain.type
+                assert f"family={plain.family}, type={plain.type}" in repr(sock)
+
+
+def test_a_socket_of_a_kind_without_a_name_says_its_number() -> None:
+    with socket.socket() as plain:
+        odd = CanonicalSocket(socket.AF_INET, 77, 0, plain.detach())
+    with odd:
+        assert (odd.family, odd.type) == (socket.AF_INET, 77)
+
+
 class TestPickling:
     @pytest.mark.parametrize("through", [copy.copy, copy.deepcopy])
     def test_copies_are_refused(self, through: Any) -> None:

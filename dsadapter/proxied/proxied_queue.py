@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.listener import Listener
+from dsadapter.proxied.doorbell import Doorbell
 from dsadapter.proxied.gate import ProxyCounters, ProxyGate
 from dsadapter.sockets.canonical import (
     ONE_CONNECTION,
@@ -65,6 +66,7 @@ class ProxiedQueue:
         self._due = inf
         self._timer: Callable[[], object] | None = None
         self._selector: selectors.BaseSelector | None = None
+        self._doorbell: Doorbell | None = None
         self._closed = False
         self._lock = threading.RLock()
         # Held for a moment only, whoever waits.
@@ -88,13 +90,27 @@ class ProxiedQueue:
     def fileno(self) -> int:
         """A descriptor that is readable when :meth:`is_ready` has something to do.
 
-        :raises OSError: if it is closed, and where this platform has no such descriptor.
+        :raises OSError: if it is closed.
         """
         selector: Any = self._begun()
-        if not hasattr(selector, "fileno"):
-            raise OSError(errno.EOPNOTSUPP, "this platform's selectors have no descriptor")
-        number: int = selector.fileno()
-        return number
+        if hasattr(selector, "fileno"):
+            number: int = selector.fileno()
+            return number
+        with self._beginning:
+            if self._closed:
+                raise _closed()
+            if self._doorbell is None:
+                self._doorbell = Doorbell()
+                self._set_doorbell()
+            return self._doorbell.fileno()
+
+    def _set_doorbell(self) -> None:
+        """Where selectors have no descriptor: tell of what is readable from now on."""
+        doorbell, selector = self._doorbell, self._selector
+        if doorbell is not None and selector is not None:
+            # In one step: another thread may be at it.
+            numbers: Any = list(selector.get_map())
+            doorbell.set(numbers)
 
     @property
     def patience(self) -> float | None:
@@ -114,6 +130,7 @@ class ProxiedQueue:
             self._look(0)
             return bool(self._passed)
         finally:
+            self._set_doorbell()
             self._lock.release()
 
     def close_late_ones(self) -> None:
@@ -122,6 +139,7 @@ class ProxiedQueue:
             try:
                 self._fire()
             finally:
+                self._set_doorbell()
                 self._lock.release()
 
     def take(self, timeout: float | None = 0) -> Passed | None:
@@ -141,6 +159,7 @@ class ProxiedQueue:
                 if self._passed:
                     return self._passed.pop()
             finally:
+                self._set_doorbell()
                 self._lock.release()
             if not left:
                 return None
@@ -227,6 +246,9 @@ class ProxiedQueue:
         return selector
 
     def _end(self) -> None:
+        doorbell, self._doorbell = self._doorbell, None
+        if doorbell is not None:
+            doorbell.close()
         selector, self._selector = self._selector, None
         if selector is not None:
             # First: a forked process shares the parent's, and must take nothing out of it.

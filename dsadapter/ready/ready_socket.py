@@ -171,6 +171,17 @@ class ReadySocket(CanonicalSocket):
             fd = super().detach()
         return fd
 
+    if sys.platform == "win32":
+
+        def share(self, process_id: int) -> bytes:
+            """As ``socket.socket.share``. This is logged as for :meth:`detach`, but where
+            ``multiprocessing`` calls it, whose worker gets a ready socket."""
+            life = life_of(self)
+            asker = sys._getframe(1).f_globals.get("__name__")
+            if isinstance(life, _Listening) and asker != "multiprocessing.resource_sharer":
+                life.listener.handed_on()
+            return super().share(process_id)
+
     def _real_close(self, _socket: Any = _socket.socket) -> None:
         # What socket.socket calls when its last file object has closed, too.
         try:

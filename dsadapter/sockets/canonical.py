@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from dsadapter.addressing.sockaddr import SocketAddress, unmap_sockaddr
+from dsadapter.sockets.bare_handles import refuse_loop, refuse_servers
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.options import ADDRESS_FORM
 from dsadapter.sockets.system_errors import system_error
@@ -92,6 +93,19 @@ class CanonicalSocket(_Kinds, _Base):
 
     _accepts: ClassVar[type[CanonicalSocket] | None] = None
     """The class of the sockets that ``accept`` gives; None for the socket's own."""
+
+    if sys.platform == "win32":
+
+        @property
+        def family(self) -> socket.AddressFamily:
+            """As of ``socket.socket``; a loop that accepts from the bare handle is refused."""
+            refuse_loop(self, sys._getframe(1))
+            return super().family
+
+        def setblocking(self, flag: bool) -> None:
+            """As ``socket.socket.setblocking``; likewise."""
+            refuse_servers(self, sys._getframe(1))
+            super().setblocking(flag)
 
     @property
     def sslsocket_class(self) -> type[ssl.SSLSocket]:

@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import struct
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dsadapter.addressing.literal import packed_literal
 from dsadapter.addressing.mapped import MAPPED_PREFIX, PACKED_IPV4_LENGTH
+from dsadapter.sockets.bare_handles import refuse_loop
 from dsadapter.sockets.control_messages import MSG_DONTWAIT, Message, join, split
 
 GET_EXTENSION_FUNCTION_POINTER = 0xC8000006
@@ -52,6 +54,11 @@ class MessageSocket(_Base):
         super().__init__(*args, **keywords)
         if self.type == socket.SOCK_DGRAM:
             _library().ignore_refusals(self)
+
+    def fileno(self) -> int:
+        """As ``socket.socket.fileno``; a loop that receives from the bare handle is refused."""
+        refuse_loop(self, sys._getframe(1))
+        return super().fileno()
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /

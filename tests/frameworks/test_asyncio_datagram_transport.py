@@ -162,6 +162,18 @@ class TestTransport:
 
         run(main)
 
+    @pytest.mark.parametrize(
+        "address", [5, ("::1",), ([], 9), (["::1"], 9, 0, 3), (1, 9, 0, 3), (b"::1", 9, 0, 3)]
+    )
+    def test_what_is_no_address(self, run: Run, make: Any, address: Any) -> None:
+        async def main() -> None:
+            async with endpoint(make, Recorder(), ("127.0.0.1", 0)) as transport:
+                with pytest.raises(ValueError, match=r"give (an address literal|.host, port.)"):
+                    transport.sendto(b"x", address)
+
+        if make is OURS:
+            run(main)
+
     def test_an_error_of_sending_is_told_to_the_protocol(self, run: Run, make: Any) -> None:
         async def main() -> None:
             protocol = Recorder()

@@ -376,6 +376,27 @@ class TestMixin:
             PlainTCP(("", port_of(holder)), Echo)
         assert open_descriptors() == before
 
+    def test_it_comes_before_the_server(self) -> None:
+        class Logging:
+            def server_bind(self) -> None:
+                super().server_bind()  # type: ignore[misc]
+
+        with pytest.raises(TypeError, match=r"write class Late\(DualStackMixin, ThreadingTCP"):
+            type("Late", (socketserver.ThreadingTCPServer, DualStackMixin), {})
+        kind: Any = type("Early", (Logging, DualStackMixin, socketserver.TCPServer), {})
+        with kind(("", 0), Echo) as server:
+            assert server.socket.mode == "dual-stack"
+
+    @pytest.mark.parametrize("address", ["::", None, ("::",), 8080])
+    def test_what_is_no_address(self, address: Any) -> None:
+        before = open_descriptors()
+        for make in (PlainTCP, lambda address, _: create_server(address)):
+            with pytest.raises(ValueError, match=r"is not two items; give \(host, port\)"):
+                make(address, Echo)
+        with pytest.raises(ValueError, match=r"is not two items; give \(host, port\)"):
+            create_connection(address)
+        assert open_descriptors() == before
+
     @HOSTS
     @pytest.mark.parametrize("tls", [False, True])
     def test_http_server(self, host: str, tls: bool, tmp_path: Path) -> None:
@@ -502,6 +523,24 @@ class TestTranslatingSocket:
                 sock.connect(("127.0.0.1", 80))
         with TranslatingSocket() as sock, pytest.raises(ValueError, match=r"127\.1"):
             sock.connect(("127.1", 80))
+
+    @pytest.mark.not_on_windows("names no family that a bound socket lacks")
+    @pytest.mark.parametrize(
+        ("kind", "deed"),
+        [
+            (socket.SOCK_STREAM, lambda sock, to: sock.connect(to)),
+            (socket.SOCK_DGRAM, lambda sock, to: sock.connect(to)),
+            (socket.SOCK_DGRAM, lambda sock, to: sock.sendto(b"x", to)),
+            (socket.SOCK_DGRAM, lambda sock, to: sock.send_datagram(b"x", to)),
+            (socket.SOCK_DGRAM, lambda sock, to: sock.sendmsg([b"x"], [], 0, to)),
+        ],
+    )
+    def test_an_IPv4_address_of_its_own_takes_no_IPv6(self, kind: int, deed: Any) -> None:
+        with TranslatingSocket(type=kind) as sock:
+            sock.bind(("127.0.0.1", 0))
+            says = r"'::1' is IPv6, but this socket is bound to the IPv4 address 127\.0\.0\.1; bind"
+            with pytest.raises(NotDualStackError, match=says):
+                deed(sock, ("::1", 9))
 
     @HOSTS
     def test_tls_on_a_socket_that_connects_later(self, host: str, tmp_path: Path) -> None:
@@ -635,6 +674,8 @@ class TestDatagrams:
                 assert other.recvfrom(10) == (b"x", ("127.0.0.5", port_of(sock)))
             with pytest.raises(ValueError, match="is IPv6"):
                 sock.send_datagram(b"x", ("127.0.0.1", 9), source="::1")  # type: ignore[attr-defined]
+            with pytest.raises(ValueError, match="5 is not an address; give"):
+                sock.send_datagram(b"x", 5)  # type: ignore[attr-defined]
 
     @needs_root
     def test_a_broadcast_by_its_name(self) -> None:

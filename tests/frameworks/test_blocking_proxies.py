@@ -7,6 +7,7 @@ import errno
 import os
 import pickle
 import select
+import selectors
 import socket
 import socketserver
 import ssl
@@ -294,9 +295,6 @@ MIXED: dict[str, tuple[Any, ...]] = {
 }
 
 
-NO_SELECTOR = "a server of socketserver waits for one descriptor, and selectors have none there"
-
-
 @contextlib.contextmanager
 def serving(mixed: str = "plain", tls: Files | None = None, **attributes: Any) -> Iterator[Any]:
     bases = (DualStackMixin, *MIXED[mixed], socketserver.TCPServer)
@@ -325,7 +323,6 @@ def until(condition: Callable[[], Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-@pytest.mark.not_on_windows(NO_SELECTOR)
 @pytest.mark.parametrize("mixed", MIXED)
 @pytest.mark.parametrize("tls", [False, True])
 def test_servers_of_socketserver(mixed: str, tls: bool, tmp_path: Path) -> None:
@@ -348,7 +345,6 @@ def test_servers_of_socketserver(mixed: str, tls: bool, tmp_path: Path) -> None:
         assert server.proxy_counters.passed == 2
 
 
-@pytest.mark.not_on_windows(NO_SELECTOR)
 def test_a_server_closes_what_is_late_and_strange() -> None:
     with (
         serving(proxy_timeout=0.1, proxy_from=["127.0.0.1"]) as server,
@@ -366,7 +362,14 @@ def test_a_server_without_proxies_has_no_counters() -> None:
         assert server.proxy_counters is None
 
 
-@pytest.mark.not_on_windows(NO_SELECTOR)
+@pytest.fixture(params=["own", "made"])
+def descriptor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether selectors have a descriptor, as Windows' have none."""
+    if request.param == "made":
+        monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
+
+
+@pytest.mark.usefixtures("descriptor")
 def test_handle_request_is_enough() -> None:
     kind: Any = type("Server", (DualStackMixin, socketserver.TCPServer), {"proxy_from": LOOPBACK})
     with kind(("", 0), Handler) as server, connected(server.socket, b"PROXY ") as client:
@@ -376,7 +379,7 @@ def test_handle_request_is_enough() -> None:
         assert client.recv(100).startswith(b"(('192.0.2.1', 4000)")
 
 
-@pytest.mark.not_on_windows(NO_SELECTOR)
+@pytest.mark.usefixtures("descriptor")
 def test_a_descriptor_says_when_there_is_something_to_take() -> None:
     with listening() as sock, connected(sock, version_1(*MAPPED)) as client:
         assert select.select([sock.queue], [], [], PATIENCE)[0]

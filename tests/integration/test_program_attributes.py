@@ -12,6 +12,7 @@ import pytest
 from support.certificates import Files, older_pyopenssl_api
 from support.environments import clean_environment
 from support.reactors import Reactor
+from support.windows import starts_programs
 from twisted.application import strports
 from twisted.internet.endpoints import TCP4ClientEndpoint, serverFromString
 from twisted.internet.protocol import Factory
@@ -69,6 +70,7 @@ def test_a_server_endpoint_tells_its_port(reactor: Reactor, make: Callable[[Reac
     assert make(reactor)._port == 4001
 
 
+@starts_programs
 @pytest.mark.parametrize(
     "description", ["dualstack:0", r"dualstack:0:interface=127.0.0.1", "canonical:tcp:0"]
 )

@@ -11,6 +11,7 @@ from support.datagrams import Recorder
 from support.foreign_reactor import ForeignReactor
 from support.listeners import RecordingFactory
 from support.reactors import Reactor
+from support.windows import LOOPBACK_NAME
 from twisted.internet import error
 from twisted.internet.endpoints import clientFromString, serverFromString
 
@@ -108,7 +109,7 @@ def test_so_it_does_on_a_reactor_with_its_own_ports(
 WHERE: dict[str, tuple[Any, ...]] = {
     "::": ("::", 0, 0, 0),
     "127.0.0.1": ("127.0.0.1", 0),
-    "fe80::1%lo": ("fe80::1%lo", 0, 0, socket.if_nametoindex("lo")),
+    f"fe80::1%{LOOPBACK_NAME}": (f"fe80::1%{LOOPBACK_NAME}", 0, 0, 1),
     "fe80::1%absent": ("fe80::1%absent", 0, 0, 0),
 }
 

@@ -15,6 +15,8 @@ from twisted.logger import globalLogPublisher
 
 from dsadapter.frameworks.twisted import DualStackServerEndpoint
 
+pytestmark = pytest.mark.not_on_windows("has no SO_REUSEPORT")
+
 
 class Counting(Factory):
     noisy = False

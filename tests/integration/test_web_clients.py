@@ -20,6 +20,7 @@ from support.environments import clean_environment
 from support.processes import PATIENCE, running
 from support.reactors import Reactor, open_descriptors
 from support.resolvers import Hosts
+from support.windows import starts_programs
 from treq.client import HTTPClient
 from twisted.internet import error, tcp
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -102,9 +103,11 @@ def serving(reactor: Reactor, endpoint: Any) -> Iterator[int]:
     port = reactor.result_of(endpoint.listen(site))
     yield port.getHost().port
     reactor.result_of(port.stopListening())
-    for reader in reactor.getReaders():
-        if isinstance(reader, tcp.Connection):
-            reader.abortConnection()
+    left = {*reactor.getReaders(), *reactor.getWriters()}
+    connections = [each for each in left if isinstance(each, tcp.Connection)]
+    for connection in connections:
+        connection.abortConnection()
+    reactor.until(lambda: not any(each.connected for each in connections))
     reactor.until(lambda: open_descriptors() <= before)
 
 
@@ -213,6 +216,7 @@ def test_treq(reactor: Reactor, port: int) -> None:
         assert reactor.result_of(ensureDeferred(fetch(url)))["peer"] == peer
 
 
+@starts_programs
 def test_the_treq_example(tmp_path: Path) -> None:
     files = Files.written_to(tmp_path)
     secured = files.filled("dualstack:0:privateKey={key}:certKey={full_chain}")
@@ -335,6 +339,7 @@ def test_a_host_that_is_refused_fails_the_request(
     assert resolver.asked == []
 
 
+@starts_programs
 def test_https_without_its_packages_says_what_to_install() -> None:
     program = (
         "import sys\n"

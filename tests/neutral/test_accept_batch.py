@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import socket
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,9 @@ import pytest
 from dsadapter.sockets.accept_batch import LARGEST, AcceptBatch, Taken, peer_of
 from dsadapter.sockets.listening import listening_socket
 
+if sys.platform != "win32":
+    import resource
+
 
 @pytest.fixture
 def listening() -> Iterator[socket.socket]:
@@ -23,7 +25,9 @@ def listening() -> Iterator[socket.socket]:
         yield sock
 
 
-@pytest.fixture(params=["accept4", "python"])
+@pytest.fixture(
+    params=[pytest.param("accept4", marks=pytest.mark.not_on_windows("has no accept4")), "python"]
+)
 def batch(request: pytest.FixtureRequest, listening: socket.socket) -> AcceptBatch:
     if request.param == "python":
         # As where the C library has no such function.
@@ -47,7 +51,7 @@ def peer(taken: Taken, index: int) -> Any:
 
 def close(taken: Taken) -> None:
     for descriptor in taken.descriptors:
-        os.close(descriptor)
+        socket.close(descriptor)
 
 
 def test_both_families_are_taken_in_their_order(
@@ -59,12 +63,10 @@ def test_both_families_are_taken_in_their_order(
     assert taken.error is None
     for index, client in enumerate(connected):
         assert peer(taken, index) == client.getsockname()
-        assert not os.get_inheritable(taken.descriptors[index])
-        with socket.socket(fileno=os.dup(taken.descriptors[index])) as accepted:
+        with client, socket.socket(fileno=taken.descriptors[index]) as accepted:
+            assert not accepted.get_inheritable()
             accepted.sendall(b"x")
-        assert client.recv(1) == b"x"
-        client.close()
-    close(taken)
+            assert client.recv(1) == b"x"
 
 
 def test_no_more_are_taken_than_asked_for(listening: socket.socket, batch: AcceptBatch) -> None:
@@ -77,6 +79,7 @@ def test_no_more_are_taken_than_asked_for(listening: socket.socket, batch: Accep
         client.close()
 
 
+@pytest.mark.not_on_windows("limits descriptors by setrlimit")
 def test_what_was_taken_is_given_beside_the_error(
     listening: socket.socket, batch: AcceptBatch
 ) -> None:
@@ -108,6 +111,7 @@ def test_what_was_taken_is_given_beside_the_error(
         client.close()
 
 
+@pytest.mark.not_on_windows("accept fails for a reset peer")
 @pytest.mark.skipif(sys.platform != "linux", reason="where the system lets accept go on")
 def test_a_peer_that_has_reset_already_has_its_name(
     listening: socket.socket, batch: AcceptBatch

@@ -22,7 +22,6 @@ _NOT_ADAPTED = "expects, in some of its tests, what only Unix has; not adapted y
 LEFT_OUT = {
     "conformance": "runs Twisted's own tests in network namespaces",
     "doctor": "breaks machines by namespaces and filters; tests/windows asks Windows' doctor",
-    "frameworks/test_conformance_of_blocking.py": "the drivers of some of its ways do not return",
     "frameworks/test_devices.py": "makes devices in network namespaces",
     "integration/test_canonical_endpoint.py": _NOT_ADAPTED,
     "integration/test_certificates_later.py": _NOT_ADAPTED,
@@ -41,24 +40,8 @@ LEFT_OUT = {
     "integration/test_outbound_records.py": _NOT_ADAPTED,
     "integration/test_pair.py": _NOT_ADAPTED,
     "integration/test_private_names.py": _NOT_ADAPTED,
-    "integration/test_program_attributes.py": _NOT_ADAPTED,
-    "integration/test_proxy_floods.py": _NOT_ADAPTED,
-    "integration/test_proxy_from.py": _NOT_ADAPTED,
-    "integration/test_races_interrupted.py": _NOT_ADAPTED,
-    "integration/test_raw_handles.py": _NOT_ADAPTED,
-    "integration/test_refusals.py": _NOT_ADAPTED,
-    "integration/test_reuse_port.py": _NOT_ADAPTED,
-    "integration/test_several_addresses.py": _NOT_ADAPTED,
-    "integration/test_several_datagram_addresses.py": _NOT_ADAPTED,
-    "integration/test_shared_lookups.py": _NOT_ADAPTED,
-    "integration/test_stand_in_reactors.py": _NOT_ADAPTED,
-    "integration/test_start_lines.py": _NOT_ADAPTED,
-    "integration/test_tls_client_strings.py": _NOT_ADAPTED,
     "integration/test_twisted_protocols.py": _NOT_ADAPTED,
     "integration/test_twisted_stream_addresses.py": _NOT_ADAPTED,
-    "integration/test_undeclared_receivers.py": _NOT_ADAPTED,
-    "integration/test_web_clients.py": _NOT_ADAPTED,
-    "integration/test_what_is_kept.py": _NOT_ADAPTED,
     "launcher": "starts programs by exec, fork and descriptors; tests/windows starts Windows'",
     "migration/test_command.py": "runs commands under limits of resources",
     "migration/test_contributed_rules.py": "builds distributions with Linux's pip",
@@ -66,12 +49,10 @@ LEFT_OUT = {
     "migration/test_legacy_servers.py": "lists sockets by ss, and rewrites by LibCST",
     "migration/test_migrated_servers.py": "lists sockets by ss, and rewrites by LibCST",
     "migration/test_rewriting.py": "needs LibCST, which is not installed there",
-    "neutral/test_accept_batch.py": "takes limits and descriptors of Unix",
     "packaging": "builds distributions with Linux's pip",
     "platforms": "starts other Pythons from Linux",
     "plugins": "builds distributions with Linux's pip",
     "system": "makes network namespaces, mounts and seccomp filters",
-    "unit/test_errors.py": "imports every module, and not all are Windows'",
     "typing": "mypy says the same on each platform",
 }
 
@@ -91,6 +72,9 @@ nothing_is_mapped = pytest.mark.not_on_windows(
     "an IPv6 socket of Twisted's own is v6-only there: it leaks nothing and reaches no IPv4"
 )
 counts_descriptors = pytest.mark.not_on_windows("counts descriptors in /proc")
+starts_programs = pytest.mark.not_on_windows(
+    "starts programs, which takes Wine long; nothing in it is of a platform"
+)
 runs_tools = pytest.mark.not_on_windows("runs programs of Linux")
 
 no_trio = pytest.mark.not_on_windows(NO_TRIO)

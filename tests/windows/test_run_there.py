@@ -252,6 +252,28 @@ def test_streams_on_the_proactor_loop(tmp_path: Path) -> None:
     assert any(row[:3] == ["handed", "over", "connect"] and "script.py" in row[5] for row in rows)
 
 
+READY = """
+import asyncio
+from dsadapter.sockets.listening import listening_socket
+async def main():
+    served = asyncio.Queue()
+    async def serve(reader, writer):
+        served.put_nowait(writer.get_extra_info("peername")[0])
+        writer.close()
+    sock = listening_socket("::", 0)
+    server = await asyncio.start_server(serve, sock=sock)
+    for host in "127.0.0.1", "::1":
+        reader, writer = await asyncio.open_connection(host, sock.getsockname()[1])
+        print(await served.get())
+        writer.close()
+asyncio.run(main())
+"""
+
+
+def test_a_ready_socket_on_the_proactor_loop(tmp_path: Path) -> None:
+    assert run_script(READY, tmp_path) == "127.0.0.1\n::1\n"
+
+
 DATAGRAMS = """
 import asyncio, socket
 async def main():

@@ -14,7 +14,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.connector import Answer, Connector, Lookups, Unconnected
 from dsadapter.connector.timers import Timers
 from dsadapter.connector.waiting import Cancellable, Ready
-from dsadapter.frameworks.blocking.translating import TranslatingSocket
+from dsadapter.frameworks.blocking.translating import TranslatingSocket, host_and_port
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.messages import spelled
 from dsadapter.plugin import active_hooks
@@ -80,7 +80,7 @@ def create_connection(
     """
     if timeout is _DEFAULT:
         timeout = socket.getdefaulttimeout()
-    host, port = address
+    host, port = host_and_port(address)
     try:
         policy = ConnectPolicy(
             timeout=timeout,

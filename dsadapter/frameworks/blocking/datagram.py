@@ -14,6 +14,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams.complaints import Complaints
 from dsadapter.datagrams.failures import explained
 from dsadapter.frameworks.blocking.translating import TranslatingSocket
+from dsadapter.messages import quoted
 from dsadapter.packetinfo import require_packet_info
 from dsadapter.packetinfo._recvmmsg import CONTROL_SIZE
 from dsadapter.packetinfo.peers import Route, way_back
@@ -101,6 +102,8 @@ class TranslatingDatagramSocket(_Base):
         :raises ValueError: for what is no address, or none that fits.
         :raises OSError: as ``sendmsg``.
         """
+        if not isinstance(address, (tuple, list)) or len(address) < 2:
+            raise ValueError(f"{quoted(address)} is not an address; give (host, port)")
         route = choose_route(self.mode, *address[:2], source, interface)
         return self._send(data, route, 0, source)
 
@@ -155,7 +158,10 @@ class TranslatingDatagramSocket(_Base):
         if address is None:
             return super().sendmsg(buffers, ancdata, flags)
         wire, messages = self._route(address)
-        return super().sendmsg(buffers, [*ancdata] or messages, flags, cast(Any, wire))
+        try:
+            return super().sendmsg(buffers, [*ancdata] or messages, flags, cast(Any, wire))
+        except OSError as error:
+            raise self.explained(error, wire) from None
 
     def _route(self, address: Any) -> Route:
         datagrams = self._datagrams
@@ -181,6 +187,8 @@ class TranslatingDatagramSocket(_Base):
             answers = bool(messages) and source is None
             # Whoever has a socket knows SO_BROADCAST.
             meant = explained(error, _shown(wire), source, answers=answers, broadcast_allowed=True)
+            if meant is error:
+                meant = self.explained(error, wire)
             if meant is error:
                 raise
             raise meant from error

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dsadapter.frameworks.blocking.datagram import TranslatingDatagramSocket, open_bound
-from dsadapter.frameworks.blocking.translating import TranslatingSocket
+from dsadapter.frameworks.blocking.translating import TranslatingSocket, host_and_port
 from dsadapter.messages import Message, quoted
 from dsadapter.policy import (
     DEFAULT_PROXY_TIMEOUT,
@@ -74,7 +74,7 @@ def create_server(
                 value=quoted(family),
             )
         )
-    host, port = address
+    host, port = host_and_port(address)
     policy = ListenPolicy(
         host,
         port,
@@ -137,10 +137,22 @@ class DualStackMixin:
     allow_reuse_address: bool
     allow_reuse_port: bool = False
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        for each in cls.__mro__[: cls.__mro__.index(DualStackMixin)]:
+            if hasattr(each, "serve_forever") and not issubclass(each, DualStackMixin):
+                raise TypeError(
+                    f"{each.__name__} comes before DualStackMixin and would bind without it; write "
+                    f"class {cls.__name__}(DualStackMixin, {each.__name__})"
+                )
+
     def server_bind(self) -> None:
         """Open the socket, which listens from now on; then what the server does beside that."""
         self.socket.close()
-        host, port = self.server_address[:2]
+        address = self.server_address
+        # That of a server for IPv6 may have four items.
+        is_long = isinstance(address, tuple) and len(address) == 4
+        host, port = host_and_port(address[:2] if is_long else address)
         if self.socket_type == socket.SOCK_DGRAM:
             datagrams = DatagramPolicy(
                 host, port, max_packet_size=self.max_packet_size, device=self.device

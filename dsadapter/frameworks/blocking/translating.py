@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import _socket
+import errno
 import socket
 from typing import TYPE_CHECKING, Any, Self
 
 from dsadapter.addressing.hosts import canonical_host, is_literal
 from dsadapter.addressing.literal import require_literal
 from dsadapter.errors import NotDualStackError
+from dsadapter.messages import quoted
 from dsadapter.packetinfo.sending import BROADCAST_NAME, wire_address
 from dsadapter.policy import ListenMode
 from dsadapter.ready.ready_socket import ReadySocket
@@ -105,7 +107,10 @@ class TranslatingSocket(ReadySocket):
     def connect(self, address: Any) -> None:
         """As ``socket.socket.connect``. A name stands for the first address that it has; use
         :func:`~dsadapter.frameworks.blocking.client.create_connection` to try them all."""
-        super().connect(self.wire(address))
+        try:
+            super().connect(self.wire(address))
+        except OSError as error:
+            raise self.explained(error, address) from None
 
     def connect_ex(self, address: Any) -> int:
         """As ``socket.socket.connect_ex``, by the rules of :meth:`connect`."""
@@ -133,6 +138,19 @@ class TranslatingSocket(ReadySocket):
         # What is not IPv4 keeps its flow info and scope id.
         return wire if literal.is_ipv4 else address
 
+    def explained(self, error: OSError, address: Any) -> OSError:
+        """The error to raise in place of one of the kernel's for a destination: it names an IPv6
+        one that a socket with an IPv4 address of its own can't take."""
+        if error.errno != errno.EAFNOSUPPORT or family_number(self) != _INET6:
+            return error
+        local = self.getsockname()
+        if isinstance(error, NotDualStackError) or len(local) != 2:
+            return error
+        return NotDualStackError(
+            f"{quoted(address[0])} is IPv6, but this socket is bound to the IPv4 address "
+            f"{local[0]}; bind one to '::' for both families"
+        )
+
     def _first_address(self, host: str, port: Any) -> Any:
         family = _FAMILIES[self.mode]
         found = socket.getaddrinfo(host, port, family, self.type, self.proto)
@@ -156,3 +174,14 @@ def _has_host(address: Any) -> bool:
         and isinstance(address[0], str)
         and address[0] != ""
     )
+
+
+def host_and_port(address: Any) -> tuple[Any, Any]:
+    """An address taken apart.
+
+    :raises ValueError: for anything but two items.
+    """
+    if not isinstance(address, (tuple, list)) or len(address) != 2:
+        raise ValueError(f"address {quoted(address)} is not two items; give (host, port)")
+    host, port = address
+    return host, port

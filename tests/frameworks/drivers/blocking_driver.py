@@ -26,6 +26,8 @@ class BlockingDriver(Driver):
             context.sslsocket_class = server.sslsocket_class
             context.load_cert_chain(tls)
             server = context.wrap_socket(server, server_side=True)
+        # Elsewhere than on Linux shutdown() doesn't wake accept().
+        server.settimeout(0.05)
         self.run(server, partial(self.accept, server, report))
         return [server.getsockname()]
 

@@ -206,11 +206,15 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
             raise ValueError(
                 f"{quoted(addr)} is not an address; give (host, port), or four items for IPv6"
             )
-        peer = self._peers.newer.get(addr) or self._peers.recall(addr)
+        try:
+            peer = self._peers.newer.get(addr) or self._peers.recall(addr)
+        except TypeError:
+            # What has no hash is no address; the port says what is wrong with it.
+            peer = None
         if peer is not None:
             return peer
         host, port, *more = addr
-        if len(more) == 2 and more[1] and "%" not in host:
+        if len(more) == 2 and more[1] and isinstance(host, str) and "%" not in host:
             host = f"{host}%{more[1]}"
         return host, port
 

@@ -66,6 +66,21 @@ def inherited_streams(
     )
 
 
+def given_stream(sock: socket.socket, backlog: int) -> ListenPolicy:
+    """The policy of a TCP socket that an application has bound, and may listen by already.
+
+    :param sock: it stays the caller's.
+    :param backlog: how many connections may wait, unless it listens already.
+    """
+    state = _state(sock, sock.fileno())
+    return ListenPolicy(
+        state.host,
+        state.port,
+        family=_family([state]),
+        backlog=max(1, state.backlog if is_listening(sock) else backlog),
+    )
+
+
 def inherited_datagrams(
     *,
     fd: int | Sequence[int] | None = None,

@@ -26,6 +26,7 @@ from support.processes import PATIENCE, running
 from support.reactors import open_descriptors
 from support.seccomp import deny_option_in_this_thread
 
+from dsadapter import hookimpl
 from dsadapter.frameworks import asyncio as dual_stack
 from dsadapter.sockets.listening import listening_socket
 from dsadapter.testing import RecordingPlugin, registered
@@ -295,6 +296,51 @@ class TestServer:
                     assert seen[0][0] == client.getsockname()
 
         run(main)
+
+    @pytest.mark.parametrize("listens", [False, True])
+    @pytest.mark.parametrize("host", ["", "127.0.0.1", "::1"])
+    def test_plugins_are_told_of_a_socket_that_another_has_opened(
+        self, run: Run, host: str, listens: bool
+    ) -> None:
+        def bound() -> socket.socket:
+            given = socket.socket(socket.AF_INET if "." in host else socket.AF_INET6)
+            if not host:
+                given.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            given.bind((host, 0))
+            if listens:
+                given.listen()
+            return given
+
+        async def main() -> None:
+            async with await dual_stack.create_server(lambda: Echo([]), sock=bound()) as server:
+                asked = host or "127.0.0.1"
+                with socket.create_connection((asked, number_of(server))) as client:
+                    name = client.getsockname()
+                await until(lambda: recording.of("connection_lost"))
+                [made] = recording.of("connection_made")
+                assert (made.peer, made.framework) == (name, "asyncio")
+
+        with registered(RecordingPlugin()) as recording:
+            run(main)
+        [policy] = recording.of("before_bind")
+        mode = {"": "dual-stack", "127.0.0.1": "ipv4", "::1": "ipv6"}[host]
+        assert (policy.host, policy.mode) == (host or "::", mode)
+        told = [event.hook for event in recording.events]
+        assert told.count("listener_opened") == told.count("listener_closed") == 1
+
+        class Guard:
+            @hookimpl
+            def dsadapter_before_bind(self) -> None:
+                raise PermissionError("not here")
+
+        async def refused() -> None:
+            with pytest.raises(PermissionError, match="not here"):
+                await dual_stack.create_server(asyncio.Protocol, sock=bound())
+
+        before = open_descriptors()
+        with registered(Guard()):
+            run(refused)
+        assert open_descriptors() == before
 
     @pytest.mark.parametrize(
         ("family", "kind"),

@@ -30,7 +30,8 @@ from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenMode, ListenPolicy, proxy_set
 from dsadapter.proxied import ProxyCounters
-from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watched
+from dsadapter.ready.ready_socket import ReadySocket, listener_of, taking_the_place_of, watched
+from dsadapter.sockets.adopting import given_stream
 from dsadapter.sockets.families import family_of
 from dsadapter.sockets.listening import Listening, open_pair
 from dsadapter.sockets.options import read_v6only
@@ -74,7 +75,8 @@ async def create_server(
         an address literal for that address alone; or several of these. Names are not resolved.
     :param port: a number, its digits or the name of a service; None and 0 let the system choose.
     :param family: ``AF_INET`` or ``AF_INET6`` for that family of a wildcard or ``localhost`` alone.
-    :param sock: a bound or listening TCP socket; it becomes the server's.
+    :param sock: a bound or listening TCP socket; it becomes the server's. Plugins are asked before
+        it serves, unless they were when it was opened.
     :param mode: ``"pair"`` for a socket of each family in place of one for both.
     :param fallback: what to serve where a family is missing; see
         :class:`~dsadapter.policy.ListenPolicy`.
@@ -147,7 +149,15 @@ async def serve(
     try:
         if sock is not None:
             given = taken_over(sock, ReadySocket, "bound")
-            sockets.append(taking_the_place_of(given, socket_kind(loop, given, ssl)))
+            sockets.append(given)
+            kind = socket_kind(loop, given, ssl)
+            if listener_of(given) is None:
+                listener = _given_listener(given, backlog)
+                listeners.append(listener)
+                sockets[:] = watched(listener, [given], kind)
+            else:
+                # Whoever has opened it has asked plugins already.
+                sockets[:] = [taking_the_place_of(given, kind)]
         for policy in policies:
             listener = Listener(FRAMEWORK, policy)
             listeners.append(listener)
@@ -252,7 +262,8 @@ class DualStackServer(asyncio.AbstractServer):
 
     @property
     def mode(self) -> ListenMode | None:
-        """Which address families are served, and by how many sockets; None for a given socket."""
+        """Which address families are served, and by how many sockets; None for a socket that
+        somebody else has opened as a ready one."""
         return self._listeners[0].mode if self._listeners else None
 
     @property
@@ -367,6 +378,23 @@ def _opening(policy: ListenPolicy, mode: Mode) -> Callable[[Hooks], Listening] |
     if mode != "pair" or policy.mode != "dual-stack":
         return None
     return lambda hooks: Listening("pair", open_pair(policy, hooks.before_bind), None)
+
+
+def _given_listener(sock: ReadySocket, backlog: int) -> Listener:
+    """The listener of a socket that somebody else has opened; plugins may refuse it."""
+    if not sock.getsockname()[1]:
+        # As listening would do by itself.
+        sock.bind(("::" if sock.family == socket.AF_INET6 else "0.0.0.0", 0))
+    policy = given_stream(sock, backlog)
+
+    def opening(hooks: Hooks) -> Listening:
+        if hooks.before_bind is not None:
+            hooks.before_bind(sock, policy)
+        return Listening(policy.mode, (sock,), None)
+
+    listener = Listener(FRAMEWORK, policy)
+    listener.open(opening)
+    return listener
 
 
 def socket_kind(

@@ -40,7 +40,24 @@ else:
 family_number = _socket.socket.family.__get__
 _type = _socket.socket.type.__get__
 _proto = _socket.socket.proto.__get__
-accept_descriptor: Any = _socket.socket._accept  # type: ignore[attr-defined]
+_accept: Any = _socket.socket._accept  # type: ignore[attr-defined]
+if sys.platform == "win32":
+
+    def accept_descriptor(sock: socket.socket) -> tuple[int, Any]:
+        """The handle of a connection and its peer's name.
+
+        :raises ConnectionAbortedError: where the client has reset it meanwhile (WSAECONNRESET, of
+            Wine WSAENOTCONN), as elsewhere: event loops know that alone as one connection's end.
+        """
+        try:
+            accepted: tuple[int, Any] = _accept(sock)
+        except OSError as error:
+            if error.errno in (errno.ECONNRESET, errno.ENOTCONN):
+                raise peer_gone() from None
+            raise
+        return accepted
+else:
+    accept_descriptor = _accept
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 _FORM_LEVEL, _FORM = ADDRESS_FORM.level, ADDRESS_FORM.number

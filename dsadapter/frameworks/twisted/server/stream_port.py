@@ -179,7 +179,9 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         EPERM, ECONNABORTED. Its log events are buffered, because an observer might take the
         descriptor that EMFILE recovery has just given up."""
         recovery = private.ACCEPT_RECOVERY
-        if recovery is None:
+        # On Windows Twisted's loop knows of no connection that fails alone, and logs a traceback.
+        alone = not _ACCEPTS_ADAPT and error.errno in ONE_CONNECTION
+        if recovery is None or alone:
             self._waitOut(error)
             return 0
         accepted = 0

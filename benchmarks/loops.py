@@ -123,6 +123,8 @@ def tables(rounds: int | None) -> Iterator[Table]:
             "µs",
         )
         _compare(table, Target(1.05) if accept else Target(1.20), Target(1.03) if accept else None)
+        if not accept:
+            table.compare(_named("least"), _named("ipv4"), RATIO)
         yield table
         table = Table(
             f"Many requests a connection under {loop}",

@@ -44,6 +44,9 @@ _Begun = tuple[_Handed, Any, asyncio.Future[Any] | None]
 connection would be the better part of what accepting costs; and what it waits for, None for a turn
 of the loop."""
 
+_Ends = Generator[asyncio.Future[Any] | None]
+_OVER: Any = object()
+
 _FEW = 64
 
 
@@ -124,19 +127,18 @@ class Acceptor:
 
     def _begin(self, accepted: list[_Handed]) -> None:
         factory, options = self._factory, self._options
-        factories = [
-            canonical_factory(factory) if sock.mapped and self._shows_mapped else factory
-            for sock in accepted
-        ]
         connect = self._loop.connect_accepted_socket
-        if options:
-            for sock, factory in zip(accepted, factories, strict=True):
-                task = self._loop.create_task(connect(factory, sock, **options))
+        begun: list[_Begun] = []
+        for sock in accepted:
+            shown = factory
+            if sock.mapped and self._shows_mapped:
+                shown = canonical_factory(factory)
+            if options:
+                task = self._loop.create_task(connect(shown, sock, **options))
                 self._handshakes.add(task)
                 task.add_done_callback(partial(self._shaken, sock))
-            return
-        begun: list[_Begun] = []
-        for sock, call in zip(accepted, map(connect, factories, accepted), strict=True):
+                continue
+            call = connect(shown, sock)
             try:
                 begun.append((sock, call, call.send(None)))
             except StopIteration as returned:
@@ -154,26 +156,24 @@ class Acceptor:
         self._again = self._loop.call_later(ACCEPT_AGAIN, self.start)
 
     def _go_on(self, begun: Iterator[_Begun]) -> None:
-        waiting = True
-        while waiting:
-            waiting = self._end(self._ends(begun))
+        while (waits_for := next(ends := self._ends(begun), _OVER)) is not _OVER:
+            self._end_later(ends, waits_for)
         if len(self._handed) > self._many:
             self._forget_the_gone()
 
-    def _end(self, ends: Generator[asyncio.Future[Any] | None], *_: object) -> bool:
-        """Whether one waits still; it is ended later, and the others need not wait for it."""
-        try:
-            waits_for = ends.send(None)
-        except StopIteration:
-            return False
+    def _end(self, ends: _Ends, *_: object) -> None:
+        if (waits_for := next(ends, _OVER)) is not _OVER:
+            self._end_later(ends, waits_for)
+
+    def _end_later(self, ends: _Ends, waits_for: Any) -> None:
+        """One waits still, for which the others need not wait."""
         if waits_for is None:
             self._loop.call_soon(self._end, ends)
         else:
             waits_for.add_done_callback(partial(self._end, ends))
-        return True
 
     @coroutine
-    def _ends(self, begun: Iterator[_Begun]) -> Generator[asyncio.Future[Any] | None]:
+    def _ends(self, begun: Iterator[_Begun]) -> _Ends:
         # A frame that delegates gets what a call returns without an exception for it.
         for sock, call, waits_for in begun:
             if waits_for is not None and not waits_for.done():

@@ -41,7 +41,6 @@ LEFT_OUT = {
     "integration/test_pair.py": _NOT_ADAPTED,
     "integration/test_private_names.py": _NOT_ADAPTED,
     "integration/test_twisted_protocols.py": _NOT_ADAPTED,
-    "integration/test_twisted_stream_addresses.py": _NOT_ADAPTED,
     "launcher": "starts programs by exec, fork and descriptors; tests/windows starts Windows'",
     "migration/test_command.py": "runs commands under limits of resources",
     "migration/test_contributed_rules.py": "builds distributions with Linux's pip",

@@ -6,13 +6,22 @@ A connection that sends ``tls`` is switched to TLS first.
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
-import resource
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import asyncioreactor, epollreactor, main, pollreactor, selectreactor
+from twisted.internet import asyncioreactor, main
+
+if sys.platform != "win32":
+    import resource
+
+
+def install_twisteds(name: str) -> None:
+    importlib.import_module(f"twisted.internet.{name}reactor").install()
 
 
 def install_on_uvloop() -> None:
@@ -40,14 +49,11 @@ def install_foreign() -> None:
 
 
 INSTALLERS = {
-    "asyncio": asyncioreactor.install,
-    "epoll": epollreactor.install,
+    "asyncio": lambda: asyncioreactor.install(asyncio.SelectorEventLoop()),
     "foreign": install_foreign,
-    "poll": pollreactor.install,
-    "select": selectreactor.install,
     "uvloop": install_on_uvloop,
 }
-INSTALLERS[sys.argv[1]]()
+INSTALLERS.get(sys.argv[1], partial(install_twisteds, sys.argv[1]))()
 
 from twisted.internet import endpoints, error, protocol, reactor, ssl  # noqa: E402
 from twisted.logger import formatEventAsClassicLogText, globalLogPublisher  # noqa: E402

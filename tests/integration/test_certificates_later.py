@@ -14,10 +14,7 @@ from support.processes import PATIENCE
 
 SCRIPT = Path(__file__).parent / "servers" / "certificates_later.py"
 
-pytestmark = [
-    older_pyopenssl_api,
-    pytest.mark.not_on_windows("its server limits its CPU time by setrlimit"),
-]
+pytestmark = older_pyopenssl_api
 
 
 @pytest.mark.parametrize("chain", [["chain"], ["chain", "root"]])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.listeners import RecordingFactory, connects, stop
 from support.reactors import Reactor, open_descriptors
+from support.windows import WINDOWS
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
@@ -64,7 +65,7 @@ def test_both_families_are_served_with_one_port_number(reactor: Reactor, listen:
     stop(reactor, listen(reactor))
     before = open_descriptors()
     port = listen(reactor)
-    assert len(open_descriptors() - before) == 2
+    assert WINDOWS or len(open_descriptors() - before) == 2
     number = port.getHost().port
     for session, host in enumerate(HOSTS):
         with socket.create_connection((host, number)) as client:
@@ -121,7 +122,8 @@ def test_no_connection_of_a_pair_is_translated(reactor: Reactor) -> None:
         reactor.until(lambda: len(recording.of("connection_lost")) == 2)
         stop(reactor, port)
     made = recording.of("connection_made")
-    assert [(c.family, c.translated, c.local[0]) for c in made] == [
+    # Which of two ready sockets a reactor asks first is its own business.
+    assert sorted((c.family, c.translated, c.local[0]) for c in made) == [
         ("ipv4", False, "127.0.0.1"),
         ("ipv6", False, "::1"),
     ]
@@ -205,6 +207,7 @@ def test_a_free_port_is_looked_for_until_both_families_have_it(reactor: Reactor)
     stop(reactor, port)
 
 
+@pytest.mark.not_on_windows("limits descriptors by setrlimit")
 def test_every_accept_of_a_pair_survives_the_loss_of_descriptors(reactor: Reactor) -> None:
     port = localhost(reactor)
     opened = []

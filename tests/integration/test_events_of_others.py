@@ -88,6 +88,7 @@ def test_it_does_not_end_the_port(reactor: Any, interface: str) -> None:
     far.close()
 
 
+@pytest.mark.not_on_windows("it has neither epoll nor poll, which tell of it")
 @pytest.mark.parametrize("reactor", ["epoll", "poll"], indirect=True)
 def test_a_listening_socket_that_was_shut_down_ends_the_port(reactor: Any) -> None:
     with registered(RecordingPlugin()) as recording:

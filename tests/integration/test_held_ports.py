@@ -16,6 +16,7 @@ from support.environments import clean_environment
 from support.foreign_reactor import ForeignReactor
 from support.listeners import RecordingFactory
 from support.reactors import Reactor
+from support.windows import WINDOWS, own_udp_address
 from twisted.internet.error import CannotListenError
 
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint, DualStackServerEndpoint
@@ -67,19 +68,25 @@ def test_on_a_reactor_with_its_own_ports(held: int, interface: str) -> None:
 
 
 @pytest.mark.parametrize("held", [socket.SOCK_DGRAM], indirect=True)
-@pytest.mark.parametrize("interface", ["::", "127.0.0.1"])
+@pytest.mark.parametrize("interface", [pytest.param("::", marks=own_udp_address), "127.0.0.1"])
 def test_a_datagram_port(reactor: Reactor, held: int, interface: str) -> None:
     refused(
         reactor, DualStackDatagramEndpoint(reactor, held, interface=interface), Recorder(), held
     )
 
 
-@pytest.mark.parametrize("program", ["twist", "twistd"])
+# That of Windows never was a daemon, and writes no file of its process.
+TWISTD_OPTIONS = ["--nodaemon"] if WINDOWS else ["--nodaemon", "--pidfile="]
+PROGRAMS = {
+    "twist": ["-m", "twisted", "--log-format=text"],
+    "twistd": ["-c", "from twisted.scripts.twistd import run; run()", *TWISTD_OPTIONS],
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_a_web_server(program: str, held: int, tmp_path: Path) -> None:
-    options = ["--nodaemon", "--pidfile="] if program == "twistd" else ["--log-format=text"]
-    command = [str(Path(sys.executable).with_name(program)), *options, "web"]
     done = subprocess.run(
-        [*command, "--listen", f"dualstack:{held}"],
+        [sys.executable, *PROGRAMS[program], "web", "--listen", f"dualstack:{held}"],
         cwd=tmp_path,
         env=clean_environment(),
         check=False,

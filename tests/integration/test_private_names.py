@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).parent / "servers" / "renamed.py"
 NAMES = ["_accept(", "_BuffersLogs", "_reservedFD", "_preexistingSocket", "_getsockname"]
 
 
+@pytest.mark.not_on_windows("limits descriptors by setrlimit")
 @pytest.mark.parametrize("name", NAMES)
 def test_it_serves_and_survives_a_shortage_of_descriptors(name: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}

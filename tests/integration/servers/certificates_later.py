@@ -15,8 +15,10 @@ import ssl
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
+from support.certificates import in_string
 from support.listeners import RecordingFactory
 from support.processes import PATIENCE
 from support.reactors import Reactor
@@ -27,7 +29,7 @@ if sys.platform != "win32":
 
 directory, *files = sys.argv[1:]
 reactor = Reactor()
-endpoint = serverFromString(reactor, f"dualstack:0:tls={directory}")
+endpoint = serverFromString(reactor, f"dualstack:0:tls={in_string(Path(directory))}")
 port: Any = reactor.result_of(endpoint.listen(RecordingFactory()))
 for file in files:
     shutil.copy(file, directory)

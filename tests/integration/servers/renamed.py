@@ -1,5 +1,4 @@
-"""Serve with a Twisted that has other private names, through a shortage of descriptors, which
-Windows does not have.
+"""Serve with a Twisted that has other private names, through a shortage of descriptors.
 
     python renamed.py OLD NEW
 
@@ -11,9 +10,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import resource
 import socket
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ renamed = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = renamed
 exec(compile(source.replace(old, new), spec.origin, "exec"), vars(renamed))
 
-from support.descriptors import none_left  # noqa: E402
 from support.listeners import RecordingFactory, stop  # noqa: E402
 from support.reactors import Reactor, open_descriptors  # noqa: E402
 from twisted.logger import globalLogPublisher  # noqa: E402
@@ -50,12 +48,22 @@ reactor.until(lambda: len(factory.made) == 2)
 
 events: list[Any] = []
 clients += [client("127.0.0.1"), client("::1"), client("127.0.0.1")]
-with none_left() if sys.platform != "win32" else nullcontext():
-    globalLogPublisher.addObserver(events.append)
-    for _ in range(50):
-        reactor.iterate(0.001)
-    globalLogPublisher.removeObserver(events.append)
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (1 + max(map(int, open_descriptors())), hard))
+held = []
+try:
+    while True:
+        held.append(socket.socket())
+except OSError:
+    pass
+globalLogPublisher.addObserver(events.append)
+for _ in range(50):
+    reactor.iterate(0.001)
+globalLogPublisher.removeObserver(events.append)
 shortage = len(events)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+for each in held:
+    each.close()
 clients.append(client("127.0.0.1"))
 last = clients[-1].getsockname()[1]
 reactor.until(lambda: any(made.transport.getPeer().port == last for made in factory.made))

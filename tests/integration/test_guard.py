@@ -136,6 +136,7 @@ def test_connect_ex_and_four_items_and_tuples_of_other_classes() -> None:
     assert [leak.mode for leak in seen] == ["an IPv4-only socket"] * 2
 
 
+@pytest.mark.not_on_windows("Wine asks glibc, and Windows itself is another library")
 def test_what_glibc_hides() -> None:
     """It takes the IPv4 address out of a mapped one, so that all goes well on this machine."""
     mapped = "::ffff:127.0.0.1"
@@ -295,7 +296,8 @@ def test_raising_and_warning() -> None:
     with socket.socket() as sock:
         with pytest.warns(RuntimeWarning, match="::ffff:127"), pytest.raises(MappedAddressLeak):
             sock.bind(("::ffff:127.0.0.1", 0))
-        assert sock.getsockname() == ("0.0.0.0", 0)
+        # Nothing was bound.
+        sock.bind(("127.0.0.1", 0))
     guard.uninstall()
     assert not guard.is_installed()
     with guard.recorded() as seen, socket.socket() as sock, forgiven():

@@ -16,7 +16,7 @@ from support.environments import clean_environment
 from support.foreign_reactor import ForeignReactor
 from support.listeners import RecordingFactory
 from support.reactors import Reactor
-from support.windows import WINDOWS, own_udp_address
+from support.windows import own_udp_address
 from twisted.internet.error import CannotListenError
 
 from dsadapter.frameworks.twisted import DualStackDatagramEndpoint, DualStackServerEndpoint
@@ -75,18 +75,20 @@ def test_a_datagram_port(reactor: Reactor, held: int, interface: str) -> None:
     )
 
 
-# That of Windows never was a daemon, and writes no file of its process.
-TWISTD_OPTIONS = ["--nodaemon"] if WINDOWS else ["--nodaemon", "--pidfile="]
-PROGRAMS = {
-    "twist": ["-m", "twisted", "--log-format=text"],
-    "twistd": ["-c", "from twisted.scripts.twistd import run; run()", *TWISTD_OPTIONS],
-}
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_web_server(program: str, held: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["-m", "twisted", "--log-format=text"],
+        pytest.param(
+            ["-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="],
+            marks=pytest.mark.not_on_windows("has another twistd, which writes no file"),
+        ),
+    ],
+    ids=["twist", "twistd"],
+)
+def test_a_web_server(program: list[str], held: int, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, *PROGRAMS[program], "web", "--listen", f"dualstack:{held}"],
+        [sys.executable, *program, "web", "--listen", f"dualstack:{held}"],
         cwd=tmp_path,
         env=clean_environment(),
         check=False,

@@ -6,6 +6,7 @@ import errno
 import os
 import selectors
 import socket
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 64
 """How many connections to look at in one turn."""
+MOST_WATCHED = 500 if sys.platform == "win32" else inf
+"""How many sockets to wait for at once: Windows' select() takes 512 of Python's. More connections
+wait until they are accepted."""
 _STREAM = int(socket.SOCK_STREAM)
 _WAITING = (BlockingIOError, InterruptedError)
 
@@ -67,6 +71,7 @@ class ProxiedQueue:
         self._timer: Callable[[], object] | None = None
         self._selector: selectors.BaseSelector | None = None
         self._doorbell: Doorbell | None = None
+        self._is_full = False
         self._closed = False
         self._lock = threading.RLock()
         # Held for a moment only, whoever waits.
@@ -104,6 +109,14 @@ class ProxiedQueue:
                 self._set_doorbell()
             return self._doorbell.fileno()
 
+    def _watch_on(self) -> None:
+        """After every look: accept again, if there is room, and tell of what is readable."""
+        selector = self._selector
+        if self._is_full and selector is not None and not self._is_full_of(selector):
+            selector.register(self._number, selectors.EVENT_READ)
+            self._is_full = False
+        self._set_doorbell()
+
     def _set_doorbell(self) -> None:
         """Where selectors have no descriptor: tell of what is readable from now on."""
         doorbell, selector = self._doorbell, self._selector
@@ -130,7 +143,7 @@ class ProxiedQueue:
             self._look(0)
             return bool(self._passed)
         finally:
-            self._set_doorbell()
+            self._watch_on()
             self._lock.release()
 
     def close_late_ones(self) -> None:
@@ -139,7 +152,7 @@ class ProxiedQueue:
             try:
                 self._fire()
             finally:
-                self._set_doorbell()
+                self._watch_on()
                 self._lock.release()
 
     def take(self, timeout: float | None = 0) -> Passed | None:
@@ -159,7 +172,7 @@ class ProxiedQueue:
                 if self._passed:
                     return self._passed.pop()
             finally:
-                self._set_doorbell()
+                self._watch_on()
                 self._lock.release()
             if not left:
                 return None
@@ -177,12 +190,12 @@ class ProxiedQueue:
             if self._closed or self._passed:
                 break
             if key.fd == self._number:
-                self._accept_some()
+                self._accept_some(selector)
             elif key.data is not None:
                 key.data()
         self._begun()
 
-    def _accept_some(self) -> None:
+    def _accept_some(self, selector: selectors.BaseSelector) -> None:
         for _ in range(_AT_ONCE):
             try:
                 accepted, peer = self._accepted()
@@ -193,8 +206,14 @@ class ProxiedQueue:
                     raise
                 continue
             self._gate.accepted(accepted, peer)
-            if self._passed:
+            if self._is_full_of(selector):
+                selector.unregister(self._number)
+                self._is_full = True
+            if self._passed or self._is_full:
                 break
+
+    def _is_full_of(self, selector: selectors.BaseSelector) -> bool:
+        return len(selector.get_map()) >= MOST_WATCHED
 
     def _accepted(self) -> tuple[CanonicalSocket, SocketAddress]:
         listening = self._listening()
@@ -242,6 +261,7 @@ class ProxiedQueue:
             selector.register(self._number, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
             stack.pop_all()
+        self._is_full = False
         self._woken, self._wake, self._selector = woken, wake, selector
         return selector
 

@@ -28,6 +28,7 @@ from dsadapter.addressing import AddressSet
 from dsadapter.frameworks import get_framework
 from dsadapter.frameworks.blocking import DualStackMixin, create_server
 from dsadapter.policy import ListenPolicy
+from dsadapter.proxied import proxied_queue
 from dsadapter.testing import RecordingPlugin, registered
 
 if not WINDOWS:
@@ -388,6 +389,22 @@ def test_a_descriptor_says_when_there_is_something_to_take() -> None:
         assert not select.select([sock.queue], [], [], 0)[0]
         accepted.close()
         assert ended(client)
+
+
+# The number of Windows, which takes a while, and any other.
+@pytest.mark.parametrize(
+    ("silent", "most"), [(7, 5), *([(520, proxied_queue.MOST_WATCHED)] if WINDOWS else [])]
+)
+def test_more_than_can_be_watched_wait_until_they_are_accepted(
+    silent: int, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxied_queue, "MOST_WATCHED", most)
+    with serving(proxy_timeout=0.3) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connected(server.socket)) for _ in range(silent)]
+        with connected(server.socket, version_1(*MAPPED) + b"x") as client:
+            assert client.recv(100).startswith(b"(('192.0.2.1', 4000)")
+        assert all(ended(each) for each in clients)
+        assert server.proxy_counters.late == silent
 
 
 @pytest.mark.not_on_windows("has no RLIMIT_NOFILE")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextvars
+import errno
 import select
 import socket
 import threading
@@ -17,8 +18,11 @@ from weakref import WeakSet
 
 _MANY = 500
 """Sockets that one thread watches: ``select`` of Windows' Python takes 512 of each kind."""
-_LINGERS = 1.0
-"""Seconds that a thread with nothing to watch waits for more."""
+_LINGERS = 5.0
+"""Seconds that a thread with nothing to watch waits for more: longer than who waits out an error
+that a new thread would have, too, such as EMFILE."""
+_ASKS = 1.0
+"""Seconds after which it asks whether a loop that takes nothing has ended."""
 
 Found = Callable[[], object]
 
@@ -85,7 +89,10 @@ class Watcher:
         self._writers: dict[int, Watch] = {}
 
     def when_readable(self, fd: int, call: Found) -> Watch:
-        """Call a function in every turn in which a socket is readable, until that is cancelled."""
+        """Call a function in every turn in which a socket is readable, until that is cancelled.
+
+        :raises OSError: if there is no thread or no socket more to watch with.
+        """
         return self._add(self._readers, fd, call)
 
     def when_writable(self, fd: int, call: Found) -> Watch:
@@ -134,10 +141,15 @@ class _Selecting:
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
-        _running.add(self)
         # A server that nobody closes does not keep its program from ending.
         self._thread = threading.Thread(target=self._run, name="dsadapter-select", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._woken.close()
+            self._waker.close()
+            raise OSError(errno.EAGAIN, str(error)) from error
+        _running.add(self)
 
     def add(self, watch: Watch, is_reader: bool) -> bool:
         """False if it can't take one more."""
@@ -189,7 +201,7 @@ class _Selecting:
         """What to watch now; None for nothing any more."""
         with self._changing:
             while self.is_running and not self._taken:
-                if not self._changing.wait(_LINGERS) and not self._home.is_open():
+                if not self._changing.wait(_ASKS) and not self._home.is_open():
                     self.is_running = False
             if not self._readers and not self._writers:
                 self._changing.wait(_LINGERS)

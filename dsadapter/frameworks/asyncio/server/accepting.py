@@ -153,7 +153,14 @@ class Acceptor:
     def _wait_out(self, error: OSError) -> None:
         self._report(f"accepts again in {ACCEPT_AGAIN:g} s", error)
         self.stop()
-        self._again = self._loop.call_later(ACCEPT_AGAIN, self.start)
+        self._again = self._loop.call_later(ACCEPT_AGAIN, self._start_again)
+
+    def _start_again(self) -> None:
+        try:
+            self.start()
+        except OSError as error:
+            # A loop may need what there is no more of to watch a socket.
+            self._wait_out(error)
 
     def _go_on(self, begun: Iterator[_Begun]) -> None:
         while (waits_for := next(ends := self._ends(begun), _OVER)) is not _OVER:

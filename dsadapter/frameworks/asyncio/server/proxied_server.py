@@ -108,10 +108,12 @@ class ProxiedServer(asyncio.AbstractServer):
     async def _accept(self, sock: ReadySocket) -> None:
         while True:
             try:
-                # Plugins are told of nothing that has not passed.
-                accepted, peer = CanonicalSocket.accept(sock)
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError, PermissionError):
-                await self._readable(sock)
+                try:
+                    # Plugins are told of nothing that has not passed.
+                    accepted, peer = CanonicalSocket.accept(sock)
+                except (BlockingIOError, InterruptedError, ConnectionAbortedError, PermissionError):
+                    await self._readable(sock)
+                    continue
             except OSError as error:
                 self._report(f"accepts again in {ACCEPT_AGAIN:g} s", error)
                 await asyncio.sleep(ACCEPT_AGAIN)

@@ -19,9 +19,17 @@ from twisted.python.failure import Failure
 from dsadapter.frameworks.twisted.completing import completing_server
 from dsadapter.frameworks.twisted.other_socket import OtherSocket
 from dsadapter.frameworks.twisted.server.stream_port import StreamPort
-from dsadapter.sockets.canonical import CanonicalSocket, family_number
+from dsadapter.sockets.canonical import ONE_CONNECTION, CanonicalSocket, family_number
 
 _WinError: Any = getattr(ctypes, "WinError", OSError)
+_PEER_GONE = {64, 1236}
+"""ERROR_NETNAME_DELETED and ERROR_CONNECTION_ABORTED, what a completion port has for
+WSAECONNRESET and WSAECONNABORTED."""
+
+
+def _is_of_one(error: OSError) -> bool:
+    """Whether an accept has failed for one connection, and the next may be fine."""
+    return error.errno in ONE_CONNECTION or getattr(error, "winerror", None) in _PEER_GONE
 
 
 class CompletingPort(StreamPort):
@@ -126,32 +134,40 @@ class _Accept:
         self._port.connectionLost(reason)
 
     def _next(self) -> None:
-        if self._under_way or not self._goes_on:
-            return
+        while self._goes_on and not self._under_way:
+            try:
+                self._begin_one()
+            except OSError as error:
+                if not _is_of_one(error):
+                    # Begins again after a while.
+                    self._port.failed(error)
+                    return
+
+    def _begin_one(self) -> None:
         listening = self._listening
-        try:
-            sock = CanonicalSocket(family_number(listening), socket.SOCK_STREAM, listening.proto)
-        except OSError as error:
-            self._port.failed(error)
-            return
+        sock = CanonicalSocket(family_number(listening), socket.SOCK_STREAM, listening.proto)
         sock.setblocking(False)
         event = iocpsupport.Event(self._ended, self)
         # AcceptEx: both addresses, each with 16 bytes more than it has.
         event.buff = bytearray(2 * (iocpsupport.maxAddrLen(listening.fileno()) + 16))
         event.sock = sock
         code = iocpsupport.accept(listening.fileno(), sock.fileno(), event.buff, event)
-        if code in (0, ERROR_IO_PENDING):
-            self._under_way = True
-            return
-        sock.close()
-        self._port.failed(_WinError(code))
+        if code not in (0, ERROR_IO_PENDING):
+            sock.close()
+            raise _WinError(code)
+        self._under_way = True
 
     def _ended(self, code: int, size: int, event: Any) -> None:
         self._under_way = False
         sock = event.sock
         if code or self._listening.fileno() == -1:
             sock.close()
-            if code == ERROR_OPERATION_ABORTED:
+            if code == ERROR_OPERATION_ABORTED or self._listening.fileno() == -1:
+                return
+            error = _WinError(code)
+            if not _is_of_one(error):
+                if self._goes_on:
+                    self._port.failed(error)
                 return
         elif self._updated(sock):
             if self._goes_on:

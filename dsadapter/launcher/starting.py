@@ -31,11 +31,17 @@ def _wait_for(path: str, argv: list[str], environment: Mapping[str, str]) -> int
     import signal
     import subprocess
 
+    from dsadapter.command_lines import joined
+
     signals: Any = signal
     for each in (signals.SIGINT, signals.SIGBREAK):
         # There is nothing to do; to end would leave the program alone.
         signal.signal(each, lambda number, frame: None)
-    process = subprocess.Popen(argv, executable=path, env=environment, close_fds=False)
+    line: str | list[str] = argv
+    if path.lower().endswith((".bat", ".cmd")):
+        # The command prompt reads it, for which & between quotes alone is text.
+        line = joined(argv)
+    process = subprocess.Popen(line, executable=path, env=environment, close_fds=False)
     with process:
         _end_with_this(process)
         status = process.wait()

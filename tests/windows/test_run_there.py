@@ -43,6 +43,15 @@ def test_words_and_status_are_the_programs(tmp_path: Path, launched: bool) -> No
     assert (json.loads(done.stdout), done.returncode) == ([AWKWARD, launched], 7)
 
 
+def test_a_batch_file_gets_its_words_as_text(tmp_path: Path) -> None:
+    (tmp_path / "see it.py").write_text(SEE, encoding="utf-8")
+    path = tmp_path / "a batch.cmd"
+    path.write_text(f'@"{sys.executable}" "{tmp_path / "see it.py"}" %*\n')
+    words = ["a b", "a&b", "c|d", "e^f", "(g)", "back\\", "1>2"]
+    done = finished(launch(str(path), *words))
+    assert (json.loads(done.stdout), done.returncode) == ([words, True], 7), done.stderr
+
+
 @pytest.mark.parametrize("status", [0, 255, 256, 2**31 - 1, -1, -1073741819])
 def test_every_status_there_is(status: int) -> None:
     done = finished(launch("-c", f"import os; os._exit({status})"))
@@ -51,7 +60,7 @@ def test_every_status_there_is(status: int) -> None:
 
 def test_standard_input_is_the_programs() -> None:
     done = finished(launch("-c", "print(input())"), input="line\n")
-    assert done.stdout == "line\n"
+    assert done.stdout == "line\n", done.stderr
 
 
 def test_a_console_script_on_path(tmp_path: Path) -> None:

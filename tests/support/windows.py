@@ -17,14 +17,12 @@ WINE = WINDOWS and hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 
 LOOPBACK_NAME = socket.if_indextoname(1)
 """What the system calls the interface of 127.0.0.1."""
-_NOT_ADAPTED = "expects, in some of its tests, what only Unix has; not adapted yet"
 # Folders and modules that are left out as a whole: they need not even be importable there.
 LEFT_OUT = {
     "conformance": "runs Twisted's own tests in network namespaces",
     "doctor": "breaks machines by namespaces and filters; tests/windows asks Windows' doctor",
     "frameworks/test_devices.py": "makes devices in network namespaces",
     "integration/test_log.py": "starts 22 programs, a minute's work, for what is no platform's",
-    "integration/test_twisted_protocols.py": _NOT_ADAPTED,
     "launcher": "starts programs by exec, fork and descriptors; tests/windows starts Windows'",
     "migration/test_command.py": "runs commands under limits of resources",
     "migration/test_contributed_rules.py": "builds distributions with Linux's pip",

@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from twisted.conch.checkers import InMemorySSHKeyDB, SSHPublicKeyChecker
-from twisted.conch.ssh.factory import SSHFactory
-from twisted.conch.ssh.keys import Key
-from twisted.conch.unix import UnixSSHRealm
 from twisted.cred.checkers import AllowAnonymousAccess, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet import reactor
@@ -46,6 +40,15 @@ from twisted.web.twcgi import FilteredScript
 from twisted.web.util import redirectTo
 from twisted.web.wsgi import WSGIResource
 from zope.interface import implementer
+
+if sys.platform != "win32":
+    import pwd
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from twisted.conch.checkers import InMemorySSHKeyDB, SSHPublicKeyChecker
+    from twisted.conch.ssh.factory import SSHFactory
+    from twisted.conch.ssh.keys import Key
+    from twisted.conch.unix import UnixSSHRealm
 
 reactor: Any
 LOOPBACK = ("127.0.0.1", "::1")
@@ -124,7 +127,8 @@ def web(folder: Path) -> Site:
     root.putChild(b"wsgi", WSGIResource(reactor, reactor.getThreadPool(), wsgi_application))
     root.putChild(b"cgi", cgi(folder))
     root.putChild(b"members", digest())
-    root.putChild(b"distributed", distributed(folder))
+    if sys.platform != "win32":
+        root.putChild(b"distributed", distributed(folder))
     return Site(root, logPath=str(folder / "access.log"))
 
 
@@ -241,11 +245,12 @@ def main(description: str, folder: Path) -> None:
         "pop3": Factory.forProtocol(POP3),
         "ftp": ftp_server(folder),
         "socks": socks(folder),
-        "ssh": ssh(folder),
         "dns": dns(folder),
         "amp": Factory.forProtocol(AMP),
         "ident": Factory.forProtocol(Ident),
     }
+    if sys.platform != "win32":
+        factories["ssh"] = ssh(folder)
     endpoints = {name: (description, factory) for name, factory in factories.items()}
     # The same site for one family each, where no address can be mapped.
     endpoints["web for 127.0.0.1"] = ("tcp:0:interface=127.0.0.1", site)

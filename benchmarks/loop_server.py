@@ -28,7 +28,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from dsadapter import hookimpl
 from dsadapter.frameworks.asyncio import create_server
+from dsadapter.plugin import get_plugin_manager
 
 BACKLOG = 1024
 ADDRESS_FORM = 1
@@ -57,13 +59,48 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        self.changed(1)
+        Connection.changed(1)
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.changed(-1)
+        Connection.changed(-1)
+
+
+def counted() -> type[Connection]:
+    """What the application itself would count with ``prometheus_client``: two metrics when a
+    connection is made and one when it is lost, their labels looked up before."""
+    from prometheus_client import CollectorRegistry, Counter, Gauge
+
+    registry = CollectorRegistry()
+    made = Counter("made", "Made.", ["family"], registry=registry).labels("ipv4").inc
+    gauge = Gauge("open", "Open.", ["family"], registry=registry).labels("ipv4")
+    one_more, one_less = gauge.inc, gauge.dec
+
+    class Counted(Connection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made()
+            one_more()
+            super().connection_made(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            one_less()
+
+    return Counted
+
+
+class Silent:
+    """A plugin that does nothing."""
+
+    @hookimpl
+    def dsadapter_connection_made(self, connection: Any) -> None:
+        pass
+
+    @hookimpl
+    def dsadapter_connection_lost(self, connection: Any) -> None:
+        pass
 
 
 def say(value: object) -> None:
@@ -164,11 +201,13 @@ async def listening(listener: str) -> Any:
         return await loop.create_server(Connection, "0.0.0.0", 0, backlog=BACKLOG)
     if listener == "ipv6":
         return await loop.create_server(Connection, "::", 0, backlog=BACKLOG)
+    if listener == "counted":
+        return await create_server(counted(), None, 0, backlog=BACKLOG)
+    if listener == "silent":
+        get_plugin_manager().register(Silent(), "silent")
     if listener == "observed":
         sys.path.append(str(Path(__file__).parents[1] / "plugins" / "dsadapter-prometheus"))
         from dsadapter_prometheus import plugin
-
-        from dsadapter.plugin import get_plugin_manager
 
         get_plugin_manager().register(plugin, "prometheus")
     mode: Any = "pair" if listener == "pair" else "dual-stack"

@@ -21,6 +21,8 @@ _LISTENERS = {
     "ours": ("dual-stack", "IPv4"),
     "ours-ipv6": ("dual-stack", "IPv6"),
     "observed": ("dual-stack with the Prometheus plugin", "IPv4"),
+    "silent": ("dual-stack with a plugin that does nothing", "IPv4"),
+    "counted": ("dual-stack, counted by the application itself", "IPv4"),
     "pair": ("a pair", "IPv4"),
     "least": ("the least that it takes", "IPv4"),
 }
@@ -147,6 +149,9 @@ def _compare(
     table.compare(name["ours-ipv6"], name["ipv6"], RATIO)
     table.compare(name["pair"], name["ipv4"], RATIO)
     table.compare(name["observed"], name["ours"], RATIO, observed)
+    table.compare(name["silent"], name["ours"], RATIO)
+    table.compare(name["counted"], name["ours"], RATIO)
+    table.compare(name["observed"], name["counted"], RATIO)
 
 
 def _named(listener: str) -> str:

@@ -29,7 +29,7 @@ from dsadapter.policy import (
     ListenPolicy,
     socket_name,
 )
-from dsadapter.records import Arrived, Connection, Operation, Refusal, arrived, local_of
+from dsadapter.records import Arrived, Connection, Operation, Refusal, local_of, recorder
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.conflicts import sharing_conflict
 from dsadapter.sockets.ifaddrs import zoned
@@ -86,6 +86,9 @@ class Listener:
 
     hooks: Hooks
     """Those of the last :meth:`open`."""
+    record: Callable[[ref[Arrived], Family], Connection]
+    """Makes the records of sockets that are asked for their names, and tell observers themselves;
+    see :func:`dsadapter.records.recorder`."""
 
     def __init__(
         self,
@@ -142,6 +145,7 @@ class Listener:
             self.refused("listen", error.address, error.plugin, error.reason)
             raise
         self.mode = listening.mode
+        self.record = recorder(self._shown, self.mode == "dual-stack")
         self._addresses = tuple(zoned(sock.getsockname()) for sock in listening.sockets)
         self._lack = listening.lack
         return listening.sockets
@@ -213,14 +217,6 @@ class Listener:
         if observers.made is not None:
             observers.made(connection)
         return None if observers.lost is None else Told(connection, observers.lost)
-
-    def arrived(self, sock: ref[Arrived], family: Family) -> Connection:
-        """As :meth:`accepted`, of a socket that is asked for its names, and tells its end itself.
-
-        :returns: the record, which observers have not been told of.
-        """
-        translated = family == "ipv4" and self.mode == "dual-stack"
-        return arrived(self._shown, sock, family, translated)
 
     def unbuilt(self, peer: SocketAddress) -> None:
         """Tell observers of a connection that the application had no protocol for."""

@@ -6,6 +6,7 @@ A record is compared by identity: the one of ``dsadapter_connection_lost`` is th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from weakref import ref
@@ -263,20 +264,25 @@ _set_attempt_framework, _set_host, _set_destination, _set_bind_address = (
 _new = object.__new__
 
 
-def arrived(
-    listener: IListener, socket: ref[Arrived], family: Family, translated: bool
-) -> Connection:
-    """The record of an accepted connection that is asked for its addresses, so that one which
-    nobody looks at costs little.
+def recorder(listener: IListener, translates: bool) -> Callable[[ref[Arrived], Family], Connection]:
+    """A function that makes the record of an accepted connection, of its socket and the family of
+    its peer. The socket is asked for its addresses, so that a record which nobody looks at costs
+    little; it is weak, as it keeps the record itself, and calls :func:`settle` before it closes.
 
-    :param socket: weak, as it keeps the record itself; :func:`settle` when it is about to close.
+    :param translates: whether the kernel names IPv4 peers by mapped addresses.
     """
-    connection = _new(Connection)
-    _set_named(connection, socket)
-    _set_family(connection, family)
-    _set_listener(connection, listener)
-    _set_translated(connection, translated)
-    return connection
+    set_named, set_family = _set_named, _set_family
+    set_listener, set_translated = _set_listener, _set_translated
+
+    def record(socket: ref[Arrived], family: Family) -> Connection:
+        connection = _new(Connection)
+        set_named(connection, socket)
+        set_family(connection, family)
+        set_listener(connection, listener)
+        set_translated(connection, translates and family == "ipv4")
+        return connection
+
+    return record
 
 
 def settle(connection: Connection, socket: Arrived) -> None:

@@ -67,15 +67,15 @@ class ReadySocket(CanonicalSocket):
     A detached descriptor is lost to them, and so is one that comes from ``_accept``.
     """
 
-    __slots__ = ("_life", "_local_name", "_lost", "_peer_name", "_process", "_told")
+    __slots__ = ("_ending", "_life", "_local_name", "_peer_name", "_told")
 
     _life: Life | None
     """Its own, or that of others that it is; a connection has none before it is shared."""
     _told: list[Connection]
     """What observers have been told of, of a connection: taking it out is one step, and threads may
     close at once."""
-    _lost: Callable[[Connection], None] | None
-    _process: object
+    _ending: tuple[Callable[[Connection], None] | None, object]
+    """Who is told when it ends, and in which process."""
     _peer_name: SocketAddress | bytes
     """Of the peer: canonical, or as the kernel has written it."""
     _local_name: SocketAddress | None
@@ -99,7 +99,7 @@ class ReadySocket(CanonicalSocket):
                 # Whoever serves it may hand its bare descriptor on.
                 take_ipv4_form(accepted)
             if listener is not None:
-                accepted._live(listener, address, "ipv4" if len(address) == 2 else "ipv6")
+                arrive(listener, [(accepted, address, "ipv4" if len(address) == 2 else "ipv6")])
         except BaseException:
             accepted.close()
             raise
@@ -112,25 +112,6 @@ class ReadySocket(CanonicalSocket):
         if not isinstance(life, _Listening) or life.listener.hooks.connections is None:
             return None
         return life.listener
-
-    def _live(self, listener: Listener, name: SocketAddress | bytes, family: Family) -> None:
-        """Tell observers that a listener has accepted this one.
-
-        :param name: of the peer: canonical, or as the kernel has written it.
-        """
-        self._life = None
-        self._peer_name = name
-        self._local_name = None
-        observers = listener.hooks.connections
-        if observers is None:
-            # They have gone meanwhile.
-            return
-        connection = listener.arrived(ref(self), family)
-        if observers.made is not None:
-            observers.made(connection)
-        self._lost = observers.lost
-        self._process = lives.process
-        self._told = [connection]
 
     def peer_address(self) -> SocketAddress:
         """The canonical address of the peer of one that has been accepted, with its zone."""
@@ -220,9 +201,10 @@ class ReadySocket(CanonicalSocket):
                 self._life = None
                 life.end(self)
             return
+        lost, process = self._ending
         try:
-            if self._lost is not None and self._process is lives.process:
-                self._lost(connection)
+            if lost is not None and process is lives.process:
+                lost(connection)
         finally:
             if _references(connection) > _ALONE:
                 # Somebody keeps it.
@@ -236,8 +218,9 @@ class ReadySocket(CanonicalSocket):
         except (AttributeError, IndexError):
             return life_of(self)
         settle(connection, self)
-        if self._lost is not None:
-            self._life = Life(self, partial(self._lost, connection), self._process)
+        lost, process = self._ending
+        if lost is not None:
+            self._life = Life(self, partial(lost, connection), process)
         return self._life
 
     def _give_life(self) -> Life | None:
@@ -252,6 +235,33 @@ class ReadySocket(CanonicalSocket):
             return base
         listener = life.listener
         return _opened_again, (base, listener.framework, listener.policy, listener.mode)
+
+
+def arrive(
+    listener: Listener,
+    arriving: Iterable[tuple[S, SocketAddress | bytes, Family]],
+    arrived: list[S] | None = None,
+) -> None:
+    """Tell observers of what a listener has accepted.
+
+    :param arriving: each with the address of its peer, canonical or as the kernel has written it,
+        and the family of that.
+    :param arrived: what they have been told of is appended to it.
+    """
+    made, lost = listener.hooks.connections or (None, None)
+    record = listener.record
+    ending = lost, lives.process
+    for sock, name, family in arriving:
+        sock._life = None
+        sock._peer_name = name
+        sock._local_name = None
+        sock._ending = ending
+        connection = record(ref(sock), family)
+        if made is not None:
+            made(connection)
+        sock._told = [connection]
+        if arrived is not None:
+            arrived.append(sock)
 
 
 def life_of(sock: ReadySocket) -> Life | None:

@@ -11,7 +11,7 @@ import struct
 import sys
 from collections.abc import Callable
 from functools import cache
-from itertools import islice, repeat, takewhile
+from itertools import chain, islice, repeat, takewhile
 from typing import Any
 
 from dsadapter.addressing.mapped import MAPPED_PREFIX
@@ -62,15 +62,18 @@ class Taken:
         self._texts.append(canonical_name(name))
         self.mapped.append(self._texts[-1] is not name)
 
-    def peers(self) -> list[tuple[SocketAddress | bytes, Family]]:
-        """The address of each peer, canonical or for :func:`peer_of`, and its family."""
+    @property
+    def names(self) -> list[SocketAddress | bytes]:
+        """The address of each peer, canonical or for :func:`peer_of`."""
         # What Python has accepted comes last.
-        peers: list[tuple[SocketAddress | bytes, Family]] = [
-            (name, "ipv4" if mapped else "ipv6")
-            for [name], mapped in zip(_NAMES.iter_unpack(self._names), self.mapped, strict=False)
-        ]
-        peers += [(name, "ipv4" if len(name) == 2 else "ipv6") for name in self._texts]
-        return peers
+        return [*chain.from_iterable(_NAMES.iter_unpack(self._names)), *self._texts]
+
+    @property
+    def families(self) -> list[Family]:
+        """The family of each peer."""
+        number = len(self._names) // _STRIDE
+        by_kernel: list[Family] = ["ipv4" if m else "ipv6" for m in self.mapped[:number]]
+        return by_kernel + ["ipv4" if len(name) == 2 else "ipv6" for name in self._texts]
 
 
 def peer_of(name: bytes) -> SocketAddress:

@@ -43,7 +43,7 @@ def clients(listening: socket.socket, *hosts: str) -> list[socket.socket]:
 
 
 def peer(taken: Taken, index: int) -> Any:
-    name, family = taken.peers()[index]
+    name, family = taken.names[index], taken.families[index]
     address = peer_of(name) if isinstance(name, bytes) else name
     assert family == ("ipv4" if len(address) == 2 else "ipv6")
     return address

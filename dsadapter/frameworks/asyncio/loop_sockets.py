@@ -9,7 +9,8 @@ from asyncio.selector_events import BaseSelectorEventLoop
 from itertools import compress, repeat
 from typing import Any
 
-from dsadapter.ready.ready_socket import ReadySocket
+from dsadapter.policy import Family
+from dsadapter.ready.ready_socket import ReadySocket, arrive
 from dsadapter.sockets.accept_batch import AcceptBatch
 from dsadapter.sockets.canonical import (
     CanonicalSocket,
@@ -178,7 +179,8 @@ class AcceptingSocket(ReadySocket):
                 sock.mapped = sock.mapped and address is not name
                 if listener is not None:
                     try:
-                        sock._live(listener, address, "ipv4" if len(address) == 2 else "ipv6")
+                        family_of_peer: Family = "ipv4" if len(address) == 2 else "ipv6"
+                        arrive(listener, [(sock, address, family_of_peer)])
                     except BaseException:
                         sock.close()
                         raise
@@ -199,9 +201,7 @@ class AcceptingSocket(ReadySocket):
             if listener is None:
                 handed += accepted
             else:
-                for sock, (name, family) in zip(accepted, taken.peers(), strict=True):
-                    sock._live(listener, name, family)
-                    handed.append(sock)
+                arrive(listener, zip(accepted, taken.names, taken.families, strict=True), handed)
         except BaseException:
             for sock in accepted[len(handed) :]:
                 sock.close()

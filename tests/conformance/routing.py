@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from twisted.internet import (
-    _threadedselect,
-    asyncioreactor,
-    epollreactor,
-    pollreactor,
-    selectreactor,
-)
+from twisted.internet import _threadedselect, asyncioreactor, selectreactor
 from twisted.internet.test import reactormixins
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,12 +25,15 @@ def routed(route: type) -> dict[str, Any]:
         reactor.__class__ = asyncio_reactor
         return reactor
 
-    plain = (
-        epollreactor.EPollReactor,
-        pollreactor.PollReactor,
-        selectreactor.SelectReactor,
-        _threadedselect.ThreadedSelectReactor,
-    )
+    plain: list[type] = [selectreactor.SelectReactor, _threadedselect.ThreadedSelectReactor]
+    if sys.platform == "win32":
+        from twisted.internet.iocpreactor.reactor import IOCPReactor
+
+        plain.append(IOCPReactor)
+    else:
+        from twisted.internet import epollreactor, pollreactor
+
+        plain += [epollreactor.EPollReactor, pollreactor.PollReactor]
     return {
         **{reactor.__name__: behind(reactor) for reactor in plain},
         "AsyncioSelectorReactor": make_asyncio_reactor,

@@ -10,8 +10,8 @@ import asyncio
 import faulthandler
 import importlib
 import json
-import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 import twisted
@@ -83,8 +83,13 @@ class Report(TestResult):
 
 
 def main(suite: str, reactor: str) -> None:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
+    if sys.platform != "win32":
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
+    # Where the folder of a program is not on the path (PYTHONSAFEPATH).
+    sys.path.insert(0, str(Path(__file__).parent))
     # Many tests log errors on purpose; those that do not expect one look for themselves.
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
     if reactor == "AsyncioSelectorReactor":

@@ -78,7 +78,11 @@ def test_a_datagram_port(reactor: Reactor, held: int, interface: str) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        ["-m", "twisted", "--log-format=text"],
+        [
+            "-c",
+            "from twisted.application.twist._twist import Twist; Twist.main()",
+            "--log-format=text",
+        ],
         pytest.param(
             ["-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="],
             marks=pytest.mark.not_on_windows("has another twistd, which writes no file"),

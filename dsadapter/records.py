@@ -103,7 +103,7 @@ class _AskedLater:
         peer = self.peer
         if isinstance(named, ref):
             named = named()
-        local = unspecified(peer) if named is None else local_of(named, peer)
+        local = _unspecified(self.family) if named is None else local_of(named, peer)
         _set_local(self, local)
         _set_named(self, None)
         return local
@@ -113,10 +113,7 @@ class _AskedLater:
         if named is None:
             return self.peer
         arrived = named() if isinstance(named, ref) else None
-        if arrived is None:
-            peer: SocketAddress = ("0.0.0.0", 0) if self.family == "ipv4" else ("::", 0, 0, 0)
-        else:
-            peer = arrived.peer_address()
+        peer = _unspecified(self.family) if arrived is None else arrived.peer_address()
         _set_peer(self, peer)
         return peer
 
@@ -131,12 +128,12 @@ def local_of(named: Named, peer: SocketAddress) -> SocketAddress:
     try:
         return named.local_address()
     except OSError:
-        return unspecified(peer)
+        return _unspecified("ipv4" if len(peer) == 2 else "ipv6")
 
 
-def unspecified(peer: SocketAddress) -> SocketAddress:
-    """The local address of a connection where nobody knows it: any of the peer's family."""
-    return ("0.0.0.0", 0) if len(peer) == 2 else ("::", 0, 0, 0)
+def _unspecified(family: Family) -> SocketAddress:
+    """An address of a connection where nobody knows it: any of its family."""
+    return ("0.0.0.0", 0) if family == "ipv4" else ("::", 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)

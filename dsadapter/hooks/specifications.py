@@ -178,7 +178,8 @@ def dsadapter_connection_lost(connection: Connection) -> None:
     """A connection has ended, and its protocol has been told.
 
     **Called** exactly once per connection that was made while the plugin was registered, with the
-    record that ``dsadapter_connection_made`` was given, unless the plugin has gone by then.
+    record that ``dsadapter_connection_made`` was given, unless the plugin has gone by then. Ready
+    sockets and asyncio's call it just before they close the descriptor, others after.
 
     **An exception** is dealt with as for ``dsadapter_connection_made``; **costs** the same.
     """

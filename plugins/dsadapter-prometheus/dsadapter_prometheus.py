@@ -42,7 +42,6 @@ class PrometheusPlugin:
         self._taking = threading.Lock()
         # Where worker processes share their values, another one is scraped.
         self._at_once = any(map(os.environ.get, _SHARED_VALUES))
-        self._only_counts = False
         self._listeners = Gauge(
             "dsadapter_listeners_open",
             "Listeners that are open.",
@@ -113,12 +112,10 @@ class PrometheusPlugin:
         whose = connection.framework if listener is None else id(listener)
         kept = self._kept.get((whose, connection.family, connection.translated))
         (self._tally_of(connection, keep=True) if kept is None else kept).made()
-        if self._only_counts:
-            return
         if self._at_once:
             self._take()
-        self._export()
-        self._only_counts = not self._at_once
+        if not self._asked:
+            self._export()
 
     @hookimpl
     def dsadapter_connection_lost(self, connection: Connection) -> None:

@@ -52,6 +52,11 @@ LeakOperation = Literal[
 """The call that a mapped address was handed to."""
 
 
+def family_of(address: SocketAddress) -> Family:
+    """The family of a canonical address."""
+    return "ipv4" if len(address) == 2 else "ipv6"
+
+
 class Named(Protocol):
     """What knows the local address of a connection."""
 
@@ -128,7 +133,7 @@ def local_of(named: Named, peer: SocketAddress) -> SocketAddress:
     try:
         return named.local_address()
     except OSError:
-        return _unspecified("ipv4" if len(peer) == 2 else "ipv6")
+        return _unspecified(family_of(peer))
 
 
 def _unspecified(family: Family) -> SocketAddress:
@@ -171,7 +176,7 @@ class Connection(_AskedLater):
         _set_framework(self, framework)
         _set_listener(self, listener)
         _set_peer(self, peer)
-        _set_family(self, "ipv4" if len(peer) == 2 else "ipv6")
+        _set_family(self, family_of(peer))
         if isinstance(local, tuple):
             _set_local(self, local)
         else:
@@ -239,7 +244,7 @@ class Attempt:
     @property
     def family(self) -> Family:
         """The address family of the destination, whatever socket is used."""
-        return "ipv4" if len(self.destination) == 2 else "ipv6"
+        return family_of(self.destination)
 
 
 # One record a connection: object.__setattr__, by which frozen dataclasses set their fields, takes

@@ -31,6 +31,7 @@ from dsadapter.launcher.own_sockets import identity
 from dsadapter.launcher.report import say
 from dsadapter.launcher.taking_over import copy_options
 from dsadapter.policy import Family, socket_name
+from dsadapter.records import family_of
 from dsadapter.sockets.options import REUSE_PORT, set_option, set_v6only, shares_port
 
 S = TypeVar("S", bound=socket.socket)
@@ -198,11 +199,6 @@ class LeftoverReader(ABC):
             again.cancel()
         self.stop()
         self.rest.close()
-
-
-def family_of(address: SocketAddress) -> Family:
-    """The family of a canonical address."""
-    return "ipv4" if len(address) == 2 else "ipv6"
 
 
 def name(family: Family, port: int) -> str:

@@ -20,7 +20,7 @@ from dsadapter.listener import Listener
 from dsadapter.policy import DatagramPolicy, Family, ListenMode, ListenPolicy
 from dsadapter.ready import life as lives
 from dsadapter.ready.life import Life
-from dsadapter.records import Connection, settle
+from dsadapter.records import Connection, family_of, settle
 from dsadapter.sockets.accept_batch import peer_of
 from dsadapter.sockets.binding import open_datagram_socket
 from dsadapter.sockets.canonical import (
@@ -99,7 +99,7 @@ class ReadySocket(CanonicalSocket):
                 # Whoever serves it may hand its bare descriptor on.
                 take_ipv4_form(accepted)
             if listener is not None:
-                arrive(listener, [(accepted, address, "ipv4" if len(address) == 2 else "ipv6")])
+                arrive(listener, [(accepted, address, family_of(address))])
         except BaseException:
             accepted.close()
             raise

@@ -17,6 +17,7 @@ from typing import Any
 from dsadapter.addressing.mapped import MAPPED_PREFIX
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.policy import Family
+from dsadapter.records import family_of
 from dsadapter.sockets.canonical import (
     ONE_CONNECTION,
     accept_descriptor,
@@ -73,7 +74,7 @@ class Taken:
         """The family of each peer."""
         number = len(self._names) // _STRIDE
         by_kernel: list[Family] = ["ipv4" if m else "ipv6" for m in self.mapped[:number]]
-        return by_kernel + ["ipv4" if len(name) == 2 else "ipv6" for name in self._texts]
+        return by_kernel + [family_of(name) for name in self._texts]
 
 
 def peer_of(name: bytes) -> SocketAddress:

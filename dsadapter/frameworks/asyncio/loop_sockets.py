@@ -9,8 +9,8 @@ from asyncio.selector_events import BaseSelectorEventLoop
 from itertools import compress, repeat
 from typing import Any
 
-from dsadapter.policy import Family
 from dsadapter.ready.ready_socket import ReadySocket, arrive
+from dsadapter.records import family_of
 from dsadapter.sockets.accept_batch import AcceptBatch
 from dsadapter.sockets.canonical import (
     CanonicalSocket,
@@ -179,8 +179,7 @@ class AcceptingSocket(ReadySocket):
                 sock.mapped = sock.mapped and address is not name
                 if listener is not None:
                     try:
-                        family_of_peer: Family = "ipv4" if len(address) == 2 else "ipv6"
-                        arrive(listener, [(sock, address, family_of_peer)])
+                        arrive(listener, [(sock, address, family_of(address))])
                     except BaseException:
                         sock.close()
                         raise

@@ -11,7 +11,8 @@ from support.builds import Distributions
 collect_ignore_glob = ["test_*.py"] if sys.platform == "win32" else []
 
 
-@pytest.fixture(scope="session")
+# Wine's server may keep the sockets of a killed program, and spin on them until it ends.
+@pytest.fixture(scope="module")
 def windows(distributions: Distributions) -> Iterator[wine.Windows]:
     """A Windows with the project; a skip where there is no Wine."""
     if reason := wine.lacking():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import http.server
 import socketserver
 import ssl
 import threading
@@ -23,18 +24,24 @@ from dsadapter.frameworks.blocking import DualStackMixin
 PATIENCE = 30
 pytestmark = [
     pytest.mark.parametrize("host", ["127.0.0.1", "::1"]),
-    pytest.mark.parametrize("tls", [False, True]),
     pytest.mark.parametrize(
         "mixed",
         [None, socketserver.ThreadingMixIn, *([] if WINDOWS else [socketserver.ForkingMixIn])],
     ),
     pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
 ]
+TLS = pytest.mark.parametrize("tls", [False, True])
 
 
 def dual_stack(mixed: Any, server: Any) -> Any:
     bases = (DualStackMixin, server) if mixed is None else (DualStackMixin, mixed, server)
     return type("Server", bases, {})
+
+
+def trusting(files: Files) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=files.root)
+    context.check_hostname = False
+    return context
 
 
 @contextlib.contextmanager
@@ -47,8 +54,7 @@ def serving(server: Any, tls: bool, folder: Path) -> Iterator[tuple[int, Any]]:
         context.load_cert_chain(files.full_chain, files.key)
         context.sslsocket_class = server.socket.sslsocket_class
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        trust = ssl.create_default_context(cafile=files.root)
-        trust.check_hostname = False
+        trust = trusting(files)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -59,6 +65,7 @@ def serving(server: Any, tls: bool, folder: Path) -> Iterator[tuple[int, Any]]:
         server.server_close()
 
 
+@TLS
 def test_wsgiref(host: str, tls: bool, mixed: Any, tmp_path: Path) -> None:
     def application(environ: Any, start_response: Callable[..., Any]) -> list[bytes]:
         start_response("200 OK", [])
@@ -82,6 +89,7 @@ def test_wsgiref(host: str, tls: bool, mixed: Any, tmp_path: Path) -> None:
         client.close()
 
 
+@TLS
 def test_xmlrpc(host: str, tls: bool, mixed: Any, tmp_path: Path) -> None:
     class Handler(xmlrpc.server.SimpleXMLRPCRequestHandler):
         def _dispatch(self, method: str, params: Any) -> Any:
@@ -95,3 +103,27 @@ def test_xmlrpc(host: str, tls: bool, mixed: Any, tmp_path: Path) -> None:
         url = f"http{'s' if tls else ''}://{where}:{port}"
         with xmlrpc.client.ServerProxy(url, context=trust) as proxy:
             assert proxy.who() == ["who", host, host]
+
+
+@pytest.mark.skipif(not hasattr(http.server, "HTTPSServer"), reason="new in Python 3.14")
+def test_a_server_that_makes_its_tls_context_itself(host: str, mixed: Any, tmp_path: Path) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(repr((self.client_address, self.connection.getpeername())).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    files = Files.written_to(tmp_path)
+    kind = dual_stack(mixed, http.server.HTTPSServer)  # type: ignore[attr-defined,unused-ignore]
+    server = kind(("", 0), Handler, certfile=files.full_chain, keyfile=files.key)
+    with serving(server, False, tmp_path) as (port, _):
+        trust = trusting(files)
+        client = http.client.HTTPSConnection(host, port, timeout=PATIENCE, context=trust)
+        client.connect()
+        name = client.sock.getsockname()
+        client.request("GET", "/")
+        assert client.getresponse().read().decode() == repr((name, name))
+        client.close()

@@ -116,7 +116,8 @@ class DualStackMixin:
 
     ``server_address`` is what it is for :func:`create_server`: ``("", 8080)`` serves both families.
     ``client_address``, and every name of the request's socket, is canonical. With TLS, set
-    ``context.sslsocket_class = server.socket.sslsocket_class`` before wrapping ``server.socket``.
+    ``context.sslsocket_class = server.socket.sslsocket_class`` before wrapping ``server.socket``;
+    ``HTTPSServer`` of Python 3.14 needs nothing more.
     """
 
     fallback: Fallback = "auto"
@@ -179,6 +180,12 @@ class DualStackMixin:
             super().server_bind()  # type: ignore[misc]
         finally:
             self.allow_reuse_address = reused
+
+    def _create_context(self) -> Any:
+        # Of http.server.HTTPSServer, which wraps the socket in it when it is activated.
+        context = super()._create_context()  # type: ignore[misc]
+        context.sslsocket_class = self.socket.sslsocket_class
+        return context
 
     @property
     def proxy_counters(self) -> ProxyCounters | None:

@@ -19,8 +19,7 @@ from weakref import WeakSet
 _MANY = 500
 """Sockets that one thread watches: ``select`` of Windows' Python takes 512 of each kind."""
 _LINGERS = 5.0
-"""Seconds that a thread with nothing to watch waits for more: longer than who waits out an error
-that a new thread would have, too, such as EMFILE."""
+"""Seconds: longer than who waits out an error that a new thread would have, too, such as EMFILE."""
 _ASKS = 1.0
 """Seconds after which it asks whether a loop that takes nothing has ended."""
 
@@ -79,10 +78,12 @@ class Watcher:
     writer, the last ones.
 
     :param home: the loop; only a weak reference of it may keep it, if it is to be forgotten.
+    :param lingers: seconds that a thread with nothing to watch waits for more.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, lingers: float = _LINGERS) -> None:
         self._home = home
+        self._lingers = lingers
         # All but the last are full, or were.
         self._threads: list[_Selecting] = []
         self._readers: dict[int, Watch] = {}
@@ -112,7 +113,7 @@ class Watcher:
         watch = Watch(watched, fd, call)
         is_reader = watched is self._readers
         if not any(thread.add(watch, is_reader) for thread in self._threads):
-            thread = _Selecting(self._home)
+            thread = _Selecting(self._home, self._lingers)
             thread.add(watch, is_reader)
             self._threads = [each for each in self._threads if each.is_running] + [thread]
         watched[fd] = watch
@@ -129,8 +130,9 @@ class Watcher:
 class _Selecting:
     """One thread."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, lingers: float) -> None:
         self._home = home
+        self._lingers = lingers
         self._readers: set[Watch] = set()
         self._writers: set[Watch] = set()
         self._changing = threading.Condition()
@@ -203,8 +205,8 @@ class _Selecting:
             while self.is_running and not self._taken:
                 if not self._changing.wait(_ASKS) and not self._home.is_open():
                     self.is_running = False
-            if not self._readers and not self._writers:
-                self._changing.wait(_LINGERS)
+            if self.is_running and not self._readers and not self._writers:
+                self._changing.wait(self._lingers)
                 self.is_running = bool(self.is_running and (self._readers or self._writers))
             if not self.is_running:
                 return None

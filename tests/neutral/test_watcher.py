@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 import queue
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from support.processes import PATIENCE
 
-from dsadapter.watcher import Watcher
+from dsadapter.watcher import Watcher as LastingWatcher
 
 
 class Turns:
@@ -51,8 +53,19 @@ class Turns:
 
 
 @pytest.fixture
-def turns() -> Turns:
-    return Turns()
+def turns() -> Iterator[Turns]:
+    before = set(threading.enumerate())
+    made = Turns()
+    yield made
+    # A thread that lasted would close its sockets in somebody else's test.
+    for thread in set(threading.enumerate()) - before:
+        while thread.is_alive():
+            if made.has_more:
+                made.turn()
+            thread.join(0.01)
+
+
+Watcher = partial(LastingWatcher)
 
 
 @pytest.fixture
@@ -194,3 +207,42 @@ def test_a_loop_that_has_ended_is_left(turns: Turns, pair: Pair) -> None:
     turns.until(lambda: called)
     assert set(called) == {"again"}
     watcher.forget_reader(one.fileno())
+
+
+ENDING = """
+import socket, sys, threading
+from dsadapter.watcher import Watcher
+
+class Home:
+    told = threading.Event()
+    def wake(self, take):
+        self.told.set()
+        return True
+    def is_open(self):
+        return True
+    def call(self, found, context):
+        context.run(found)
+
+watcher = Watcher(Home(), )
+one, other = socket.socketpair()
+watch = watcher.when_readable(one.fileno(), lambda: None)
+if sys.argv[1] == "found":
+    # What it has found nobody takes any more.
+    other.send(b"x")
+    Home.told.wait()
+if sys.argv[1] != "watches":
+    watch.cancel()
+one.close(), other.close()
+"""
+
+
+@pytest.mark.parametrize("when", ["watches", "lingers", "found"])
+def test_a_program_does_not_wait_for_the_thread_when_it_ends(when: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", ENDING, when],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert done.stderr == ""

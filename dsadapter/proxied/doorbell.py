@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 
 class Doorbell:
@@ -15,23 +16,24 @@ class Doorbell:
     Windows' selectors have no descriptor of their own, so a thread waits, which ends with
     :meth:`close`. It may ring for nothing.
 
-    :raises OSError: if no sockets can be opened for it.
+    :raises OSError: if no sockets can be opened for it, or no thread begun.
     """
 
     def __init__(self) -> None:
         self._sockets: list[int] = []
-        self._rung, rings = socket.socketpair()
-        try:
-            self._sets, is_set = socket.socketpair()
-        except BaseException:
-            self._rung.close()
-            rings.close()
-            raise
-        self._rung.setblocking(False)
-        # Its thread closes the other two.
-        threading.Thread(
-            target=self._run, args=(is_set, rings), name="dsadapter-doorbell", daemon=True
-        ).start()
+        with ExitStack() as stack:
+            self._rung, rings = map(stack.enter_context, socket.socketpair())
+            self._sets, is_set = map(stack.enter_context, socket.socketpair())
+            self._rung.setblocking(False)
+            # It closes two of them.
+            thread = threading.Thread(
+                target=self._run, args=(is_set, rings), name="dsadapter-doorbell", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise OSError(errno.EAGAIN, str(error)) from error
+            stack.pop_all()
 
     def fileno(self) -> int:
         """The descriptor."""

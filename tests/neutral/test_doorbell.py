@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from support.descriptors import open_descriptors
 from support.processes import PATIENCE
 
 from dsadapter.proxied.doorbell import Doorbell
@@ -24,13 +25,13 @@ def pair() -> Iterator[Pair]:
 
 @pytest.fixture
 def doorbell() -> Iterator[Doorbell]:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     made = Doorbell()
-    [thread] = [each for each in threading.enumerate() if each.name == "dsadapter-doorbell"]
+    [thread] = [each for each in set(threading.enumerate()) - before if "doorbell" in each.name]
     yield made
     made.close()
     thread.join(PATIENCE)
-    assert threading.active_count() == before
+    assert not thread.is_alive()
 
 
 def rings(doorbell: Doorbell, seconds: float = PATIENCE) -> bool:
@@ -69,3 +70,15 @@ def test_what_is_no_socket_any_more_rings(doorbell: Doorbell) -> None:
     assert rings(doorbell)
     doorbell.set([])
     assert not rings(doorbell, 0.05)
+
+
+@pytest.mark.not_on_windows("gives a thread more stack than Linux has memory")
+def test_without_a_thread_nothing_stays_open() -> None:
+    before = open_descriptors()
+    threading.stack_size(1 << 50)
+    try:
+        with pytest.raises(OSError, match="can't start new thread"):
+            Doorbell()
+    finally:
+        threading.stack_size(0)
+    assert open_descriptors() == before

@@ -47,13 +47,14 @@ class Hot(Recorder):
 @pytest.mark.parametrize("varied", ["sources", "destinations"])
 def test_a_busy_sender_stays_known(reactor: Reactor, varied: str, way: str) -> None:
     """Its address is made once, and not again for the strangers that come between."""
-    # Everything is forgotten after a second, however it is kept.
     for _ in range(5):
         begun = time.monotonic()
         made = addresses_made(reactor, varied, way)
-        if time.monotonic() - begun < 0.9:
+        # Each second everything is forgotten, however it is kept.
+        forgotten = int(time.monotonic() - begun)
+        assert made <= 1 + forgotten
+        if not forgotten:
             break
-    assert made == 1
 
 
 def addresses_made(reactor: Reactor, varied: str, way: str) -> int:

@@ -20,7 +20,7 @@ PROGRAM = Path(__file__).parent / "programs" / "naming_server.py"
 AGAIN = "accepts again in 1 s"
 HEADER = b"PROXY TCP4 192.0.2.7 192.0.2.8 7000 80\r\n"
 _WATCHED = 2.5
-"""Seconds in which a server that spins would take a processor, and Wine's another."""
+"""Seconds in which a server that spins would take a processor."""
 
 
 @contextlib.contextmanager
@@ -36,13 +36,10 @@ def no_descriptor_left(windows: Windows) -> Iterator[None]:
         resource.prlimit(windows.server, resource.RLIMIT_NOFILE, before)
 
 
-def processor_time(server: Server, windows: Windows) -> float:
-    """Seconds that both have taken."""
-    ticks = 0
-    for number in (server.process.pid, windows.server):
-        stat = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(stat[11]) + int(stat[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+def processor_time(server: Server) -> float:
+    """Seconds that it has taken; Wine's server is busy with what other tests have left, too."""
+    stat = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def asked(host: str, port: int, header: bytes) -> socket.socket:
@@ -68,16 +65,17 @@ def test_a_server_waits_for_descriptors_and_serves_on(
         port = server.event()["port"]
         for host, name in names.items():
             assert answer(asked(host, port, header)) == name
+        begun = time.monotonic()
         with no_descriptor_left(windows):
             waiting = [asked(host, port, header) for host in names]
             server.wait_for_log(AGAIN)
-            used = processor_time(server, windows)
+            used = processor_time(server)
             time.sleep(_WATCHED)
-            assert processor_time(server, windows) - used < _WATCHED / 2, "it spins"
+            assert processor_time(server) - used < _WATCHED / 2, "it spins"
         for client, name in zip(waiting, names.values(), strict=True):
             assert answer(client) == name
         for host, name in names.items():
             assert answer(asked(host, port, header)) == name
         log = server.log()
-        assert log.count(AGAIN) < 10
+        assert log.count(AGAIN) <= 2 + time.monotonic() - begun
         assert leaks(log) == []

@@ -104,6 +104,7 @@ class Listener:
         self._lack: AddressFamilyError | None = None
         self._conflict: str | None = None
         self._open = False
+        self._warned = False
         self._announces = _announces.get()
 
     def addresses(self) -> tuple[SocketAddress, ...]:
@@ -172,11 +173,24 @@ class Listener:
 
     def handed_on(self) -> None:
         """Warn of a descriptor that goes to somebody who knows nothing of mapped addresses."""
-        if self.mode == "dual-stack":
+        if self.mode == "dual-stack" and not self._warned:
             logger.warning(
                 "the bare descriptor of %s is handed on, and whoever accepts from it sees IPv4 "
                 "peers as IPv4-mapped addresses; for TLS set context.sslsocket_class = "
                 "sock.sslsocket_class before wrap_socket, else give the server the socket itself",
+                self,
+            )
+
+    def served_by(self, loop: str) -> None:
+        """Warn of an event loop that accepts from the bare descriptor."""
+        if self.mode == "dual-stack":
+            self._warned = True
+            logger.warning(
+                "%s accepts from the bare descriptor of %s, and shows IPv4 peers as IPv4-mapped "
+                "addresses; run the server on asyncio's own loop, give it two sockets, "
+                "listening_socket('::', port, family='ipv6') and listening_socket('0.0.0.0', "
+                "port), or call dsadapter.frameworks.asyncio.create_server(..., sock=sock)",
+                loop,
                 self,
             )
 

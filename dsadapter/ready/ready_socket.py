@@ -22,6 +22,7 @@ from dsadapter.ready import life as lives
 from dsadapter.ready.life import Life
 from dsadapter.records import Connection, family_of, settle
 from dsadapter.sockets.accept_batch import peer_of
+from dsadapter.sockets.bare_handles import compiled_loop
 from dsadapter.sockets.binding import open_datagram_socket
 from dsadapter.sockets.canonical import (
     CanonicalSocket,
@@ -130,6 +131,18 @@ class ReadySocket(CanonicalSocket):
             # The name of a connection stays.
             local = self._local_name = super().getsockname()
         return local
+
+    if sys.platform != "win32":
+
+        def setblocking(self, flag: bool) -> None:
+            """As ``socket.socket.setblocking``. An event loop that would serve both families past
+            the socket's methods (uvloop) calls this, and is logged."""
+            life = getattr(self, "_life", None)
+            if not flag and isinstance(life, _Listening):
+                loop = compiled_loop(sys._getframe(1))
+                if loop is not None:
+                    life.listener.served_by(loop)
+            super().setblocking(flag)
 
     def dup(self) -> Self:
         """As ``socket.socket.dup``; plugins are told of the end when both are closed."""

@@ -1,7 +1,8 @@
 """Who accepts or receives from the bare handle of a socket, past its methods, and so would see
-IPv4-mapped addresses: asyncio's Proactor loop, Windows' own.
+IPv4-mapped addresses: asyncio's Proactor loop, Windows' own, and loops that are compiled (uvloop).
 
-It asks the object for a few things in passing, which is when it is refused.
+They ask the object for a few things in passing, which is when the one is refused and the others are
+warned of.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import errno
 import socket
 import sys
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 from dsadapter.sockets.options import read_v6only
@@ -53,6 +54,29 @@ def refuse_loop(sock: socket.socket, asker: FrameType) -> None:
     module, functions = _LOOP
     if asker.f_globals.get("__name__") == module and asker.f_code.co_name in functions:
         _refuse(sock, functions[asker.f_code.co_name])
+
+
+def compiled_loop(asker: FrameType) -> str | None:
+    """The name of the running loop's class, if it is a compiled one that asks a socket for
+    non-blocking mode, as it does before it serves that.
+
+    :param asker: the frame that seems to ask. What is compiled has none: this is the one that the
+        loop was called from, whose line says nothing of that mode.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
+    kind = type(asyncio._get_running_loop())
+    # None has no such method.
+    if isinstance(getattr(kind, "create_server", compiled_loop), FunctionType):
+        return None
+    import dis
+
+    for instruction in dis.get_instructions(asker.f_code):
+        position = instruction.positions
+        if instruction.argval == "setblocking" and position and position.lineno == asker.f_lineno:
+            return None
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _refuse(sock: socket.socket, function: str) -> None:

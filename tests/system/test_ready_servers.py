@@ -179,8 +179,11 @@ def test_a_server_sees_and_tells_no_mapped_address(
 def test_what_the_table_warns_of_leaks(
     program: Program, environment: Environment, tmp_path: Path
 ) -> None:
-    with served(program, environment, tmp_path, Told(tmp_path / "told")) as (_, port):
+    with served(program, environment, tmp_path, Told(tmp_path / "told")) as (server, port):
         assert leaks(asked("-4", port))
+    assert ("uvloop.Loop accepts from the bare descriptor" in server.log()) == (
+        "gevent" not in program.options
+    )
 
 
 # Those that look at the socket's family or take its name apart.

@@ -227,11 +227,12 @@ def peer_gone() -> OSError:
 
 
 ONE_CONNECTION = {
-    *(errno.EPERM, errno.ECONNABORTED, errno.EPROTO, errno.EINTR),
+    *(errno.ECONNABORTED, errno.EPROTO, errno.EINTR),
     *(errno.ECONNRESET, errno.ENOTCONN),
 }
-"""What an accept fails with for one connection, which a firewall rejects or whose client has gone
-(``accept(2)``; on Windows ``WSAECONNRESET``): the next may be fine."""
+"""What an accept fails with for one connection, whose client has gone (``accept(2)``; on Windows
+``WSAECONNRESET``): the next may be fine. Not ``EPERM``: Linux asks sandboxes and security modules
+before it takes a connection, which waits there still and meets the same answer."""
 
 
 def canonical_name(name: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import asyncio
+import errno
 import sys
 from asyncio.selector_events import BaseSelectorEventLoop
 from itertools import compress, repeat
@@ -13,6 +14,7 @@ from dsadapter.ready.ready_socket import ReadySocket, arrive
 from dsadapter.records import family_of
 from dsadapter.sockets.accept_batch import AcceptBatch
 from dsadapter.sockets.canonical import (
+    ONE_CONNECTION,
     CanonicalSocket,
     PlainSocket,
     accept_descriptor,
@@ -21,6 +23,7 @@ from dsadapter.sockets.canonical import (
     peer_gone,
     take_ipv4_form,
 )
+from dsadapter.sockets.system_errors import system_error
 
 if sys.platform == "win32":
     _KNOWS_BY_OBJECTS: tuple[type[asyncio.AbstractEventLoop], ...] = (asyncio.ProactorEventLoop,)
@@ -28,6 +31,8 @@ else:
     _KNOWS_BY_OBJECTS = ()
 _ACCEPTS_BY_OBJECTS = BaseSelectorEventLoop
 _ASKS_OBJECTS = (_ACCEPTS_BY_OBJECTS, *_KNOWS_BY_OBJECTS)
+_WAITED_OUT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""After these asyncio accepts again in a second."""
 
 
 def accepts_by_objects(loop: asyncio.AbstractEventLoop) -> bool:
@@ -209,6 +214,33 @@ class AcceptingSocket(ReadySocket):
             raise
         if taken.error is not None:
             raise taken.error
+
+
+class SelectedSocket(ReadySocket):
+    """A listening socket that asyncio's own loop accepts from."""
+
+    __slots__ = ("_has_failed",)
+
+    _accepts = ReadySocket
+
+    def accept(self) -> Any:
+        """As for :class:`~dsadapter.ready.ready_socket.ReadySocket`, failing in the ways that such
+        a loop waits out: of any other error it logs a traceback in every turn."""
+        try:
+            return ReadySocket.accept(self)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if error.errno in ONE_CONNECTION:
+                raise peer_gone() from error
+            self._has_failed = not getattr(self, "_has_failed", False)
+            if not self._has_failed:
+                # The loop waits already, and goes on with all that it was prepared to accept.
+                raise system_error(errno.EAGAIN) from error
+            if error.errno in _WAITED_OUT:
+                raise
+            said = f"accept failed, and is tried again as after this one: {error}"
+            raise OSError(errno.ENOBUFS, said) from error
 
 
 class LoopSocket(ReadySocket):

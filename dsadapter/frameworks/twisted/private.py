@@ -15,7 +15,7 @@ class AcceptRecovery(NamedTuple):
     """What ``tcp.Port`` deals with the errors of accepting by."""
 
     accept: Any
-    """The accept loop: EMFILE, EPERM, ECONNABORTED."""
+    """The accept loop, with EMFILE recovery."""
     buffers_logs: Any
     """Keeps log events back: an observer might take the descriptor that recovery gives up."""
     reserved_descriptor: Any

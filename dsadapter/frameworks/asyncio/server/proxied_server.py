@@ -19,7 +19,7 @@ from dsadapter.proxied import ProxyGate
 from dsadapter.proxied.proxied_socket import ProxiedSocket, proxied
 from dsadapter.proxied.proxied_view import ProxiedView
 from dsadapter.ready.ready_socket import ReadySocket
-from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.sockets.canonical import ONE_CONNECTION, CanonicalSocket
 
 
 class ProxiedServer(asyncio.AbstractServer):
@@ -111,10 +111,13 @@ class ProxiedServer(asyncio.AbstractServer):
                 try:
                     # Plugins are told of nothing that has not passed.
                     accepted, peer = CanonicalSocket.accept(sock)
-                except (BlockingIOError, InterruptedError, ConnectionAbortedError, PermissionError):
+                except BlockingIOError:
                     await self._readable(sock)
                     continue
             except OSError as error:
+                if error.errno in ONE_CONNECTION:
+                    await asyncio.sleep(0)
+                    continue
                 self._report(f"accepts again in {ACCEPT_AGAIN:g} s", error)
                 await asyncio.sleep(ACCEPT_AGAIN)
             else:

@@ -17,6 +17,7 @@ from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_sockets import (
     AcceptingSocket,
     LoopSocket,
+    SelectedSocket,
     accepts_by_objects,
     asks_objects,
 )
@@ -405,7 +406,7 @@ def socket_kind(
     """What a listening socket has to be on a loop: one that the loop accepts from, or one that
     accepts for it."""
     if accepts_by_objects(loop):
-        return ReadySocket
+        return SelectedSocket
     if asks_objects(loop):
         # Its own accepting ends for good with the first connection that fails.
         return AcceptingSocket

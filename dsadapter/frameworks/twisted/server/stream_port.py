@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -175,9 +176,9 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             log.deferr()
 
     def _acceptAfter(self, error: OSError, accept: _Accept, limit: int) -> int:
-        """Go on with Twisted's own accept loop from an accept that failed: EMFILE recovery,
-        EPERM, ECONNABORTED. Its log events are buffered, because an observer might take the
-        descriptor that EMFILE recovery has just given up."""
+        """Go on with Twisted's own accept loop from an accept that failed: EMFILE recovery, and
+        what it logs of other errors. Its log events are buffered, because an observer might take
+        the descriptor that EMFILE recovery has just given up."""
         recovery = private.ACCEPT_RECOVERY
         # On Windows Twisted's loop knows of no connection that fails alone, and logs a traceback.
         alone = not _ACCEPTS_ADAPT and error.errno in ONE_CONNECTION
@@ -187,6 +188,9 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         accepted = 0
         listener = _FailedListener(error, accept)
         reserved = recovery.reserved_descriptor
+        if error.errno != errno.EMFILE or not reserved.available():
+            # There is nothing that it recovers from: it would accept in every turn, in vain.
+            self._waitOut(error)
         with recovery.buffers_logs(self._logger.namespace, self._logger.observer) as logger:
             for skt, address in recovery.accept(logger, range(limit), listener, reserved):
                 accepted += 1

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from weakref import ref
+from functools import partial
 
 from zope.interface import implementer
 
@@ -24,13 +24,24 @@ from dsadapter.policy import (
     FALLBACKS,
     FAMILY_NAMES,
     DatagramPolicy,
-    Family,
     ListenMode,
     ListenPolicy,
     socket_name,
 )
-from dsadapter.records import Arrived, Connection, Operation, Refusal, local_of, recorder
-from dsadapter.sockets.canonical import CanonicalSocket
+from dsadapter.records import (
+    ALONE,
+    Ask,
+    Connection,
+    Operation,
+    Record,
+    Refusal,
+    complete,
+    family_of,
+    recorder,
+    references,
+    settle,
+)
+from dsadapter.sockets.canonical import CanonicalSocket, canonical_name
 from dsadapter.sockets.conflicts import sharing_conflict
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening, open_listening_sockets
@@ -63,12 +74,19 @@ class Told:
         self._lost = lost
 
     def closing(self) -> None:
-        """The socket is about to close: what it alone knows is asked for now."""
-        _ = self._connection.local
+        """Its socket may close before the end is told: what it alone knows is asked for now."""
+        settle(self._connection)
 
     def __call__(self) -> None:
         """It is lost, and its application has been told."""
-        self._lost(self._connection)
+        connection = self._connection
+        del self._connection
+        try:
+            self._lost(connection)
+        finally:
+            if references(connection) > ALONE:
+                # Somebody keeps it.
+                settle(connection)
 
 
 @implementer(IListener)
@@ -86,9 +104,8 @@ class Listener:
 
     hooks: Hooks
     """Those of the last :meth:`open`."""
-    record: Callable[[ref[Arrived], Family], Connection]
-    """Makes the records of sockets that are asked for their names, and tell observers themselves;
-    see :func:`dsadapter.records.recorder`."""
+    record: Record
+    """Makes the records of connections; see :func:`dsadapter.records.recorder`."""
 
     def __init__(
         self,
@@ -197,40 +214,44 @@ class Listener:
     def accepted(
         self,
         peer: SocketAddress,
-        local: SocketAddress | CanonicalSocket,
+        local: SocketAddress | Ask,
         proxy: SocketAddress | None = None,
     ) -> Told | None:
         """Tell observers of a connection, before its application is told.
 
         A busy framework asks ``hooks.connections`` first, which is None where nobody observes.
 
-        :param peer: canonical, as ``local`` is, with a scope id or a zone if link-local.
-        :param local: or the socket, which is then asked when an observer wants to know, and by
-            :meth:`Told.closing`.
+        :param peer: canonical, with a scope id or a zone if link-local.
+        :param local: likewise; or what asks the system for it, such as a socket's ``getsockname``,
+            which is then called when an observer wants to know. It must not give another
+            connection's: call :meth:`Told.closing` where the descriptor may be closed before the
+            end is told.
         :param proxy: whose PROXY header has said both; None if they are the connection's own.
-        :returns: to be called once, when the connection is lost and its application has been told;
-            None if nobody wants to know.
+        :returns: to be called once, when the connection is lost and its application has been told,
+            but its socket is open still; None if nobody wants to know.
         """
         observers = self.hooks.connections
         if observers is None:
             return None
+        ask = known = None
         if isinstance(local, tuple):
-            if len(local) > 2:
-                local = zoned(local)
-        elif observers.lost is None:
-            # Nobody will say when it closes.
-            local = local_of(local, peer)
+            known = zoned(local)
+        else:
+            ask = partial(_asked, local)
         if proxy is not None:
             proxy = zoned(proxy)
-        translated = self.mode == "dual-stack" and len(proxy or peer) == 2
         if len(peer) > 2:
             peer = zoned(peer)
-        connection = Connection(
-            self.framework, self._shown, peer, local, "inbound", translated, proxy
-        )
+        connection = self.record(ask, family_of(proxy or peer))
+        complete(connection, peer, known, proxy)
         if observers.made is not None:
             observers.made(connection)
-        return None if observers.lost is None else Told(connection, observers.lost)
+        if observers.lost is not None:
+            return Told(connection, observers.lost)
+        if references(connection) > ALONE:
+            # Somebody keeps it, and nobody will say when its socket closes.
+            settle(connection)
+        return None
 
     def unbuilt(self, peer: SocketAddress) -> None:
         """Tell observers of a connection that the application had no protocol for."""
@@ -271,6 +292,10 @@ class Listener:
                 FALLBACKS if isinstance(self.policy, ListenPolicy) else DATAGRAM_FALLBACKS
             ),
         )
+
+
+def _asked(ask: Ask) -> SocketAddress:
+    return zoned(canonical_name(ask()))
 
 
 def _only(mode: ListenMode) -> str:

@@ -6,6 +6,7 @@ A record is compared by identity: the one of ``dsadapter_connection_lost`` is th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -57,18 +58,32 @@ def family_of(address: SocketAddress) -> Family:
     return "ipv4" if len(address) == 2 else "ipv6"
 
 
-class Named(Protocol):
-    """What knows the local address of a connection."""
+Ask = Callable[[], SocketAddress]
+"""Asks for the local address of a connection, canonical, with its zone if it has one; raises
+``OSError`` where nobody knows it any more."""
+
+
+class Arrived(Protocol):
+    """What knows both addresses of a connection."""
 
     def local_address(self) -> SocketAddress:
         """Canonical, with its zone if it has one."""
 
-
-class Arrived(Named, Protocol):
-    """What knows both addresses of a connection."""
-
     def peer_address(self) -> SocketAddress:
         """Likewise."""
+
+
+references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 1 << 30)
+
+
+def _references_of_one() -> int:
+    one = object()
+    return references(one)
+
+
+ALONE = _references_of_one()
+"""How many :func:`references` an object has to a function that has the only one: a record that has
+no more than them needs no address, as nobody will read it."""
 
 
 class _AskedLater:
@@ -76,8 +91,8 @@ class _AskedLater:
 
     __slots__ = ("_named", "family")
 
-    _named: Named | ref[Arrived] | None
-    """Who is asked for addresses; None once both are known."""
+    _named: Ask | ref[Arrived] | None
+    """Who is asked for what is not known yet; None once all of it is."""
     family: Family
     """The address family that the peer speaks."""
     listener: IListener | None
@@ -107,8 +122,9 @@ class _AskedLater:
             return self.local
         peer = self.peer
         if isinstance(named, ref):
-            named = named()
-        local = _unspecified(self.family) if named is None else local_of(named, peer)
+            arrived = named()
+            named = None if arrived is None else arrived.local_address
+        local = unspecified(self.family) if named is None else local_of(named, peer)
         _set_local(self, local)
         _set_named(self, None)
         return local
@@ -118,7 +134,7 @@ class _AskedLater:
         if named is None:
             return self.peer
         arrived = named() if isinstance(named, ref) else None
-        peer = _unspecified(self.family) if arrived is None else arrived.peer_address()
+        peer = unspecified(self.family) if arrived is None else arrived.peer_address()
         _set_peer(self, peer)
         return peer
 
@@ -127,16 +143,16 @@ _set_named = vars(_AskedLater)["_named"].__set__
 _set_family = vars(_AskedLater)["family"].__set__
 
 
-def local_of(named: Named, peer: SocketAddress) -> SocketAddress:
+def local_of(ask: Ask, peer: SocketAddress) -> SocketAddress:
     """The local address of a connection; an unspecified one where the system knows none any more:
     the application has taken the descriptor away, or, on the BSDs and macOS, its peer has left."""
     try:
-        return named.local_address()
+        return ask()
     except OSError:
-        return _unspecified(family_of(peer))
+        return unspecified(family_of(peer))
 
 
-def _unspecified(family: Family) -> SocketAddress:
+def unspecified(family: Family) -> SocketAddress:
     """An address of a connection where nobody knows it: any of its family."""
     return ("0.0.0.0", 0) if family == "ipv4" else ("::", 0, 0, 0)
 
@@ -154,7 +170,8 @@ class Connection(_AskedLater):
     host with its zone if it has one."""
     local: SocketAddress
     """The address of this end, in the same form; an unspecified one if the application took the
-    descriptor away before anybody asked, or the system has forgotten it."""
+    descriptor away or let go of it unclosed before anybody asked, or the system has forgotten
+    it."""
     direction: Direction
     translated: bool
     """Whether the kernel names whoever connected, the peer or its proxy, by an IPv4-mapped
@@ -168,7 +185,7 @@ class Connection(_AskedLater):
         framework: str,
         listener: IListener | None,
         peer: SocketAddress,
-        local: SocketAddress | Named,
+        local: SocketAddress | Ask,
         direction: Direction,
         translated: bool,
         proxy: SocketAddress | None = None,
@@ -266,19 +283,25 @@ _set_attempt_framework, _set_host, _set_destination, _set_bind_address = (
 _new = object.__new__
 
 
-def recorder(listener: IListener, translates: bool) -> Callable[[ref[Arrived], Family], Connection]:
-    """A function that makes the record of an accepted connection, of its socket and the family of
-    its peer. The socket is asked for its addresses, so that a record which nobody looks at costs
-    little; it is weak, as it keeps the record itself, and calls :func:`settle` before it closes.
+Record = Callable[[Ask | ref[Arrived] | None, Family], Connection]
+"""Makes the record of an accepted connection, of who is asked for its addresses and of the family
+that whoever connected speaks."""
+
+
+def recorder(listener: IListener, translates: bool) -> Record:
+    """A function that makes records which ask for addresses when they are read, so that one which
+    nobody looks at costs little: it asks a socket for both, which is weak, as it keeps the record
+    itself; or for the local one alone, and is told the peer's by :func:`complete`. Whoever is asked
+    calls :func:`settle` before it closes, if somebody keeps the record.
 
     :param translates: whether the kernel names IPv4 peers by mapped addresses.
     """
     set_named, set_family = _set_named, _set_family
     set_listener, set_translated = _set_listener, _set_translated
 
-    def record(socket: ref[Arrived], family: Family) -> Connection:
+    def record(named: Ask | ref[Arrived] | None, family: Family) -> Connection:
         connection = _new(Connection)
-        set_named(connection, socket)
+        set_named(connection, named)
         set_family(connection, family)
         set_listener(connection, listener)
         set_translated(connection, translates and family == "ipv4")
@@ -287,14 +310,40 @@ def recorder(listener: IListener, translates: bool) -> Callable[[ref[Arrived], F
     return record
 
 
-def settle(connection: Connection, socket: Arrived) -> None:
-    """Ask a connection's socket for what it alone knows, before it closes."""
-    if connection._named is None:
-        return
-    peer = socket.peer_address()
+def complete(
+    connection: Connection,
+    peer: SocketAddress,
+    local: SocketAddress | None,
+    proxy: SocketAddress | None,
+) -> None:
+    """Set what is known of a connection when it is told of.
+
+    :param local: None for what is asked for later.
+    """
     _set_peer(connection, peer)
-    _set_local(connection, local_of(socket, peer))
-    _set_named(connection, None)
+    if local is not None:
+        _set_local(connection, local)
+    if proxy is not None:
+        # The family so far is the proxy's.
+        _set_family(connection, family_of(peer))
+        _set_proxy(connection, proxy)
+
+
+def settle(connection: Connection, socket: Arrived | None = None) -> None:
+    """Ask for what is not known yet of a connection, before its socket closes.
+
+    :param socket: the one to ask, where the record has it weakly; None for what the record has.
+    """
+    named = connection._named
+    if named is None:
+        return
+    if socket is not None:
+        peer = socket.peer_address()
+        _set_peer(connection, peer)
+        _set_local(connection, local_of(socket.local_address, peer))
+        _set_named(connection, None)
+    else:
+        connection._local()
 
 
 def shown_place(file: str, line: int, function: str) -> str:

@@ -179,7 +179,8 @@ def dsadapter_connection_lost(connection: Connection) -> None:
 
     **Called** exactly once per connection that was made while the plugin was registered, with the
     record that ``dsadapter_connection_made`` was given, unless the plugin has gone by then. Ready
-    sockets and asyncio's call it just before they close the descriptor, others after.
+    sockets, asyncio, Trio, AnyIO and ``dualstack:`` call it just before the descriptor closes,
+    others after.
 
     **An exception** is dealt with as for ``dsadapter_connection_made``; **costs** the same.
     """

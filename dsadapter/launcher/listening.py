@@ -62,17 +62,20 @@ class Watched:
         life = self.life
         if life is None or life.hooks.connections is None:
             return
-        borrowed = _socket.socket(-1, -1, -1, fd)
-        try:
-            local = canonical_name(borrowed.getsockname())
-        except OSError:
-            # Reset already; there is nothing to tell.
-            return
-        finally:
-            borrowed.detach()
-        lost = life.accepted(peer, local)
-        if lost is not None:
-            endings[fd] = os.getpid(), lost
+        told = life.accepted(peer, partial(_name_of, fd))
+        if told is not None:
+            # What closes it unseen gives its number to another connection.
+            told.closing()
+            endings[fd] = os.getpid(), told
+
+
+def _name_of(fd: int) -> SocketAddress:
+    borrowed = _socket.socket(-1, -1, -1, fd)
+    try:
+        name: SocketAddress = borrowed.getsockname()
+    finally:
+        borrowed.detach()
+    return name
 
 
 def listen(sock: Any, backlog: tuple[int, ...], original: Callable[..., None]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from dsadapter.listener import Told
+
 
 class _Process:
     pass
@@ -45,6 +47,10 @@ class Life:
 
     def share(self, sock: object) -> None:
         """Another socket has it, too."""
+        for tell in self._tell:
+            if isinstance(tell, Told):
+                # The first may close before the last.
+                tell.closing()
         if self._sockets is None:
             self._sockets = {self._only}
         self._sockets.add(id(sock))

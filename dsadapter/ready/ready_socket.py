@@ -20,7 +20,7 @@ from dsadapter.listener import Listener
 from dsadapter.policy import DatagramPolicy, Family, ListenMode, ListenPolicy
 from dsadapter.ready import life as lives
 from dsadapter.ready.life import Life
-from dsadapter.records import Connection, family_of, settle
+from dsadapter.records import ALONE, Connection, family_of, references, settle, unspecified
 from dsadapter.sockets.accept_batch import peer_of
 from dsadapter.sockets.bare_handles import compiled_loop
 from dsadapter.sockets.binding import open_datagram_socket
@@ -41,16 +41,6 @@ if TYPE_CHECKING:
 _finalize: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
 
 _INET6 = int(_socket.AF_INET6)
-_references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 1 << 30)
-
-
-def _references_of_one() -> int:
-    one = object()
-    return _references(one)
-
-
-_ALONE = _references_of_one()
-"""How many references an object has to a function that has the only one."""
 
 S = TypeVar("S", bound="ReadySocket")
 
@@ -219,7 +209,7 @@ class ReadySocket(CanonicalSocket):
             if lost is not None and process is lives.process:
                 lost(connection)
         finally:
-            if _references(connection) > _ALONE:
+            if references(connection) > ALONE:
                 # Somebody keeps it.
                 settle(connection, self)
             self._local_name = None
@@ -254,12 +244,17 @@ def arrive(
     listener: Listener,
     arriving: Iterable[tuple[S, SocketAddress | bytes, Family]],
     arrived: list[S] | None = None,
+    *,
+    closed_unseen: bool = False,
 ) -> None:
     """Tell observers of what a listener has accepted.
 
     :param arriving: each with the address of its peer, canonical or as the kernel has written it,
         and the family of that.
     :param arrived: what they have been told of is appended to it.
+    :param closed_unseen: whether descriptors are closed before these sockets learn of it: another
+        connection may have the number by then, so the kernel is asked at once for what an observer
+        could want to know then.
     """
     made, lost = listener.hooks.connections or (None, None)
     record = listener.record
@@ -272,6 +267,12 @@ def arrive(
         connection = record(ref(sock), family)
         if made is not None:
             made(connection)
+        if closed_unseen and (lost is not None or references(connection) > ALONE):
+            # Somebody may read it when the descriptor is gone.
+            try:
+                sock.getsockname()
+            except OSError:
+                sock._local_name = unspecified(family)
         sock._told = [connection]
         if arrived is not None:
             arrived.append(sock)

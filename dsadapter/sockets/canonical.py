@@ -196,6 +196,15 @@ class CanonicalSocket(_Kinds, _Base):
         """As :meth:`getsockname`, a link-local address with its zone in the host."""
         return zoned(self.getsockname())
 
+    def hold(self) -> None:
+        """Have :meth:`close` leave the descriptor open until :meth:`release`, as an open
+        ``makefile`` does."""
+        self._io_refs += 1  # type: ignore[attr-defined]
+
+    def release(self) -> None:
+        """Close it, if :meth:`close` has been called."""
+        self._decref_socketios()  # type: ignore[attr-defined]
+
     def detach(self) -> int:
         """As ``socket.socket.detach``. A connection with an IPv4 peer becomes an AF_INET one if the
         kernel can do that, so that a reader of the bare descriptor, too, sees canonical names."""

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from support.environments import clean_environment
 from support.listeners import RecordingFactory, stop
-from support.reactors import Reactor
+from support.name_calls import counted_names
+from support.processes import PATIENCE
+from support.reactors import Reactor, open_descriptors
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
@@ -50,6 +52,20 @@ class Keeping:
         self.kept.append(connection)
 
 
+class Silent:
+    """Is told of connections and reads nothing."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+
+    @hookimpl
+    def dsadapter_connection_made(self, connection: Any) -> None: ...
+
+    @hookimpl
+    def dsadapter_connection_lost(self, connection: Any) -> None:
+        self.lost += 1
+
+
 def serve(reactor: Reactor) -> Any:
     return reactor.result_of(DualStackServerEndpoint(reactor, 0).listen(RecordingFactory()))
 
@@ -79,6 +95,54 @@ def test_the_local_address_is_known_when_the_connection_is_lost(
         if resets:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         lose(reactor, port, client)
+    assert plugin.asked == [served]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_nobody_is_asked_for_what_no_plugin_reads(reactor: Reactor, host: str) -> None:
+    with registered(Silent()) as plugin:
+        port = serve(reactor)
+        number = port.getHost().port
+        with counted_names() as counted:
+            client = socket.create_connection((host, number))
+            reactor.until(lambda: port.factory.made)
+            client.close()
+            reactor.until(lambda: port.factory.lost)
+        assert counted.number == 0
+        stop(reactor, port)
+    assert plugin.lost == 1
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("aborts", [False, True], ids=["loses", "aborts"])
+def test_a_client_learns_of_the_end_before_plugins_do(
+    reactor: Reactor, host: str, aborts: bool
+) -> None:
+    met: list[Any] = []
+
+    class Looking(Asking):
+        @hookimpl
+        def dsadapter_connection_lost(self, connection: Any) -> None:
+            super().dsadapter_connection_lost(connection)
+            try:
+                met.append(client.recv(1))
+            except ConnectionResetError:
+                met.append("reset")
+
+    with registered(Looking()) as plugin:
+        port = serve(reactor)
+        before = len(open_descriptors())
+        client = connect(reactor, port, host)
+        client.settimeout(PATIENCE)
+        served = client.getpeername()
+        transport = port.factory.made[0].transport
+        transport.abortConnection() if aborts else transport.loseConnection()
+        reactor.until(lambda: port.factory.lost)
+        client.close()
+        # Nothing stays open for a plugin.
+        assert len(open_descriptors()) == before
+        stop(reactor, port)
+    assert met == ["reset" if aborts else b""]
     assert plugin.asked == [served]
 
 

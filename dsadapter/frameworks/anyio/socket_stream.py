@@ -29,6 +29,13 @@ def of_back_end(name: str, else_: Callable[..., Any]) -> Callable[..., Any]:
     return found
 
 
+def closes_alone() -> bool:
+    """Whether streams of the running back end alone close their sockets, as on Trio; a transport of
+    asyncio's does so, too, when the connection is reset."""
+    wrap = of_back_end("wrap_stream_socket", SocketStream.from_socket)
+    return wrap.__module__.endswith("_trio")
+
+
 async def plain_stream(
     sock: socket.socket, is_mapped: bool, make: Make = SocketStream.from_socket
 ) -> SocketStream:
@@ -113,11 +120,11 @@ class ObservedStream(DelegatingStream):
         self._life = Life(self, lost)
 
     async def aclose(self) -> None:
-        """As AnyIO's."""
+        """As AnyIO's; plugins are told just before."""
         try:
-            await super().aclose()
-        finally:
             self._life.end(self)
+        finally:
+            await super().aclose()
 
     def __del__(self) -> None:
         life = getattr(self, "_life", None)

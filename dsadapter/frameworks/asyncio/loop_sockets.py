@@ -155,13 +155,18 @@ class AcceptingSocket(ReadySocket):
     __slots__ = ()
 
     def hand(
-        self, batch: AcceptBatch, most: int, handed: list[HandedSocket | WatchedHandedSocket]
+        self,
+        batch: AcceptBatch,
+        most: int,
+        handed: list[HandedSocket | WatchedHandedSocket],
+        closed_unseen: bool,
     ) -> None:
         """Accept what waits, and tell plugins.
 
         :param batch: this socket's.
         :param most: as for :meth:`~dsadapter.sockets.accept_batch.AcceptBatch.take`.
         :param handed: what has been accepted is appended to it, also where this raises.
+        :param closed_unseen: as for :func:`~dsadapter.ready.ready_socket.arrive`.
         :raises OSError: if something has kept others from being accepted; of a single one, whatever
             has kept it.
         """
@@ -184,7 +189,8 @@ class AcceptingSocket(ReadySocket):
                 sock.mapped = sock.mapped and address is not name
                 if listener is not None:
                     try:
-                        arrive(listener, [(sock, address, family_of(address))])
+                        one = [(sock, address, family_of(address))]
+                        arrive(listener, one, closed_unseen=closed_unseen)
                     except BaseException:
                         sock.close()
                         raise
@@ -205,7 +211,8 @@ class AcceptingSocket(ReadySocket):
             if listener is None:
                 handed += accepted
             else:
-                arrive(listener, zip(accepted, taken.names, taken.families, strict=True), handed)
+                arriving = zip(accepted, taken.names, taken.families, strict=True)
+                arrive(listener, arriving, handed, closed_unseen=closed_unseen)
         except BaseException:
             for sock in accepted[len(handed) :]:
                 sock.close()

@@ -77,14 +77,18 @@ class CanonicalTrioSocket(DelegatingSocket):
 
     def detach(self) -> int:
         """As Trio's; the descriptor is lost to plugins."""
-        fd: int = self._original.detach()
-        self._end()
+        try:
+            self._end()
+        finally:
+            fd: int = self._original.detach()
         return fd
 
     def close(self) -> None:
-        """As Trio's."""
-        self._original.close()
-        self._end()
+        """As Trio's; plugins are told just before."""
+        try:
+            self._end()
+        finally:
+            self._original.close()
 
     def __del__(self) -> None:
         self._end()
@@ -135,12 +139,17 @@ class ListeningTrioSocket(CanonicalTrioSocket):
                 continue
             return self._shown(accepted), accepted.peer
 
+    def close(self) -> None:
+        """As Trio's; plugins are told just after."""
+        self._original.close()
+        self._end()
+
     def _shown(self, accepted: PlainConnection) -> trio.socket.SocketType:
         sock, peer, is_mapped = accepted
         try:
             lost = None
             if self._listener.hooks.connections is not None:
-                lost = self._listener.accepted(peer, canonical_name(sock.getsockname()))
+                lost = self._listener.accepted(peer, sock.getsockname)
             return trio_socket(sock, is_mapped, lost)
         except BaseException:
             sock.close()

@@ -11,10 +11,12 @@ import anyio.lowlevel
 from anyio.abc import SocketListener, SocketStream
 from anyio.streams.stapled import MultiListener
 
+from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.anyio.socket_stream import (
     FRAMEWORK,
     ObservedStream,
+    closes_alone,
     of_back_end,
     plain_stream,
 )
@@ -22,6 +24,7 @@ from dsadapter.listener import Listener
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenPolicy, proxy_set
 from dsadapter.ready.life import Life
 from dsadapter.ready.plain_accept import PlainConnection, accept_plain
+from dsadapter.records import Ask
 from dsadapter.sockets.canonical import (
     ONE_CONNECTION,
     CanonicalSocket,
@@ -108,6 +111,7 @@ class DualStackSocketListener(SocketListener):
         self._checkpoint = of_back_end("checkpoint", anyio.lowlevel.checkpoint)
         # AnyIO's own asks once more whether it is connected.
         self._make = of_back_end("wrap_stream_socket", SocketStream.from_socket)
+        self._lasts = closes_alone()
         self._can_be_mapped = family_number(sock) == socket.AF_INET6
         life.share(sock)
 
@@ -139,10 +143,11 @@ class DualStackSocketListener(SocketListener):
 
     async def _served(self, accepted: PlainConnection) -> SocketStream:
         sock, peer, is_mapped = accepted
-        local = None
+        local: SocketAddress | Ask | None = None
         if self._listener.hooks.connections is not None:
             try:
-                local = canonical_name(sock.getsockname())
+                # What may close unseen is asked at once.
+                local = sock.getsockname if self._lasts else canonical_name(sock.getsockname())
             except BaseException:
                 sock.close()
                 raise

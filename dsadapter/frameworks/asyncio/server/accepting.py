@@ -106,7 +106,8 @@ class Acceptor:
     def _accept(self) -> None:
         accepted: list[_Handed] = []
         try:
-            self._socket.hand(self._batch, self._at_once, accepted)
+            # uvloop closes a descriptor before it lets go of the socket.
+            self._socket.hand(self._batch, self._at_once, accepted, self._shows_mapped)
         except BlockingIOError:
             pass
         except OSError as error:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from functools import partial
 from typing import Any
 from weakref import WeakSet, finalize
 
+from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.asyncio.loop_sockets import LoopSocket
 from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
 from dsadapter.frameworks.asyncio.transports import intercepted
 from dsadapter.ready.ready_socket import listener_of
+from dsadapter.sockets.system_errors import system_error
 from dsadapter.stand_in import StandIn
 
 
@@ -50,6 +54,13 @@ class LoopServer(StandIn):
             transport.abort()
 
 
+def _name_of(transport: asyncio.BaseTransport) -> SocketAddress:
+    name: SocketAddress | None = transport.get_extra_info("sockname")
+    if name is None:
+        raise system_error(errno.ENOTCONN)
+    return name
+
+
 def _following(
     sock: LoopSocket, factory: ProtocolFactory, transports: WeakSet[Any]
 ) -> ProtocolFactory:
@@ -66,9 +77,12 @@ def _following(
             stop_intercepting()
             transports.add(transport)
             if listener is not None and listener.hooks.connections is not None:
-                peer, local = map(transport.get_extra_info, ("peername", "sockname"))
-                told = listener.accepted(peer, local) if peer and local else None
+                peer = transport.get_extra_info("peername")
+                name = partial(_name_of, transport)
+                told = listener.accepted(peer, name) if peer else None
                 if told is not None:
+                    # The transport may be gone by then.
+                    told.closing()
                     # Another protocol may be the transport's when it ends.
                     end = finalize(transport, told)
                     end.atexit = False

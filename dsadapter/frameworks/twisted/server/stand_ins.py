@@ -111,8 +111,12 @@ class _Protocol(StandIn):
         """
         transport.take_log_prefix()
         if self._life is not None and self._life.hooks.connections is not None:
-            peer, local = sockaddr_of(transport.getPeer()), sockaddr_of(transport.getHost())
-            self._lost = self._life.accepted(peer, local, proxy)
+            peer = sockaddr_of(transport.getPeer())
+            told = self._life.accepted(peer, lambda: sockaddr_of(transport.getHost()), proxy)
+            if told is not None:
+                # The reactor closes the socket before it says so.
+                told.closing()
+                self._lost = told
         self._original.makeConnection(transport)
 
     def dataReceived(self, data: bytes) -> None:

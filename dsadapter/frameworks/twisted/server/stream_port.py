@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.python import log
 from twisted.python.failure import Failure
@@ -265,7 +265,7 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
             # tcp.Server shows both ends as one family's; a proxy may have one of each.
             transport.getHost = partial(self._buildAddr, local)  # type: ignore[method-assign]
         if self._life.hooks.connections is not None:
-            told = self._life.accepted(address, local or cast("CanonicalSocket", skt), proxy)
+            told = self._life.accepted(address, local or skt.getsockname, proxy)
             if told is not None:
                 # On the object: its class is for the application to choose.
                 transport.connectionLost = _Ending(transport, told)  # type: ignore[method-assign]
@@ -285,12 +285,23 @@ class _Ending:
 
     def __call__(self, reason: Failure) -> None:
         transport, told = self._transport, self._told
-        told.closing()
         del transport.connectionLost
+        sock = getattr(transport, "socket", None)
+        if isinstance(reason.value, ConnectionAborted) or not isinstance(sock, CanonicalSocket):
+            # To close it is what resets the connection, which waits for nobody.
+            told.closing()
+            sock = None
+        else:
+            # Twisted shuts the connection down and closes before it tells the application.
+            sock.hold()
         try:
             transport.connectionLost(reason)
         finally:
-            told()
+            try:
+                told()
+            finally:
+                if sock is not None:
+                    sock.release()
 
 
 class _FailedListener:

@@ -65,7 +65,7 @@ def turns() -> Iterator[Turns]:
             thread.join(0.01)
 
 
-Watcher = partial(LastingWatcher)
+Watcher = partial(LastingWatcher, lingers=0.05)
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ class Home:
     def call(self, found, context):
         context.run(found)
 
-watcher = Watcher(Home(), )
+watcher = Watcher(Home(), lingers=6000)
 one, other = socket.socketpair()
 watch = watcher.when_readable(one.fileno(), lambda: None)
 if sys.argv[1] == "found":

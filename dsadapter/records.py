@@ -73,7 +73,8 @@ class Arrived(Protocol):
         """Likewise."""
 
 
-references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 1 << 30)
+_COUNTS = hasattr(sys, "getrefcount")
+references: Callable[[object], int] = sys.getrefcount if _COUNTS else lambda _: 1
 
 
 def _references_of_one() -> int:
@@ -81,9 +82,10 @@ def _references_of_one() -> int:
     return references(one)
 
 
-ALONE = _references_of_one()
+ALONE = _references_of_one() if _COUNTS else 0
 """How many :func:`references` an object has to a function that has the only one: a record that has
-no more than them needs no address, as nobody will read it."""
+no more than them needs no address, as nobody will read it. Where nobody counts them, as on PyPy,
+fewer than any record has."""
 
 
 class _AskedLater:

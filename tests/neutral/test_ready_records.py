@@ -6,10 +6,13 @@ import copy
 import gc
 import pickle
 import socket
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
+from support.processes import PATIENCE
 
 from dsadapter import hookimpl
 from dsadapter.sockets.listening import listening_socket
@@ -81,3 +84,20 @@ def test_a_record_that_nobody_has_looked_at_is_frozen_and_can_be_copied(host: st
                 assert f"local={client.getpeername()!r}" in repr(record)
                 assert copied != record
                 assert (copied.local, copied.family) == (client.getpeername(), record.family)
+
+
+WITHOUT_COUNTS = """
+import socket, sys
+del sys.getrefcount
+from dsadapter.sockets.listening import listening_socket
+from dsadapter.testing import RecordingPlugin, registered
+with registered(RecordingPlugin()) as told, listening_socket("::", 0) as sock:
+    with socket.create_connection(("127.0.0.1", sock.getsockname()[1])) as client:
+        sock.accept()[0].close()
+        [record] = told.of("connection_lost")
+        assert (record.peer, record.local) == (client.getsockname(), client.getpeername())
+"""
+
+
+def test_a_python_that_counts_no_references_keeps_them_all() -> None:
+    subprocess.run([sys.executable, "-c", WITHOUT_COUNTS], timeout=PATIENCE, check=True)

@@ -34,9 +34,12 @@ SPELLING = {
 class LoopWaiting:
     """A loop, as the connector knows it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC, flags: int = 0
+    ) -> None:
         self._loop = loop
         self._family = family
+        self._flags = flags
         self._watching = watching_of(loop)
         self.now = loop.time
         """Seconds on the loop's clock."""
@@ -63,7 +66,9 @@ class LoopWaiting:
 
     async def _ask(self, host: str, families: Sequence[Family], answer: Answer) -> None:
         family = self._family or number_of(families)
-        found = await self._loop.getaddrinfo(host, None, family=family, type=socket.SOCK_STREAM)
+        found = await self._loop.getaddrinfo(
+            host, None, family=family, type=socket.SOCK_STREAM, flags=self._flags
+        )
         for _family, _type, _proto, _name, address in found:
             answer.found(str(address[0]), address[3] if len(address) == 4 else 0)
         answer.done()
@@ -83,13 +88,16 @@ class _Watch:
 
 
 # Clocks and resolvers are the loop's, answers the family's.
-_shared: dict[asyncio.AbstractEventLoop, dict[int, Connector]] = {}
+_shared: dict[asyncio.AbstractEventLoop, dict[tuple[int, int], Connector]] = {}
 
 
-def connector_of(loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC) -> Connector:
+def connector_of(
+    loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC, flags: int = 0
+) -> Connector:
     """What the connects of a loop have in common.
 
     :param family: the only one to ask for; ``AF_UNSPEC`` for both.
+    :param flags: those of ``getaddrinfo``.
     :raises PermissionError: if a required plugin is missing.
     """
     # No context manager: every connect comes by here.
@@ -98,23 +106,25 @@ def connector_of(loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC
     except PluginError as error:
         raise permission_error(error) from error
     try:
-        connector = _shared[loop][family]
+        connector = _shared[loop][family, flags]
     except KeyError:
-        return _new_connector(loop, family, hooks)
+        return _new_connector(loop, family, flags, hooks)
     connector.hooks = hooks
     return connector
 
 
-def _new_connector(loop: asyncio.AbstractEventLoop, family: int, hooks: Hooks) -> Connector:
+def _new_connector(
+    loop: asyncio.AbstractEventLoop, family: int, flags: int, hooks: Hooks
+) -> Connector:
     if loop not in _shared:
         # A connector knows its loop, and would keep one that is closed.
         for other in [each for each in list(_shared) if each.is_closed()]:
             _shared.pop(other, None)
-    waiting = LoopWaiting(loop, family)
+    waiting = LoopWaiting(loop, family, flags)
     connector = Connector(
         FRAMEWORK, waiting, hooks, waiting.look_up, Lookups(), Outcomes(), SPELLING
     )
-    _shared.setdefault(loop, {})[family] = connector
+    _shared.setdefault(loop, {})[family, flags] = connector
     return connector
 
 
@@ -134,13 +144,27 @@ def check_family(host: str, family: int) -> None:
         )
 
 
-def check_flags(host: str, flags: int) -> None:
-    """Check that a name is looked up only where the flags of ``getaddrinfo`` allow for that; they
-    mean nothing else here.
+_NUMERIC_PORT = int(getattr(socket, "AI_NUMERICSERV", 0))
 
-    :param host: canonical.
+
+def check_flags(host: str | None, port: object, flags: int) -> None:
+    """Check that the flags of ``getaddrinfo`` allow for the names of a host and of a service.
+
+    :param host: canonical; None for none.
+    :raises TypeError: for what is no number.
     :raises socket.gaierror: ``EAI_NONAME``, as the loop's own.
     """
+    if not isinstance(flags, int):
+        raise TypeError(f"flags {quoted(flags)} is no number; give AI_ constants of socket")
+    digits = port.decode("latin-1") if isinstance(port, bytes) else port
+    if flags & _NUMERIC_PORT and isinstance(digits, str) and digits and not digits.isdigit():
+        raise socket.gaierror(
+            socket.EAI_NONAME,
+            f"port {quoted(port)} is the name of a service, and flags has AI_NUMERICSERV; give a "
+            f"number, or leave flags out",
+        )
+    if host is None:
+        return
     if flags & socket.AI_NUMERICHOST and not is_literal(host):
         raise socket.gaierror(
             socket.EAI_NONAME,

@@ -66,7 +66,7 @@ async def create_connection(
 
     :param host: an address literal of either family, plain or mapped, or a name.
     :param family: ``AF_INET`` or ``AF_INET6`` for addresses of that family alone.
-    :param flags: ``AI_NUMERICHOST`` for no name; others mean nothing here.
+    :param flags: those of ``getaddrinfo``, for a name; ``AI_NUMERICHOST`` for no name.
     :param sock: a connected socket; it becomes the transport's.
     :param local_addr: ``(address, port)`` to connect from; it reaches its own family only.
     :param happy_eyeballs_delay: seconds, 0.01 to 2; None for 0.25.
@@ -97,13 +97,14 @@ async def create_connection(
         asked = host, port, family, local_addr, happy_eyeballs_delay, interleave
         policy, target = _asked((*asked, mapped_addresses, remember_outcomes))
         if flags:
-            check_flags(target[0], flags)
+            check_flags(target[0], port, flags)
         if ssl and server_hostname is None:
             server_hostname = _server_name(target[0])
         connected = await race(
             target,
             policy,
             family=family,
+            flags=flags,
             all_errors=all_errors,
             kind=CanonicalSocket if own else HandedSocket,
         )
@@ -189,6 +190,7 @@ async def race(
     policy: ConnectPolicy,
     *,
     family: int = socket.AF_UNSPEC,
+    flags: int = 0,
     all_errors: bool = False,
     kind: type[CanonicalSocket] = CanonicalSocket,
 ) -> CanonicalSocket:
@@ -199,7 +201,7 @@ async def race(
     :raises OSError: as :func:`create_connection`.
     """
     loop = asyncio.get_running_loop()
-    connector = connector_of(loop, family)
+    connector = connector_of(loop, family, flags)
     begun = begin_only(connector, target, policy, kind)
     if begun is not None and begun.sock is not None and begun.connected:
         # There is nothing to wait for.

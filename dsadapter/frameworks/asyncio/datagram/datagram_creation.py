@@ -57,7 +57,7 @@ async def create_datagram_endpoint(
     :param remote_addr: the only peer, by an address literal or a name; of several local addresses
         the first of its family is bound alone.
     :param family: ``AF_INET`` or ``AF_INET6`` for that family alone.
-    :param flags: ``AI_NUMERICHOST`` for no name; others mean nothing here.
+    :param flags: those of ``getaddrinfo``, for a name of a peer; ``AI_NUMERICHOST`` for no name.
     :param max_packet_size: how many bytes a datagram may have; a longer one is dropped and counted.
     :param device: the name of the network interface, or of the VRF, to serve alone.
     :param reuse_port: share the port with other sockets that ask for it, too; each datagram reaches
@@ -85,6 +85,9 @@ async def create_datagram_endpoint(
             raise ValueError(f"{', '.join(beside)}: a sock has that already; give one or the other")
         return await exchange_on(sock, protocol_factory, max_packet_size)
     host, number = _host_and_port("local_addr", local_addr or ("", 0))
+    if flags:
+        named = host if host == "localhost" else None
+        check_flags(named, local_addr and local_addr[1], flags)
     policy = DatagramPolicy(
         host,
         number,
@@ -203,6 +206,6 @@ async def _resolved(
     host, port = canonical_target(*_host_and_port("remote_addr", target))
     if is_literal(host):
         return [(host, port)]
-    check_flags(host, flags)
-    found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
+    check_flags(host, target[1], flags)
+    found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM, flags=flags)
     return list(dict.fromkeys((str(address[0]), port) for *_, address in found))

@@ -21,7 +21,7 @@ from dsadapter.frameworks.asyncio.loop_sockets import (
     accepts_by_objects,
     asks_objects,
 )
-from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK
+from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK, check_flags
 from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
 from dsadapter.frameworks.asyncio.server.accepting_server import AcceptingServer
 from dsadapter.frameworks.asyncio.server.loop_server import LoopServer
@@ -76,6 +76,8 @@ async def create_server(
         an address literal for that address alone; or several of these. Names are not resolved.
     :param port: a number, its digits or the name of a service; None and 0 let the system choose.
     :param family: ``AF_INET`` or ``AF_INET6`` for that family of a wildcard or ``localhost`` alone.
+    :param flags: without ``AI_PASSIVE`` no host means ``localhost``, as for the loop's own; with
+        ``AI_NUMERICHOST`` ``localhost`` is refused.
     :param sock: a bound or listening TCP socket; it becomes the server's. Plugins are asked before
         it serves, unless they were when it was opened.
     :param mode: ``"pair"`` for a socket of each family in place of one for both.
@@ -113,7 +115,7 @@ async def create_server(
             proxy_from=proxy_set(proxy_from),
             proxy_timeout=proxy_timeout,
         )
-        policies = _policies(host, family, make)
+        policies = _policies(host, port, family, flags, make)
     return await serve(
         policies,
         protocol_factory,
@@ -355,11 +357,19 @@ class DualStackServer(asyncio.AbstractServer):
 
 
 def _policies(
-    host: str | Sequence[str] | None, family: int, make: Callable[..., ListenPolicy]
+    host: str | Sequence[str] | None,
+    port: object,
+    family: int,
+    flags: int,
+    make: Callable[..., ListenPolicy],
 ) -> list[ListenPolicy]:
     wanted = family_of(family)
-    if host is None:
-        hosts = [""]
+    if flags != socket.AI_PASSIVE:
+        # The only name that there may be.
+        names = [host] if isinstance(host, str) else host or ()
+        check_flags("localhost" if "localhost" in names else None, port, flags)
+    if host is None or host == "":
+        hosts = ["" if flags & socket.AI_PASSIVE else "localhost"]
     elif isinstance(host, (str, bytes)) or not isinstance(host, Iterable):
         hosts = [host]
     else:

@@ -13,7 +13,6 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.datagram.datagram_creation import exchange, exchange_on
 from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
-from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.launcher.datagrams import Named
 from dsadapter.launcher.listing import end, list_entry
 from dsadapter.launcher.loops import unmapped
@@ -24,6 +23,7 @@ from dsadapter.listener import announced_elsewhere
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.policy import DatagramPolicy, socket_name
 from dsadapter.sockets.options import read_v6only
+from dsadapter.sockets.port_numbers import port_number
 
 _INET6 = int(socket.AF_INET6)
 _KNOWN = {

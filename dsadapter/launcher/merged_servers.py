@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 from weakref import ref
 
-from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.server.stream_server import DualStackServer
 from dsadapter.launcher import merging
 from dsadapter.launcher.listing import Entry, end, forget
@@ -19,6 +18,7 @@ from dsadapter.launcher.loops import bound
 from dsadapter.launcher.methods import endings, listeners
 from dsadapter.launcher.report import settings
 from dsadapter.policy import Family
+from dsadapter.sockets.port_numbers import port_number
 
 # What create_server takes about opening sockets; the rest is about serving.
 _OPENING = ("family", "flags", "keep_alive", "reuse_address", "reuse_port", "sock", "start_serving")

@@ -330,6 +330,12 @@ def answer_of(client: socket.socket) -> bytes:
     client.settimeout(PATIENCE)
     return b"".join(iter(lambda: client.recv(1000), b""))
 
+    def test_a_port_that_is_no_service_is_named(self) -> None:
+        with pytest.raises(socket.gaierror, match="'htpp' is no number and no service"):
+            create_connection(("127.0.0.1", "htpp"))
+
+    return None
+
 
 class TestMixin:
     @HOSTS
@@ -515,11 +521,11 @@ class TestTranslatingSocket:
 
     def test_an_address_that_the_socket_can_not_take_is_named(self) -> None:
         with TranslatingSocket(socket.AF_INET) as sock:
-            with pytest.raises(NotDualStackError, match="'::1' is IPv6"):
+            with pytest.raises(NotDualStackError, match=r"'::1' is IPv6, .* without a family"):
                 sock.connect(("::1", 80))
         with TranslatingSocket(socket.AF_INET6) as sock:
             sock.bind(("::1", 0))
-            with pytest.raises(NotDualStackError, match=r"'127\.0\.0\.1' is IPv4"):
+            with pytest.raises(NotDualStackError, match=r"'127\.0\.0\.1' is IPv4, but this socket"):
                 sock.connect(("127.0.0.1", 80))
         with TranslatingSocket() as sock, pytest.raises(ValueError, match=r"127\.1"):
             sock.connect(("127.1", 80))

@@ -28,6 +28,7 @@ from dsadapter.policy import (
 from dsadapter.ready.ready_socket import watched_connection
 from dsadapter.sockets.canonical import CanonicalSocket
 from dsadapter.sockets.families import number_of
+from dsadapter.sockets.port_numbers import port_number
 
 FRAMEWORK = "blocking"
 NAMES = {"bind_address": "source_address"}
@@ -72,7 +73,7 @@ def create_connection(
     :param first_address_family_count: as for :class:`~dsadapter.policy.ConnectPolicy`, as are the
         two that follow.
     :raises ValueError: naming the offending value and the form to use.
-    :raises socket.gaierror: if the name has no address.
+    :raises socket.gaierror: if the name has no address, or the port is no service.
     :raises TimeoutError: when the time is over; its text tells of every attempt.
     :raises OSError: if all attempts fail: with the errno of the last one, and with a text that
         tells of all.
@@ -90,7 +91,9 @@ def create_connection(
             remember_outcomes=remember_outcomes,
             mapped_addresses=mapped_addresses,
         )
-        target = canonical_target(host or "localhost", _number(port))
+        if isinstance(port, str) and port:
+            port = port_number(port, "tcp")
+        target = canonical_target(host or "localhost", port)
     except ValueError as error:
         raise spelled(error, NAMES) from None
     return connect(target, policy, all_errors=all_errors)
@@ -152,12 +155,6 @@ def _error(end: Unconnected, failure: OSError | None, all_errors: bool) -> Excep
         made = OSError(errno.EIO, end.text)
     made.__cause__ = failure if end.kind == "unresolved" else cause
     return made
-
-
-def _number(port: int | str) -> int:
-    if not isinstance(port, str):
-        return port
-    return int(port) if port.isascii() and port.isdigit() else socket.getservbyname(port, "tcp")
 
 
 class _Loop:

@@ -131,10 +131,14 @@ class TranslatingSocket(ReadySocket):
             name, port, *rest = self._first_address(name, port)
             address = (name, port, *rest)
         literal = require_literal(name)
-        try:
-            wire = wire_address(self.mode, literal, port)
-        except ValueError as error:
-            raise NotDualStackError(str(error)) from None
+        mode = self.mode
+        family, other = ("IPv4", "IPv6") if literal.is_ipv4 else ("IPv6", "IPv4")
+        if mode == other.lower():
+            raise NotDualStackError(
+                f"{quoted(literal.address)} is {family}, but this socket takes {other} only; "
+                f"make one without a family, bound to '::' or not at all"
+            )
+        wire = wire_address(mode, literal, port)
         # What is not IPv4 keeps its flow info and scope id.
         return wire if literal.is_ipv4 else address
 

@@ -14,7 +14,6 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.connector import Connector, Unconnected
 from dsadapter.connector.beginning import Begun, begin_only
 from dsadapter.connector.os_errors import attempt_errors, error_of
-from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import check_given, taken_over
 from dsadapter.frameworks.asyncio.loop_sockets import (
     HandedSocket,
@@ -35,6 +34,7 @@ from dsadapter.messages import quoted, spelled
 from dsadapter.policy import DEFAULT_ATTEMPT_DELAY, ConnectPolicy, MappedAddresses, canonical_target
 from dsadapter.ready.ready_socket import ReadySocket, taking_the_place_of, watched_connection
 from dsadapter.sockets.canonical import CanonicalSocket, family_number, take_ipv4_form
+from dsadapter.sockets.port_numbers import port_number
 
 _INET6 = int(socket.AF_INET6)
 

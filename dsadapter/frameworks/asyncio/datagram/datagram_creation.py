@@ -15,7 +15,6 @@ from dsadapter.datagrams import DatagramPort
 from dsadapter.datagrams.port import Opening
 from dsadapter.errors import plugin_errors_as_os_errors
 from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
-from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK, check_flags
 from dsadapter.frameworks.asyncio.signatures import like
@@ -29,6 +28,7 @@ from dsadapter.sockets.canonical import take_ipv4_form
 from dsadapter.sockets.families import family_of
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening
+from dsadapter.sockets.port_numbers import port_number
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Literal, Self
 
 from dsadapter.errors import PluginError
-from dsadapter.frameworks.asyncio.given_ports import port_number
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_sockets import (
     AcceptingSocket,
@@ -36,6 +35,7 @@ from dsadapter.sockets.adopting import given_stream
 from dsadapter.sockets.families import family_of
 from dsadapter.sockets.listening import Listening, open_pair
 from dsadapter.sockets.options import read_v6only
+from dsadapter.sockets.port_numbers import port_number
 
 Mode = Literal["dual-stack", "pair"]
 

@@ -1,4 +1,4 @@
-"""Ports as asyncio's users give them."""
+"""Ports as users of ``socket`` and asyncio give them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def port_number(port: int | str | bytes | None, protocol: str) -> int:
     :param port: a number, its digits, the name of a service, or None and ``""`` for 0. Whether the
         number is one of a port is for a policy to say.
     :param protocol: ``"tcp"`` or ``"udp"``, which have services of their own.
-    :raises socket.gaierror: ``EAI_SERVICE`` for an unknown service, as the loop's own.
+    :raises socket.gaierror: ``EAI_SERVICE`` for an unknown service.
     """
     if not isinstance(port, (str, bytes)):
         return 0 if port is None else port

@@ -201,7 +201,7 @@ def test_who_cancels_the_tasks_of_a_connect_ends_it(back_end: str) -> None:
                 await dual_stack.connect_tcp("127.0.0.9", port)
             assert caught.value.errno == errno.ECANCELED
             await canceller
-            assert open_descriptors() == before
+            assert open_descriptors() <= before
 
     anyio.run(main, backend_options=BACK_ENDS[back_end][1])
 

@@ -272,7 +272,7 @@ def test_several_addresses_are_answered_from_where_they_were_asked(run: Run, hos
                     assert client.recv(10) == b"x"
             assert transport.counters.received == len(hosts)
         await asyncio.sleep(0)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     run(main)
 
@@ -331,7 +331,7 @@ def test_one_of_several_sockets_that_ends_ends_the_transport(run: Run) -> None:
                 same.shutdown(socket.SHUT_RDWR)
             await until(lambda: recorder.lost)
         assert "of no more use" in told[0]["message"]
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     run(main)
 
@@ -393,7 +393,7 @@ def test_what_is_wrong_is_named(options: dict[str, Any], says: str) -> None:
         before = open_descriptors()
         with pytest.raises(ValueError, match=says):
             await dual_stack.create_datagram_endpoint(Recorder, **options)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     asyncio.run(main())
 

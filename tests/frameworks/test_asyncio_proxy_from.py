@@ -192,7 +192,7 @@ def test_what_is_no_whole_header_in_time_ends(run: Run, sent: bytes, counter: st
             [counters] = server.proxy_counters
             assert getattr(counters, counter) == 1
             assert counters.passed == 0
-            assert open_descriptors() == before
+            assert open_descriptors() <= before
         assert not made
 
     run(main)

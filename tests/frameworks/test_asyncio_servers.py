@@ -340,7 +340,7 @@ class TestServer:
         before = open_descriptors()
         with registered(Guard()):
             run(refused)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     @pytest.mark.parametrize(
         ("family", "kind"),

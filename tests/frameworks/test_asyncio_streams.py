@@ -316,7 +316,7 @@ def test_a_literal_that_does_not_answer_yet(run: Run) -> None:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(dual_stack.open_connection(*where), 0.1)
             await asyncio.sleep(0)
-            assert open_descriptors() == before
+            assert open_descriptors() <= before
             # Waited for.
             connecting = asyncio.ensure_future(dual_stack.open_connection(*where))
             await asyncio.sleep(0)

@@ -189,7 +189,7 @@ class TestConnecting:
                     assert [record.direction for record in made] == ["outbound", "inbound"]
                     assert made[0].peer == client.getpeername()
         assert len(recording.of("connection_lost")) == 2
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     def test_a_name_whose_first_addresses_do_not_answer(
         self, monkeypatch: pytest.MonkeyPatch
@@ -245,13 +245,13 @@ class TestConnecting:
         with pytest.raises(socket.gaierror, match="try again") as unresolved:
             create_connection(("name.example", port), 5)
         assert unresolved.value.errno == socket.EAI_AGAIN
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     def test_time_that_is_over(self) -> None:
         before = open_descriptors()
         with silent("127.0.0.1") as port, pytest.raises(TimeoutError, match="no answer"):
             create_connection(("127.0.0.1", port), 0.2)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     def test_a_refusal_by_a_plugin(self, recording: RecordingPlugin) -> None:
         class Refusing:
@@ -363,7 +363,7 @@ class TestMixin:
             *("before_bind", "connection_lost", "connection_made"),
             *("listener_closed", "listener_opened"),
         ]
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     @pytest.mark.parametrize(
         ("address", "mode"),
@@ -380,7 +380,7 @@ class TestMixin:
             PlainTCP(("localhost", 0), Echo)
         with create_server(("", 0)) as holder, pytest.raises(OSError, match="held by another"):
             PlainTCP(("", port_of(holder)), Echo)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     def test_it_comes_before_the_server(self) -> None:
         class Logging:
@@ -401,7 +401,7 @@ class TestMixin:
                 make(address, Echo)
         with pytest.raises(ValueError, match=r"is not two items; give \(host, port\)"):
             create_connection(address)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     @HOSTS
     @pytest.mark.parametrize("tls", [False, True])
@@ -667,7 +667,7 @@ class TestDatagrams:
         assert [event.hook for event in recording.events] == [
             *("before_bind", "listener_opened", "listener_closed")
         ]
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     @lacking_in_wine(IGNORES_SOURCES)
     def test_a_source_is_chosen(self) -> None:

@@ -139,7 +139,7 @@ def test_what_is_no_whole_header_in_time_ends(sent: bytes, counter: str) -> None
             assert ended(client)
         assert getattr(sock.proxy_counters, counter) == 1
         assert sock.proxy_counters.passed == 1
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
 
 def test_what_drips_is_late_all_the_same() -> None:
@@ -214,7 +214,7 @@ def test_closing_ends_those_that_wait() -> None:
             sock.accept()
     with client:
         assert ended(client)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     with pytest.raises(OSError, match="Bad file descriptor"):
         sock.accept()
 
@@ -265,7 +265,7 @@ def test_a_descriptor_that_would_accept_from_anybody_is_not_given_away() -> None
         pytest.raises(OSError, match=r"set context.sslsocket_class = sock.sslsocket_class"),
     ):
         context.wrap_socket(sock, server_side=True)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_a_policy_with_proxies_is_served() -> None:

@@ -133,7 +133,7 @@ async def at_every_step(call: Callable[[], Awaitable[Any]]) -> int:
                 await closed(call)
         cancelled += scope.cancelled_caught
         await settled()
-        assert open_descriptors() == before, f"after {steps} turns"
+        assert open_descriptors() <= before, f"after {steps} turns"
     return cancelled
 
 
@@ -224,7 +224,7 @@ def test_accepting_without_a_descriptor_fails_and_can_be_done_again(run: Any, wa
                 # Trio's servers log it, and go on.
                 assert caught.value.errno == errno.EMFILE
                 await accepted(client)
-                assert open_descriptors() == before
+                assert open_descriptors() <= before
 
     run(main)
 
@@ -248,7 +248,7 @@ def test_opening_without_a_descriptor_fails_and_can_be_done_again(run: Any, way:
                     await call()
                 assert caught.value.errno == errno.EMFILE
                 await opened(call)
-                assert open_descriptors() == before
+                assert open_descriptors() <= before
 
     run(main)
 
@@ -307,7 +307,7 @@ def test_by_a_plugin_in_the_midst_of_an_attempt(run: Any, way: Any, host: str) -
                 await settled()
                 if _ == 0:
                     before = open_descriptors()
-            assert open_descriptors() == before
+            assert open_descriptors() <= before
 
     with registered(plugin):
         run(main)
@@ -343,6 +343,6 @@ def test_a_handler_that_crashes_ends_the_server(run: Any, way: Any) -> None:
                 await served()
             assert caught.value.subgroup(CrashError)
         await settled()
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     run(main)

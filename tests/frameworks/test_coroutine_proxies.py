@@ -237,7 +237,7 @@ def test_closing_leaves_nothing(serve: Serve) -> None:
     serve(client)
     with clients.pop() as waiting:
         assert ended(waiting)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     assert threading.active_count() < 10
 
 

@@ -153,7 +153,7 @@ def test_a_name_that_is_not_there_is_one_clear_error(way: Callable[[str], str]) 
     before = open_descriptors()
     with pytest.raises(OSError, match=r"has no interface 'nosuch0', which device names; it has lo"):
         way("nosuch0")
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @every_way
@@ -168,7 +168,7 @@ def test_a_right_that_is_missing_is_one_clear_error(way: Callable[[str], str]) -
     said = "device 'lo' can't be bound to: Operation not permitted; grant CAP_NET_RAW, or leave"
     with pytest.raises(PermissionError, match=said):
         in_a_thread(body)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_text_that_names_no_interface_is_refused_before_a_socket_exists() -> None:

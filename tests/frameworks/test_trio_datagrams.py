@@ -155,7 +155,7 @@ def test_waiting_and_closing() -> None:
             await trio.testing.wait_all_tasks_blocked()
             sock.close()
         sock.close()
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
         for call in (sock.recv(1), sock.sendto(b"x", ("127.0.0.1", 9))):
             with pytest.raises(OSError, match="Bad file descriptor"):
                 await call

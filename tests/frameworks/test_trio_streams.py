@@ -253,7 +253,7 @@ def test_cancelling_leaves_nothing_open() -> None:
                 await dual_stack.open_tcp_listeners(0)
             with trio.move_on_after(0.05):
                 await dual_stack.serve_tcp(lambda stream: stream.aclose(), 0, host="localhost")
-            assert open_descriptors() == before
+            assert open_descriptors() <= before
 
     run(main)
 

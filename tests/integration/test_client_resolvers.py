@@ -89,7 +89,7 @@ def test_a_family_without_an_answer_does_not_stop_the_other(reactor: Reactor, mi
         with authority(reactor, zone) as resolver:
             found = peer(reactor, port, resolver)
             assert found.host == ("127.0.0.1" if missing == AAAA else "::1")
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
 
 def test_twisted_names_finds_both_families(reactor: Reactor, tried: Tried) -> None:
@@ -193,7 +193,7 @@ def test_what_is_no_address_is_left_out_and_told(
         good = IPv4Address("TCP", "127.0.0.1", 0)
         assert peer(reactor, port, Scripted(address, good)).host == "127.0.0.1"
         del caught
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
 
 def test_some_resolvers_give_an_IPv6_address_the_wrong_class(reactor: Reactor) -> None:

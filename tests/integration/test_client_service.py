@@ -69,7 +69,7 @@ def test_it_connects_again_when_the_server_has_been_restarted(reactor: Reactor, 
     reactor.result_of(service.stopService())
     reactor.until(lambda: again.lost)
     assert again.started == 1
-    assert len(open_descriptors()) == len(before)
+    assert len(open_descriptors()) <= len(before)
     stop(reactor, port)
 
 
@@ -83,5 +83,5 @@ def test_stopping_while_it_connects_leaves_nothing(reactor: Reactor) -> None:
     service.startService()
     reactor.iterate(0)
     reactor.result_of(service.stopService())
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     assert reactor.getDelayedCalls() == []

@@ -92,7 +92,7 @@ def test_one_socket_serves_both_families(reactor: Reactor, interface: str) -> No
             assert (data, sender[:2]) == (b"hello", (host, number))
     assert counters(port) == {"received": 2, "translated": 1}
     stop(reactor, port)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @pytest.mark.parametrize(
@@ -748,7 +748,7 @@ def test_a_held_port_is_an_error_that_names_who_holds_it(
         assert f"{shown}:{number} is held by another socket" in str(failure)
         assert failure.socketError.errno == errno.EADDRINUSE
         assert not isinstance(failure.socketError, NotDualStackError)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @pytest.mark.not_on_windows("tests/windows/test_held_ports.py has what is told there")
@@ -771,7 +771,7 @@ def test_a_protocol_that_fails_to_start_leaves_nothing_open(reactor: Reactor) ->
     before = open_descriptors()
     readers = set(reactor.getReaders())
     assert isinstance(failure_of(DualStackDatagramEndpoint(reactor, 0), Failing()), RuntimeError)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     assert set(reactor.getReaders()) == readers
 
 
@@ -824,7 +824,7 @@ def test_before_bind_sees_the_socket_with_its_options_and_may_refuse() -> None:
 
     with pytest.raises(RefusedError):
         open_datagram_socket(policy, refuse)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -851,7 +851,7 @@ def test_a_protocol_closes_the_port_inside_a_batch(reactor: Reactor, way: str, e
     # As with listenUDP: closing waits for the end of the turn if it is asked for politely.
     assert numbers(recorder) == list(range(20 if end == "stopListening" else 3))
     assert recorder.stopped == 1
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_no_recvmmsg_no_difference(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ def test_a_refusal_tells_of_every_address_and_leaves_nothing_open(
     for address in tried:
         assert address in text
     del caught
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_a_name_without_an_address_is_a_lookup_error(reactor: Reactor) -> None:
@@ -205,10 +205,10 @@ def test_cancelling_closes_what_is_under_way(reactor: Reactor) -> None:
         connecting.addErrback(failures.append)
         connecting.cancel()
         assert failures[0].check(error.ConnectingCancelledError)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
         with pytest.raises(error.TimeoutError, match="no answer"):
             connect(reactor, "127.0.0.1", number, timeout=0.05)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -225,7 +225,7 @@ def test_what_has_connected_at_once_is_not_told_at_once_and_can_be_cancelled(
     with pytest.raises(error.ConnectingCancelledError):
         reactor.result_of(connecting)
     # The server still has to notice.
-    reactor.until(lambda: open_descriptors() == before)
+    reactor.until(lambda: open_descriptors() <= before)
 
 
 def test_late_answers_are_answers(reactor: Reactor) -> None:
@@ -261,7 +261,7 @@ def test_one_endpoint_connects_many_times(reactor: Reactor, server: Any) -> None
     assert len({client.transport.getHost().port for client in clients}) == 20
     for client in clients:
         close(reactor, client)
-    reactor.until(lambda: open_descriptors() == before)
+    reactor.until(lambda: open_descriptors() <= before)
 
 
 class Egress:
@@ -284,7 +284,7 @@ def test_a_plugin_refuses_a_destination_in_any_spelling(
             connect(reactor, host, number)
     assert "plugin 'egress' refused: not there" in str(caught.value)
     del caught
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_the_endpoint_string(reactor: Reactor, server: Any) -> None:
@@ -333,4 +333,4 @@ def test_a_reactor_without_descriptors_is_asked_and_nothing_opens() -> None:
     ).connect(ClientFactory())
     [(host, port, _factory, timeout, bind)] = reactor.tcpClients
     assert (host, port, timeout, bind) == ("127.0.0.1", 80, 30, ("127.0.0.2", 0))
-    assert open_descriptors() == before
+    assert open_descriptors() <= before

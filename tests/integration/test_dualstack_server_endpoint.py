@@ -54,7 +54,7 @@ def test_one_socket_serves_both_families(reactor: Reactor, interface: str) -> No
     for client in clients:
         client.close()
     reactor.until(lambda: not any(r.transport.connected for r in port.factory.made))
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     stop(reactor, port)
 
 
@@ -66,7 +66,7 @@ def test_listening_takes_one_descriptor(reactor: Reactor) -> None:
     port = listen(reactor, 0)
     assert len(open_descriptors() - before) == 1
     stop(reactor, port)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @pytest.mark.parametrize("interface", IPV4_INTERFACES)
@@ -184,7 +184,7 @@ def test_a_factory_that_builds_no_protocol_leaves_nothing_open(
             reactor.until(lambda: factory.asked)
             assert client.recv(1) == b""
         factory.asked = 0
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     stop(reactor, port)
 
 
@@ -221,7 +221,7 @@ def test_a_held_port_says_by_which_family_and_address(
             f"{message.format(number)} by another socket; a dual-stack listener needs both families"
         ) in str(caught.value)
         del caught
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
 
 @pytest.mark.parametrize(("interface", "shown"), LOOPBACK)
@@ -266,7 +266,7 @@ def test_an_address_that_is_not_here_is_named(
     assert name in str(caught.value)
     assert caught.value.socketError.errno == number
     del caught
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_a_factory_that_cannot_start_leaves_nothing_open(reactor: Reactor) -> None:
@@ -278,7 +278,7 @@ def test_a_factory_that_cannot_start_leaves_nothing_open(reactor: Reactor) -> No
     before = open_descriptors()
     with pytest.raises(RuntimeError, match="no"):
         reactor.result_of(DualStackServerEndpoint(reactor, 0).listen(Failing()))
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @runs_tools
@@ -322,7 +322,7 @@ def test_a_reactor_without_descriptors_is_asked_and_nothing_opens(
     )
     assert deferred.called
     assert reactor.tcpServers == [(8080, factory, 9, recorded)]
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_localhost_is_two_sockets_behind_one_port(reactor: ForeignReactor) -> No
         assert port.factory.made[-1].transport.getPeer() == address(client.getsockname())
         close(reactor, port, client)
     stop(reactor, port)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @counts_descriptors
@@ -201,7 +201,7 @@ def test_data_flows_both_ways_and_nothing_stays_open(reactor: ForeignReactor) ->
     assert client.recv(1) == b""
     client.close()
     stop(reactor, port)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_what_stands_in_provides_what_it_stands_for(reactor: ForeignReactor) -> None:
@@ -373,7 +373,7 @@ def test_a_plugin_refuses(reactor: ForeignReactor) -> None:
     [refusal] = recording.of("operation_refused")
     assert (refusal.operation, refusal.plugin) == ("listen", "Refusing")
     assert refusal.address == ("::", 0, 0, 0)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_a_factory_that_builds_no_protocol(reactor: ForeignReactor) -> None:
@@ -400,7 +400,7 @@ def test_a_held_port_is_named_and_nothing_stays_open(reactor: ForeignReactor) ->
         listen(reactor, number)
     assert caught.value.socketError.errno == errno.EADDRINUSE
     del caught
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     stop(reactor, holder)
 
 
@@ -412,7 +412,7 @@ def test_a_factory_that_cannot_start_leaves_nothing_open(reactor: ForeignReactor
     before = open_descriptors()
     with pytest.raises(RuntimeError, match="no"):
         listen(reactor, factory=Failing())
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_a_reactor_that_adopts_nothing_says_what_to_run_on() -> None:
@@ -429,4 +429,4 @@ def test_a_reactor_that_adopts_nothing_says_what_to_run_on() -> None:
     assert failures[0].check(NotImplementedError)
     assert "IOCPReactor watches no descriptors" in failures[0].getErrorMessage()
     assert "'twist --reactor=select'" in failures[0].getErrorMessage()
-    assert open_descriptors() == before
+    assert open_descriptors() <= before

@@ -258,7 +258,7 @@ def test_a_datagram_port_is_told_of_and_can_be_refused(reactor: Reactor) -> None
         with registered(Refusing(refuse), "gate"):
             with pytest.raises(CannotListenError, match=r"plugin 'gate' refused: not here\.$"):
                 reactor.result_of(endpoint.listen(DatagramProtocol()))
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
     [refusal] = recording.of("operation_refused")
     assert (refusal.operation, refusal.plugin) == ("listen", "gate")
     assert refusal.address == ("::", 0, 0, 0)
@@ -348,7 +348,7 @@ def test_a_check_that_is_broken_opens_nothing(
     assert refusal.address == ((interface, 0, 0, 0) if ":" in interface else (interface, 0))
     if "sock.detach()" not in inspect.getsource(act):
         del caught
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
 
 def test_a_refusal_is_one_line_and_not_longer_than_a_log_takes(reactor: Reactor) -> None:
@@ -401,7 +401,7 @@ def test_no_spelling_of_an_address_passes_a_check(
     del caught
     [refusal] = recording.of("operation_refused")
     assert refusal.address == ((shown, 0, 0, 0) if ":" in shown else (shown, 0))
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     foreign.close()
 
 

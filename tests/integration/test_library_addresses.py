@@ -44,7 +44,7 @@ def test_no_endpoint_takes_it(reactor: Reactor, asked: str, text: str) -> None:
     before = open_descriptors()
     with pytest.raises(ValueError, match="'"):
         ASKED[asked](reactor, text)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @pytest.mark.parametrize("text", ["*", "127.1", "0"])

@@ -83,7 +83,7 @@ def test_an_address_that_is_held_or_not_there_leaves_nothing_open(reactor: React
             endpoint = DualStackServerEndpoint(reactor, number, interface=hosts)
             with pytest.raises(CannotListenError, match=said):
                 listen(reactor, endpoint)
-            assert open_descriptors() == before
+            assert open_descriptors() <= before
 
 
 @pytest.mark.parametrize(

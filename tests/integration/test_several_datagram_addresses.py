@@ -52,7 +52,7 @@ def test_one_port_has_them_all(reactor: Reactor, interface: Any) -> None:
     assert len(recording.of("before_bind")) == len(hosts)
     assert len(recording.of("listener_opened")) == len(recording.of("listener_closed")) == 1
     assert set(reactor.getReaders()) == readers
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     # And once more.
     port.startListening()
     assert [ask(reactor, port, host) for host in hosts] == [b"x"] * len(hosts)
@@ -107,7 +107,7 @@ def test_a_port_that_loses_one_of_its_sockets_ends(reactor: Reactor, which: int)
                     sock.shutdown(socket.SHUT_RDWR)
     reactor.until(lambda: stopped)
     assert set(reactor.getReaders()) == readers
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     assert not port.connected
 
 
@@ -124,7 +124,7 @@ def test_a_descriptor_that_somebody_takes_away_leaves_nothing(reactor: Reactor, 
     with contextlib.suppress(OSError):
         reactor.result_of(port.stopListening())
     assert set(reactor.getReaders()) == readers
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def named(descriptor: int) -> str:
@@ -140,7 +140,7 @@ def test_a_reactor_that_ends_stops_it_once(reactor: Reactor) -> None:
     listen(reactor, protocol, ADDRESSES)
     reactor.disconnectAll()
     assert stopped == [True]
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_an_address_that_is_held_leaves_nothing_open(reactor: Reactor) -> None:
@@ -150,7 +150,7 @@ def test_an_address_that_is_held_leaves_nothing_open(reactor: Reactor) -> None:
         endpoint = DualStackDatagramEndpoint(reactor, number, interface=ADDRESSES)
         with pytest.raises(CannotListenError, match=f"{ADDRESSES[0]}:{number} is held"):
             reactor.result_of(endpoint.listen(Recorder()))
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
 
 @needs_root

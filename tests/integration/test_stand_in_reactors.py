@@ -228,7 +228,7 @@ def test_Twisteds_test_reactors_and_their_subclasses_record(kind: Any) -> None:
             assert reactor.asked[0][0] == 0
     assert [(server[0], server[3]) for server in reactor.tcpServers] == [(0, "::")]
     assert [client[:2] for client in reactor.tcpClients] == [("127.0.0.1", 9)]
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_a_test_reactor_that_raises_and_one_of_datagrams() -> None:
@@ -304,4 +304,4 @@ def test_anything_else_is_refused_with_one_error(thing: str, operation: Any) -> 
     said = failures[0].getErrorMessage()
     assert said.startswith(f"{type(reactor).__name__} can't {name} dual-stack: ")
     assert "MemoryReactorClock in tests" in said
-    assert open_descriptors() == before
+    assert open_descriptors() <= before

@@ -335,7 +335,7 @@ def test_sockets_with_tls_are_canonical(
                 assert_canonical(accepted, address, peer, deed)
                 accepted.sendall(b"answer")
                 talking.result()
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @pytest.mark.not_on_windows("IPV6_ADDRFORM is Linux's")
@@ -364,4 +364,4 @@ def test_garbage_instead_of_tls_leaves_nothing_open(tmp_path: Path) -> None:
             with early_peer("127.0.0.1", port_of(secured), request=b"GET / HTTP/1.0\r\n\r\n"):
                 with pytest.raises(ssl.SSLError):
                     secured.accept()
-    assert open_descriptors() == before
+    assert open_descriptors() <= before

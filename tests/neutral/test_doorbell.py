@@ -81,4 +81,4 @@ def test_without_a_thread_nothing_stays_open() -> None:
             Doorbell()
     finally:
         threading.stack_size(0)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before

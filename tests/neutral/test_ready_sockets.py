@@ -128,7 +128,7 @@ class TestOpening:
         before = open_descriptors()
         with pytest.raises(ValueError, match=names):
             listening_socket(**{"port": 0, **given})
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
     @pytest.mark.parametrize(("parameter", "value"), [("host", "localhost"), ("fallback", "pair")])
     def test_what_the_error_advises_is_taken(self, parameter: str, value: str) -> None:
@@ -269,7 +269,7 @@ class TestPlugins:
         before = open_descriptors()
         with registered(Refusing()), pytest.raises(RefusedError, match="is not for you"):
             listening_socket("0:0:0:0:0:0:0:1", 0)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
         [refusal] = recording.of("operation_refused")
         assert refusal.address == ("::1", 0, 0, 0)
         assert "listener_opened" not in recording.told
@@ -472,7 +472,7 @@ def test_unlike_servers_see_and_tell_each_connection_once(
     assert len(recording.of("connection_lost")) == 2
     for hook in ("before_bind", "listener_opened", "listener_closed"):
         assert recording.told.count(hook) == 1
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 class Names(http.server.BaseHTTPRequestHandler):
@@ -555,4 +555,4 @@ def test_a_failed_handshake_is_told_as_lost(recording: Recording, tmp_path: Path
                 assert accepted.recv(100) == b"request"
                 assert len(recording.of("connection_lost")) == 1
             assert len(recording.of("connection_lost")) == 2
-    assert open_descriptors() == before
+    assert open_descriptors() <= before

@@ -180,7 +180,7 @@ def test_localhost_is_one_such_list() -> None:
         "listener_opened",
         "listener_closed",
     ]
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_who_waits_for_one_socket_is_given_no_more() -> None:
@@ -190,7 +190,7 @@ def test_who_waits_for_one_socket_is_given_no_more() -> None:
     before = open_descriptors()
     with pytest.raises(ValueError, match="several addresses, and this is one socket"):
         port.open(list, lambda: None)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @own_udp_address
@@ -202,7 +202,7 @@ def test_an_address_that_is_held_leaves_nothing_open() -> None:
         before = open_descriptors()
         with pytest.raises(OSError, match=f"127.0.0.9:{number} is held"):
             port.open(list, lambda: None, several=True)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
 
 @own_udp_address
@@ -287,4 +287,4 @@ def test_closing_closes_all_whatever_somebody_else_has_closed(taken: int) -> Non
     os.close(made.port.served[taken].sock.fileno())
     with pytest.raises(OSError, match="Bad file descriptor"):
         made.port.close()
-    assert open_descriptors() == before
+    assert open_descriptors() <= before

@@ -34,4 +34,4 @@ def test_no_bytes_do_harm(target: str) -> None:
 
     before = open_descriptors() if os.path.exists("/proc/self/fd") else set()
     run()
-    assert not before or open_descriptors() == before
+    assert not before or open_descriptors() <= before

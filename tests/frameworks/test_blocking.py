@@ -175,6 +175,10 @@ class TestServer:
 
 
 class TestConnecting:
+    def test_a_port_that_is_no_service_is_named(self) -> None:
+        with pytest.raises(socket.gaierror, match="'htpp' is no number and no service"):
+            create_connection(("127.0.0.1", "htpp"))
+
     @HOSTS
     def test_a_literal(self, host: str, recording: RecordingPlugin) -> None:
         before = open_descriptors()
@@ -329,12 +333,6 @@ if not WINDOWS:
 def answer_of(client: socket.socket) -> bytes:
     client.settimeout(PATIENCE)
     return b"".join(iter(lambda: client.recv(1000), b""))
-
-    def test_a_port_that_is_no_service_is_named(self) -> None:
-        with pytest.raises(socket.gaierror, match="'htpp' is no number and no service"):
-            create_connection(("127.0.0.1", "htpp"))
-
-    return None
 
 
 class TestMixin:

@@ -18,7 +18,7 @@ from dsadapter.hooks.manager import active_hooks
 from dsadapter.launcher.deciding import Decision, decide
 from dsadapter.launcher.listing import Entry, end, list_entry
 from dsadapter.launcher.methods import closed, endings, listeners
-from dsadapter.launcher.own_sockets import bound_here, identity
+from dsadapter.launcher.own_sockets import bound_here, identity, remember_bound
 from dsadapter.launcher.report import say, settings
 from dsadapter.launcher.taking_over import CannotTakeOverError, take_over
 from dsadapter.listener import Listener, announced_elsewhere
@@ -135,6 +135,9 @@ def _listen(sock: Any, backlog: tuple[int, ...], go: Callable[[], None]) -> None
         life.open(opening)
     finally:
         _shares_no_more(sock.fileno())
+    if widened:
+        # Another socket has the descriptor now.
+        remember_bound(sock.fileno())
     entry = _listed(decision, sock, widened, problem)
     watched = Watched(sock, life, entry)
     if widened:

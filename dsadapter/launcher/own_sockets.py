@@ -19,8 +19,9 @@ from dsadapter.sockets.canonical import canonical_name
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 _OPEN_FILES = "/proc/self/fd" if sys.platform.startswith("linux") else "/dev/fd"
 
-_bound: dict[int, tuple[int, Hashable]] = {}
-"""By descriptor: the process that has bound a stream socket, and which socket that is."""
+_bound: dict[int, tuple[int, Hashable, int | None]] = {}
+"""By descriptor: the process that has bound a stream socket, which socket that is, and to which
+port, which it keeps; None where a sandbox doesn't let that be asked."""
 
 
 def identity(fd: int) -> Hashable:
@@ -44,18 +45,35 @@ def identity(fd: int) -> Hashable:
 
 def remember_bound(fd: int) -> None:
     """This process has bound a stream socket."""
-    _bound[fd] = os.getpid(), identity(fd)
+    _bound[fd] = os.getpid(), identity(fd), _port_of(fd)
+
+
+def _port_of(fd: int) -> int | None:
+    try:
+        sock = _socket.socket(-1, socket.SOCK_STREAM, 0, fd)
+    except OSError:
+        return None
+    try:
+        port: int = sock.getsockname()[1]
+    except OSError:
+        return None
+    finally:
+        sock.detach()
+    return port
 
 
 def bound_here(fd: int) -> bool:
     """Whether this very process has bound it."""
-    return _bound.get(fd) == (os.getpid(), identity(fd))
+    known = _bound.get(fd)
+    return known is not None and known[:2] == (os.getpid(), identity(fd))
 
 
 def families_on(port: int) -> set[int]:
     """The families of the stream sockets of this process that are bound to a port."""
     found = set()
     for number in _descriptors():
+        if _has_another_port(number, port):
+            continue
         try:
             # What is no socket is refused here. There may be thousands, all but asked for nothing.
             sock = _socket.socket(-1, socket.SOCK_STREAM, 0, number)
@@ -71,6 +89,18 @@ def families_on(port: int) -> set[int]:
         finally:
             sock.detach()
     return found
+
+
+def _has_another_port(fd: int, port: int) -> bool:
+    """Whether a descriptor is known to be a socket with another port: with thousands of listeners
+    this is asked of each by each."""
+    known = _bound.get(fd)
+    if known is None or known[2] in (None, port):
+        return False
+    try:
+        return known[1] == identity(fd)
+    except OSError:
+        return False
 
 
 def _descriptors() -> list[int]:

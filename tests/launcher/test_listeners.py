@@ -237,3 +237,33 @@ def test_the_ipv4_half_is_closed_with_the_listener(tmp_path: Path) -> None:
         "four = bound('0.0.0.0', port); four.listen(); print(reached(four))"
     )
     assert of(source, tmp_path) == "['127.0.0.1']\n"
+
+
+def test_listeners_are_not_asked_for_their_names_once_more_by_each_other(tmp_path: Path) -> None:
+    # What Python calls of C: each is a system call.
+    source = (
+        "asked = [0]\n"
+        "def note(frame, event, called):\n"
+        "    if event == 'c_call' and called.__name__ == 'getsockname': asked[0] += 1\n"
+        "def opened():\n"
+        "    before = asked[0]\n"
+        "    sock = bound('::'); sock.listen()\n"
+        "    return sock, asked[0] - before\n"
+        "sys.setprofile(note)\n"
+        "made = [opened() for _ in range(40)]\n"
+        "sys.setprofile(None)\n"
+        "print({number for _, number in made[1:]} == {made[1][1]} and made[1][1] > 0)\n"
+        "print(reached(made[0][0]), reached(made[39][0]))"
+    )
+    assert of(source, tmp_path) == f"True\n{BOTH.strip()} {BOTH}"
+
+
+def test_a_descriptor_that_is_another_sockets_meanwhile_is_asked_again(tmp_path: Path) -> None:
+    # Nobody sees that dup2 has another socket take the number of one whose port is known.
+    source = (
+        "first = bound('::'); first.listen()\n"
+        "half = bound('0.0.0.0'); port = port_of(half)\n"
+        "os.dup2(half.fileno(), first.fileno()); os.close(half.detach())\n"
+        "sock = bound('::', port); sock.listen(); print(reached(sock, '::1'), v6only(sock))"
+    )
+    assert of(source, tmp_path) == "['::1'] 1\n"

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _finalize: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
 
+_set_blocking = _socket.socket.setblocking
+
 _INET6 = int(_socket.AF_INET6)
 
 S = TypeVar("S", bound="ReadySocket")
@@ -127,12 +129,13 @@ class ReadySocket(CanonicalSocket):
         def setblocking(self, flag: bool) -> None:
             """As ``socket.socket.setblocking``. An event loop that would serve both families past
             the socket's methods (uvloop) calls this, and is logged."""
-            life = getattr(self, "_life", None)
-            if not flag and isinstance(life, _Listening):
-                loop = compiled_loop(sys._getframe(1))
-                if loop is not None:
-                    life.listener.served_by(loop)
-            super().setblocking(flag)
+            # A loop calls it for each connection, too, which has no life.
+            if not flag and getattr(self, "_life", None) is not None:
+                listener = listener_of(self)
+                loop = listener and compiled_loop(sys._getframe(1))
+                if listener and loop:
+                    listener.served_by(loop)
+            _set_blocking(self, flag)
 
     def dup(self) -> Self:
         """As ``socket.socket.dup``; plugins are told of the end when both are closed."""

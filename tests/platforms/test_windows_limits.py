@@ -20,7 +20,8 @@ PROGRAM = Path(__file__).parent / "programs" / "naming_server.py"
 AGAIN = "accepts again in 1 s"
 HEADER = b"PROXY TCP4 192.0.2.7 192.0.2.8 7000 80\r\n"
 _WATCHED = 2.5
-"""Seconds in which a server that spins would take a processor."""
+"""Seconds in which one that spins takes a third of a processor, as it waits for Wine's server most
+of the time, and one that rests a hundredth of a second."""
 
 
 @contextlib.contextmanager
@@ -71,7 +72,7 @@ def test_a_server_waits_for_descriptors_and_serves_on(
             server.wait_for_log(AGAIN)
             used = processor_time(server)
             time.sleep(_WATCHED)
-            assert processor_time(server) - used < _WATCHED / 2, "it spins"
+            assert processor_time(server) - used < _WATCHED / 10, "it spins"
         for client, name in zip(waiting, names.values(), strict=True):
             assert answer(client) == name
         for host, name in names.items():

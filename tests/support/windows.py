@@ -56,6 +56,8 @@ counts_descriptors = pytest.mark.not_on_windows("counts descriptors in /proc")
 starts_programs = pytest.mark.not_on_windows(
     "starts programs, which takes Wine long; nothing in it is of a platform"
 )
+reads_sources = pytest.mark.not_on_windows("looks at sources and pages, which Windows has, too")
+pure_and_long = pytest.mark.not_on_windows("is long, and computes the same on each platform")
 runs_tools = pytest.mark.not_on_windows("runs programs of Linux")
 
 no_trio = pytest.mark.not_on_windows(NO_TRIO)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.windows import pure_and_long
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from dsadapter.addressing import AddressSet, map_ipv4
@@ -118,6 +119,7 @@ CROWDS = {
 }
 
 
+@pure_and_long
 @pytest.mark.parametrize("crowd", CROWDS)
 def test_a_long_list_answers_right_around_every_end_of_its_rules(crowd: str) -> None:
     bits, base, prefix, lengths = CROWDS[crowd]

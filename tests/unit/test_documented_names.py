@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from support.builds import CHECKOUT
+from support.windows import reads_sources
+
+pytestmark = reads_sources
 
 README = CHECKOUT / "README.md"
 

@@ -6,8 +6,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from support.windows import reads_sources
 
 import dsadapter
+
+pytestmark = reads_sources
 
 ROOT = Path(dsadapter.__file__).parent
 MODULES = [path for path in ROOT.rglob("*.py") if path.name != "__init__.py"]

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.windows import reads_sources
 
 import dsadapter
 from dsadapter.frameworks import twisted as doors
@@ -64,6 +65,7 @@ def test_every_public_name_is_there_and_says_what_it_is(module: str) -> None:
             assert name in source
 
 
+@reads_sources
 def test_pydoc_shows_the_public_classes_of_a_framework() -> None:
     command = [sys.executable, "-m", "pydoc", doors.__name__]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -16,6 +16,7 @@ from support.listeners import RecordingFactory, stop
 from support.name_calls import counted_names
 from support.processes import PATIENCE
 from support.reactors import Reactor, open_descriptors
+from support.windows import meets_resets
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
@@ -114,7 +115,10 @@ def test_nobody_is_asked_for_what_no_plugin_reads(reactor: Reactor, host: str) -
 
 
 @pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("aborts", [False, True], ids=["loses", "aborts"])
+@pytest.mark.parametrize(
+    "aborts",
+    [pytest.param(False, id="loses"), pytest.param(True, id="aborts", marks=meets_resets)],
+)
 def test_a_client_learns_of_the_end_before_plugins_do(
     reactor: Reactor, host: str, aborts: bool
 ) -> None:

@@ -60,6 +60,8 @@ reads_sources = pytest.mark.not_on_windows("looks at sources and pages, which Wi
 pure_and_long = pytest.mark.not_on_windows("is long, and computes the same on each platform")
 runs_tools = pytest.mark.not_on_windows("runs programs of Linux")
 
+meets_resets = pytest.mark.not_on_windows("Wine shuts a connection down before it resets it")
+
 no_trio = pytest.mark.not_on_windows(NO_TRIO)
 
 # Not even run: a Trio that can't start leaves sockets behind, for which others would be blamed.

@@ -103,7 +103,7 @@ class ClientRows:
     def test_resolved_address(self, process: DriverProcess) -> None:
         """A name whose only address is a mapped one."""
         if not process.allowed:
-            pytest.skip("needs a mount namespace for a hosts file: Linux has them, for some users")
+            pytest.skip("needs a mount namespace for a hosts file: Linux has them, for some")
         require_names(meet(process, MAPPED_NAME, IPV4))
 
     def test_connecting_error(self, process: DriverProcess) -> None:

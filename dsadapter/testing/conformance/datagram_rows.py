@@ -176,7 +176,7 @@ class DatagramRows:
         """An IPv6 datagram whose source is a mapped address on the wire is not from that IPv4
         address, and never shown; what comes after it is."""
         if not process.allowed:
-            pytest.skip("needs a network namespace to write to a wire: Linux has them, for some users")
+            pytest.skip("needs a network namespace to write to a wire: Linux has them, for some")
         with process.isolated() as alone:
             binding, _, port = bind(alone)
             for source in (MAPPED[0], "::ffff:192.0.2.1"):

@@ -127,6 +127,9 @@ class _AskedLater:
             arrived = named()
             named = None if arrived is None else arrived.local_address
         local = unspecified(self.family) if named is None else local_of(named, peer)
+        if self._named is None:
+            # Another thread has, and the connection may have gone since.
+            return self.local
         _set_local(self, local)
         _set_named(self, None)
         return local
@@ -137,6 +140,8 @@ class _AskedLater:
             return self.peer
         arrived = named() if isinstance(named, ref) else None
         peer = unspecified(self.family) if arrived is None else arrived.peer_address()
+        if self._named is None:
+            return self.peer
         _set_peer(self, peer)
         return peer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import Any
 
@@ -14,7 +15,9 @@ from dsadapter.sockets.canonical import CanonicalSocket
 class Asked:
     """A socket of which a second thread asks the same while the first waits for the system."""
 
-    def __init__(self) -> None:
+    def __init__(self, then: OSError | None = None) -> None:
+        self.then = then
+        """What the first is told, whose socket has closed meanwhile."""
         self.connection: Any = None
         self.asked = 0
         self.seen: list[Any] = []
@@ -28,11 +31,14 @@ class Asked:
             other = threading.Thread(target=self.look)
             other.start()
             other.join()
+            if self.then is not None:
+                raise self.then
         return "192.0.2.1", 80
 
 
-def test_two_threads_may_ask_at_once() -> None:
-    asked = Asked()
+@pytest.mark.parametrize("then", [None, OSError(errno.EBADF, "")])
+def test_two_threads_may_ask_at_once(then: OSError | None) -> None:
+    asked = Asked(then)
     asked.connection = Connection(
         "none", None, ("192.0.2.9", 9), asked.ask, "inbound", translated=False
     )

@@ -75,9 +75,10 @@ class Acceptor:
         self._patience = 0
         self._again: asyncio.TimerHandle | None = None
         self._handshakes: set[asyncio.Task[Any]] = set()
-        # Weak, so that an abandoned transport is found to be one; those of sockets that are gone
-        # are left out when they have become many.
-        self._handed: list[ref[_Handed]] = []
+        # Weak, so that an abandoned transport is found to be one: uvloop closes that when it is
+        # collected. Of transports that take no weak reference, such as uvloop's of TLS, their
+        # sockets. Those that are gone are left out when they have become many.
+        self._kept: list[ref[Any]] = []
         self._many = _FEW
 
     def start(self) -> None:
@@ -95,8 +96,9 @@ class Acceptor:
 
     def transports(self) -> list[Any]:
         """Those of the open connections."""
-        sockets = [sock for handed in self._handed if (sock := handed()) is not None]
-        return [sock.transport for sock in sockets if sock.fileno() != -1]
+        kept = [each for kept in self._kept if (each := kept()) is not None]
+        found = [each.transport if isinstance(each, _Handed) else each for each in kept]
+        return [transport for transport in found if transport is not None]
 
     def end_handshakes(self) -> None:
         """Close connections that are in the midst of one."""
@@ -166,7 +168,7 @@ class Acceptor:
     def _go_on(self, begun: Iterator[_Begun]) -> None:
         while (waits_for := next(ends := self._ends(begun), _OVER)) is not _OVER:
             self._end_later(ends, waits_for)
-        if len(self._handed) > self._many:
+        if len(self._kept) > self._many:
             self._forget_the_gone()
 
     def _end(self, ends: _Ends, *_: object) -> None:
@@ -194,18 +196,18 @@ class Acceptor:
                 sock.close()
                 self._failed(error)
             else:
-                sock.transport = transport
-                self._handed.append(ref(sock))
+                self._keep(sock, transport)
 
     def _keep(self, sock: _Handed, transport: asyncio.BaseTransport) -> None:
-        sock.transport = transport
-        self._handed.append(ref(sock))
-        if len(self._handed) > self._many:
-            self._forget_the_gone()
+        try:
+            self._kept.append(ref(transport, partial(_let_go, sock)))
+        except TypeError:
+            sock.transport = transport
+            self._kept.append(ref(sock))
 
     def _forget_the_gone(self) -> None:
-        self._handed = [each for each in self._handed if each() is not None]
-        self._many = 2 * len(self._handed) + _FEW
+        self._kept = [each for each in self._kept if each() is not None]
+        self._many = 2 * len(self._kept) + _FEW
 
     def _shaken(self, sock: _Handed, task: asyncio.Task[Any]) -> None:
         self._handshakes.discard(task)
@@ -228,6 +230,12 @@ class Acceptor:
         self._loop.call_exception_handler(
             {"message": message, "exception": error, "socket": self._socket}
         )
+
+
+def _let_go(sock: _Handed, _transport: ref[Any]) -> None:
+    # uvloop closes the descriptor with a collected transport and leaves the socket as it is, which
+    # would close whatever has the number by then.
+    sock.detach()
 
 
 def _awaited(call: Any) -> Any:

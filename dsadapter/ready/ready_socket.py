@@ -27,6 +27,7 @@ from dsadapter.sockets.binding import open_datagram_socket
 from dsadapter.sockets.canonical import (
     CanonicalSocket,
     PlainSocket,
+    canonical_name,
     family_number,
     take_ipv4_form,
 )
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _finalize: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
 
 _set_blocking = _socket.socket.setblocking
+_name_of = _socket.socket.getsockname
 
 _INET6 = int(_socket.AF_INET6)
 
@@ -122,7 +124,8 @@ class ReadySocket(CanonicalSocket):
         if local is None:
             # The name of a connection stays.
             local = self._local_name = super().getsockname()
-        return local
+        # It may be as the kernel gave it.
+        return canonical_name(local)
 
     if sys.platform != "win32":
 
@@ -273,7 +276,7 @@ def arrive(
         if closed_unseen and (lost is not None or references(connection) > ALONE):
             # Somebody may read it when the descriptor is gone.
             try:
-                sock.getsockname()
+                sock._local_name = _name_of(sock)
             except OSError:
                 sock._local_name = unspecified(family)
         sock._told = [connection]

@@ -223,12 +223,19 @@ class AcceptingSocket(ReadySocket):
             raise taken.error
 
 
+class _SelectedConnection(ReadySocket):
+    __slots__ = ()
+
+    # Nobody is to be warned of a connection, and the loop calls this for each.
+    setblocking = _socket.socket.setblocking  # type: ignore[assignment]
+
+
 class SelectedSocket(ReadySocket):
     """A listening socket that asyncio's own loop accepts from."""
 
     __slots__ = ("_has_failed",)
 
-    _accepts = ReadySocket
+    _accepts = _SelectedConnection
 
     def accept(self) -> Any:
         """As for :class:`~dsadapter.ready.ready_socket.ReadySocket`, failing in the ways that such

@@ -147,9 +147,9 @@ def acceptor(original: Any, module: Any) -> Any:
 def hand(original: Any, module: Any) -> Any:
     """The same of what accepts for a loop, and gives no names."""
 
-    def hand(self: Any, batch: Any, most: int, handed: list[Any]) -> None:
+    def hand(self: Any, batch: Any, most: int, handed: list[Any], *rest: Any) -> None:
         try:
-            original(self, batch, most, handed)
+            original(self, batch, most, handed, *rest)
         finally:
             for accepted in handed:
                 # It may have gone already.

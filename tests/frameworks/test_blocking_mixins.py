@@ -105,25 +105,31 @@ def test_xmlrpc(host: str, tls: bool, mixed: Any, tmp_path: Path) -> None:
             assert proxy.who() == ["who", host, host]
 
 
-@pytest.mark.skipif(not hasattr(http.server, "HTTPSServer"), reason="new in Python 3.14")
-def test_a_server_that_makes_its_tls_context_itself(host: str, mixed: Any, tmp_path: Path) -> None:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(repr((self.client_address, self.connection.getpeername())).encode())
+# New in Python 3.14.
+if hasattr(http.server, "HTTPSServer"):
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            pass
+    def test_a_server_that_makes_its_tls_context_itself(
+        host: str, mixed: Any, tmp_path: Path
+    ) -> None:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(
+                    repr((self.client_address, self.connection.getpeername())).encode()
+                )
 
-    files = Files.written_to(tmp_path)
-    kind = dual_stack(mixed, http.server.HTTPSServer)  # type: ignore[attr-defined,unused-ignore]
-    server = kind(("", 0), Handler, certfile=files.full_chain, keyfile=files.key)
-    with serving(server, False, tmp_path) as (port, _):
-        trust = trusting(files)
-        client = http.client.HTTPSConnection(host, port, timeout=PATIENCE, context=trust)
-        client.connect()
-        name = client.sock.getsockname()
-        client.request("GET", "/")
-        assert client.getresponse().read().decode() == repr((name, name))
-        client.close()
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                pass
+
+        files = Files.written_to(tmp_path)
+        kind = dual_stack(mixed, http.server.HTTPSServer)  # type: ignore[attr-defined,unused-ignore]
+        server = kind(("", 0), Handler, certfile=files.full_chain, keyfile=files.key)
+        with serving(server, False, tmp_path) as (port, _):
+            trust = trusting(files)
+            client = http.client.HTTPSConnection(host, port, timeout=PATIENCE, context=trust)
+            client.connect()
+            name = client.sock.getsockname()
+            client.request("GET", "/")
+            assert client.getresponse().read().decode() == repr((name, name))
+            client.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _socket
 import errno
 import os
 import socket
@@ -18,7 +17,7 @@ from dsadapter.hooks.manager import active_hooks
 from dsadapter.launcher.deciding import Decision, decide
 from dsadapter.launcher.listing import Entry, end, list_entry
 from dsadapter.launcher.methods import closed, endings, listeners
-from dsadapter.launcher.own_sockets import bound_here, identity, remember_bound
+from dsadapter.launcher.own_sockets import bound_here, identity, name_of, remember_bound
 from dsadapter.launcher.report import say, settings
 from dsadapter.launcher.taking_over import CannotTakeOverError, take_over
 from dsadapter.listener import Listener, announced_elsewhere
@@ -62,20 +61,11 @@ class Watched:
         life = self.life
         if life is None or life.hooks.connections is None:
             return
-        told = life.accepted(peer, partial(_name_of, fd))
+        told = life.accepted(peer, partial(name_of, fd))
         if told is not None:
             # What closes it unseen gives its number to another connection.
             told.closing()
             endings[fd] = os.getpid(), told
-
-
-def _name_of(fd: int) -> SocketAddress:
-    borrowed = _socket.socket(-1, -1, -1, fd)
-    try:
-        name: SocketAddress = borrowed.getsockname()
-    finally:
-        borrowed.detach()
-    return name
 
 
 def listen(sock: Any, backlog: tuple[int, ...], original: Callable[..., None]) -> None:

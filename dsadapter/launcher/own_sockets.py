@@ -48,18 +48,25 @@ def remember_bound(fd: int) -> None:
     _bound[fd] = os.getpid(), identity(fd), _port_of(fd)
 
 
-def _port_of(fd: int) -> int | None:
+def name_of(fd: int) -> Any:
+    """The local address of a stream socket, as the kernel gives it.
+
+    :raises OSError: if it is none, or a sandbox doesn't let that be asked.
+    """
+    sock = _socket.socket(-1, socket.SOCK_STREAM, 0, fd)
     try:
-        sock = _socket.socket(-1, socket.SOCK_STREAM, 0, fd)
-    except OSError:
-        return None
-    try:
-        port: int = sock.getsockname()[1]
-    except OSError:
-        return None
+        return sock.getsockname()
     finally:
         sock.detach()
-    return port
+
+
+def _port_of(fd: int) -> int | None:
+    try:
+        name = name_of(fd)
+    except OSError:
+        return None
+    # That of a socket in the file system is text.
+    return name[1] if isinstance(name, tuple) else None
 
 
 def bound_here(fd: int) -> bool:

@@ -1,8 +1,9 @@
-"""Protocols that raise when they meet their connection, under asyncio and uvloop."""
+"""Protocols that raise when they meet their connection, or let go of it."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.loop_servers import Run, number_of, until
+from support.processes import PATIENCE
 from support.reactors import open_descriptors
 
 from dsadapter.frameworks import asyncio as dual_stack
@@ -44,6 +46,13 @@ class Failing(asyncio.Protocol):
         raise RuntimeError("no such name")
 
 
+class LettingGo(asyncio.Protocol):
+    def connection_made(self, transport: Any) -> None:
+        # The loop has those that it reads from. uvloop begins to when this has returned.
+        transport.pause_reading()
+        asyncio.get_running_loop().call_soon(transport.pause_reading)
+
+
 # uvloop says so of each, of its own server's as well.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("observed", [False, True])
@@ -72,6 +81,26 @@ def test_nothing_stays_open(run: Run, host: str, observed: bool) -> None:
         assert {*map(id, lost)} == {*map(id, made)}
     else:
         run(main)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_abandoned_connection_is_closed(run: Run, host: str) -> None:
+    async def main() -> bytes:
+        async with await dual_stack.create_server(LettingGo, None, 0) as server:
+            with socket.create_connection((host, number_of(server))) as client:
+                answer = asyncio.ensure_future(asyncio.to_thread(received, client))
+                while not answer.done():
+                    await asyncio.sleep(0.01)
+                    gc.collect()
+                return await answer
+
+    assert run(main) == b""
+
+
+def received(client: socket.socket) -> bytes:
+    client.settimeout(PATIENCE)
+    return client.recv(1)
 
 
 @pytest.mark.not_on_windows("uvloop is not for it")

@@ -16,6 +16,7 @@ import pytest
 import trio
 from support.back_ends import BACK_ENDS
 from support.name_calls import counted_names
+from support.observers import Beginnings, Silent
 from support.windows import WINDOWS, meets_resets, no_trio
 
 import dsadapter.frameworks.anyio as dual_anyio
@@ -30,20 +31,6 @@ RESET = struct.pack("ii", 1, 0)
 Use = Callable[[socket.socket, Any], Awaitable[None]]
 
 
-class Silent:
-    """Is told of connections and reads nothing."""
-
-    def __init__(self) -> None:
-        self.lost = 0
-
-    @hookimpl
-    def dsadapter_connection_made(self, connection: Any) -> None: ...
-
-    @hookimpl
-    def dsadapter_connection_lost(self, connection: Any) -> None:
-        self.lost += 1
-
-
 class AtTheEnd:
     """Reads the address of a connection that is lost, and keeps nothing of it."""
 
@@ -53,17 +40,6 @@ class AtTheEnd:
     @hookimpl
     def dsadapter_connection_lost(self, connection: Any) -> None:
         self.seen.append(connection.local)
-
-
-class Beginnings:
-    """Keeps records, and is not told when a connection is lost."""
-
-    def __init__(self) -> None:
-        self.kept: list[Any] = []
-
-    @hookimpl
-    def dsadapter_connection_made(self, connection: Any) -> None:
-        self.kept.append(connection)
 
 
 def of_trio(host: str, use: Use) -> None:

@@ -14,6 +14,7 @@ import pytest
 from support.environments import clean_environment
 from support.listeners import RecordingFactory, stop
 from support.name_calls import counted_names
+from support.observers import Beginnings, Silent
 from support.processes import PATIENCE
 from support.reactors import Reactor, open_descriptors
 from support.windows import meets_resets
@@ -40,31 +41,6 @@ class Asking(RecordingPlugin):
     def dsadapter_connection_lost(self, connection: Any) -> None:
         super().dsadapter_connection_lost(connection)
         self.asked.append(connection.local)
-
-
-class Keeping:
-    """Keeps records, and is not told when a connection is lost."""
-
-    def __init__(self) -> None:
-        self.kept: list[Any] = []
-
-    @hookimpl
-    def dsadapter_connection_made(self, connection: Any) -> None:
-        self.kept.append(connection)
-
-
-class Silent:
-    """Is told of connections and reads nothing."""
-
-    def __init__(self) -> None:
-        self.lost = 0
-
-    @hookimpl
-    def dsadapter_connection_made(self, connection: Any) -> None: ...
-
-    @hookimpl
-    def dsadapter_connection_lost(self, connection: Any) -> None:
-        self.lost += 1
 
 
 def serve(reactor: Reactor) -> Any:
@@ -151,7 +127,7 @@ def test_a_client_learns_of_the_end_before_plugins_do(
 
 
 @pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("plugin", [RecordingPlugin, Keeping])
+@pytest.mark.parametrize("plugin", [RecordingPlugin, Beginnings])
 def test_a_record_that_is_kept_knows_it_after_the_socket_has_closed(
     reactor: Reactor, host: str, plugin: Any
 ) -> None:
@@ -160,7 +136,7 @@ def test_a_record_that_is_kept_knows_it_after_the_socket_has_closed(
         client = connect(reactor, port, host)
         served = client.getpeername()
         lose(reactor, port, client)
-    [record] = told.kept if isinstance(told, Keeping) else told.of("connection_made")
+    [record] = told.kept if isinstance(told, Beginnings) else told.of("connection_made")
     assert record.local == served
     assert f"local={served!r}" in repr(record)
     assert copy.copy(record).local == served

@@ -69,7 +69,8 @@ class Acceptor:
         self._factory = factory
         self._options = options
         self._watching = watching_of(loop)
-        self._shows_mapped = not asks_objects(loop)
+        # It reads names from the descriptor, and closes it past the socket.
+        self._by_descriptor = not asks_objects(loop)
         self._batch = AcceptBatch(sock)
         self._at_once = 1
         self._patience = 0
@@ -108,8 +109,7 @@ class Acceptor:
     def _accept(self) -> None:
         accepted: list[_Handed] = []
         try:
-            # uvloop closes a descriptor before it lets go of the socket.
-            self._socket.hand(self._batch, self._at_once, accepted, self._shows_mapped)
+            self._socket.hand(self._batch, self._at_once, accepted, self._by_descriptor)
         except BlockingIOError:
             pass
         except OSError as error:
@@ -134,7 +134,7 @@ class Acceptor:
         begun: list[_Begun] = []
         for sock in accepted:
             shown = factory
-            if sock.mapped and self._shows_mapped:
+            if sock.mapped and self._by_descriptor:
                 shown = canonical_factory(factory)
             if options:
                 task = self._loop.create_task(connect(shown, sock, **options))
@@ -199,8 +199,10 @@ class Acceptor:
                 self._keep(sock, transport)
 
     def _keep(self, sock: _Handed, transport: asyncio.BaseTransport) -> None:
+        # A finalizer of Python closes the socket, and others the descriptor.
+        let_go = None if hasattr(transport, "__del__") else partial(_let_go, sock)
         try:
-            self._kept.append(ref(transport, partial(_let_go, sock)))
+            self._kept.append(ref(transport, let_go))
         except TypeError:
             sock.transport = transport
             self._kept.append(ref(sock))

@@ -364,16 +364,16 @@ def _policies(
     make: Callable[..., ListenPolicy],
 ) -> list[ListenPolicy]:
     wanted = family_of(family)
-    if flags != socket.AI_PASSIVE:
-        # The only name that there may be.
-        names = [host] if isinstance(host, str) else host or ()
-        check_flags("localhost" if "localhost" in names else None, port, flags)
     if host is None or host == "":
         hosts = ["" if flags & socket.AI_PASSIVE else "localhost"]
     elif isinstance(host, (str, bytes)) or not isinstance(host, Iterable):
         hosts = [host]
     else:
         hosts = list(dict.fromkeys(host))
+    if flags != socket.AI_PASSIVE:
+        # The only name that there may be.
+        named = "localhost" if host and "localhost" in hosts else None
+        check_flags(named, port, flags)
     policies = dict.fromkeys(make(each, family=wanted) for each in hosts)
     return [p for p in policies if not any(_serves(q, p) for q in policies if q != p)]
 

@@ -199,7 +199,7 @@ class TestConnecting:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Refused, and silent: the next is tried at once, and after the delay."""
-        with create_server(("127.0.0.1", 0)) as server, silent("::1", port=port_of(server)) as port:
+        with silent("::1") as port, create_server(("127.0.0.1", port)):
 
             def look_up(*_arguments: Any, **_options: Any) -> Any:
                 return [

@@ -20,7 +20,9 @@ from anyio.abc import SocketAttribute
 from support.back_ends import BACK_ENDS, FOR_CLOSING
 from support.descriptors import none_left
 from support.processes import PATIENCE
+from support.programs import free_port
 from support.reactors import open_descriptors
+from support.silent import answering
 from support.windows import no_trio
 
 from dsadapter import hookimpl
@@ -175,10 +177,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "127.0.0.9", *NAMES])
 def test_connecting(run: Any, way: Any, host: str) -> None:
     async def main() -> None:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6) as ipv6:
-            number = ipv6.getsockname()[1]
-            with socket.create_server(("127.0.0.1", number)):
-                await at_every_step(lambda: way.connect(host, number))
+        number = free_port()
+        with answering(number, "::1", "127.0.0.1"):
+            await at_every_step(lambda: way.connect(host, number))
 
     run(main)
 

@@ -163,8 +163,8 @@ def test_tls(host: str, tmp_path: Path) -> None:
 
 def test_a_silent_address_does_not_hold_up_the_next() -> None:
     async def main() -> None:
-        listeners = await dual_stack.open_tcp_listeners(0, host="127.0.0.1")
-        with silent("::1", port=number_of(listeners)) as port:
+        with silent("::1") as port:
+            listeners = await dual_stack.open_tcp_listeners(port, host="127.0.0.1")
             trio.socket.set_custom_hostname_resolver(Resolver("::1", "127.0.0.1"))
             stream = await dual_stack.open_tcp_stream("server.test", port)
             assert stream.socket.getpeername() == ("127.0.0.1", port)

@@ -18,6 +18,7 @@ from support.builds import CHECKOUT
 from support.datagrams import Informed, Recorder
 from support.listeners import RecordingFactory, stop
 from support.processes import running_command
+from support.programs import free_port
 from support.reactors import Reactor, open_descriptors
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -99,12 +100,6 @@ def activated(*arguments: str, listen_on: tuple[str, ...], options: tuple[str, .
     keep = [f"--setenv={name}" for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ]
     program = [sys.executable, "-u", str(SERVER), *arguments]
     return running_command([ACTIVATE, *where, *keep, *options, *program])
-
-
-def free_port() -> int:
-    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as probe:
-        number: int = probe.getsockname()[1]
-        return number
 
 
 def connected(server: Any, host: str, port: int) -> socket.socket:
@@ -265,9 +260,8 @@ def test_the_kernel_says_what_a_socket_is(
 
 
 def test_two_sockets_of_one_port_are_a_pair(reactor: Reactor) -> None:
-    ipv6 = listening("::", v6only=True)
-    ipv4 = listening("0.0.0.0", port_of(ipv6))
-    number = port_of(ipv6)
+    number = free_port()
+    ipv6, ipv4 = listening("::", number, v6only=True), listening("0.0.0.0", number)
     port, factory = listen(reactor, f"dualstack:fd={ipv6},{ipv4}")
 
     assert port.mode == "pair"

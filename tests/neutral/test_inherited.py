@@ -12,6 +12,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from support.programs import free_port
 
 from dsadapter.frameworks import get_framework
 from dsadapter.sockets.adopting import inherited_datagrams, inherited_streams
@@ -65,10 +66,9 @@ def test_a_server_of_the_standard_library_on_an_inherited_socket() -> None:
 def test_a_pair_is_one_listener() -> None:
     recording = RecordingPlugin()
     with registered(recording):
-        ipv6 = listening(v6only=True)
-        with socket.socket(fileno=os.dup(ipv6)) as sock:
-            number = sock.getsockname()[1]
-        sockets = inherited_sockets(fd=[ipv6, listening("0.0.0.0", number)])
+        number = free_port()
+        ipv6, ipv4 = listening("::", number, v6only=True), listening("0.0.0.0", number)
+        sockets = inherited_sockets(fd=[ipv6, ipv4])
         assert [sock.getsockname()[:2] for sock in sockets] == [("0.0.0.0", number), ("::", number)]
         for sock in sockets:
             assert sock.getblocking()

@@ -6,11 +6,14 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
+from support.programs import free_port
+
 
 @contextlib.contextmanager
-def silent(*hosts: str, port: int = 0) -> Iterator[int]:
+def silent(*hosts: str) -> Iterator[int]:
     """Listening sockets with full backlogs, all on one port, which is given; an attempt to connect
     to them stays under way."""
+    port = free_port()
     with contextlib.ExitStack() as stack:
         for host in hosts:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -18,7 +21,6 @@ def silent(*hosts: str, port: int = 0) -> Iterator[int]:
             server.bind((host, port))
             # Linux takes one connection more than that.
             server.listen(0)
-            port = server.getsockname()[1]
             stack.enter_context(socket.create_connection((host, port)))
         yield port
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from dsadapter.handover import park
+from support.programs import free_port
 
 BOTH = ("127.0.0.1", "::1")
 HUNG = 20.0
@@ -34,9 +35,11 @@ def pair(
 
     :param behind: sockets to go on getting all that is new.
     """
-    ipv4 = _listening("0.0.0.0", port, reuse_port, behind=behind)
-    number = ipv4.getsockname()[1]
-    return [ipv4, _listening("::", number, reuse_port, v6only=True, behind=behind)]
+    number = port or free_port()
+    return [
+        _listening("0.0.0.0", number, reuse_port, behind=behind),
+        _listening("::", number, reuse_port, v6only=True, behind=behind),
+    ]
 
 
 def dual(port: int = 0, *, reuse_port: bool = True) -> list[socket.socket]:

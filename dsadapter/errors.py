@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from dsadapter.messages import spelled
 
 __all__ = [
     "AddressFamilyError",
@@ -92,6 +94,18 @@ class UnknownFrameworkError(LookupError):
 
     The message says which frameworks exist and what to install.
     """
+
+
+@contextmanager
+def spelling(names: Mapping[str, str]) -> Iterator[None]:
+    """Raise what is wrong with a parameter in the spelling of a framework's users.
+
+    :param names: as for :func:`~dsadapter.messages.spelled`.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise spelled(error, names) from error.__cause__
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from dsadapter.policy import ListenMode, whole_number
 from dsadapter.sockets.ifaddrs import interface_index, zone_index
 
 _REMEDY = {
-    "ipv4": "this port serves IPv4 only; bind one to '::' for both families, asking for neither",
-    "ipv6": "this port serves IPv6 only; bind one to '::' for both families, asking for neither",
+    "ipv4": "this port serves IPv4 only; bind one to '::' for both families, and leave family out",
+    "ipv6": "this port serves IPv6 only; bind one to '::' for both families, and leave family out",
 }
 
 

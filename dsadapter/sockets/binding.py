@@ -286,7 +286,12 @@ def explained(
         return OSError(error.errno, f"{said} ({policy})" + (f"; {advice}" if advice else ""))
     if policy.mode == "dual-stack":
         return NotDualStackError(
-            f"this machine has no dual-stack sockets: {said}; {_other_mode()}", error
+            Message(
+                "this machine has no dual-stack sockets: {said}; {instead}",
+                said=said,
+                instead=_other_mode(),
+            ),
+            error,
         )
     assert policy.mode != "pair"
     text = f"this machine has no {FAMILY_NAMES[policy.mode]} sockets: {said} ({policy})"
@@ -308,14 +313,14 @@ def _held(policy: ListenPolicy | DatagramPolicy, error: OSError) -> Message:
     text += "; a dual-stack listener needs both families"
     free = [family for family in FAMILIES if family not in holders]
     if len(free) == 1:
-        text += f"; {{family}}={free[0]} serves {FAMILY_NAMES[free[0]]} alone"
+        text += f"; {{family={free[0]!r}}} serves {FAMILY_NAMES[free[0]]} alone"
     return Message(text + told, held=held)
 
 
 def _other_mode() -> str:
     can = capability()
     if can.ipv4 is None:
-        return "listen on interface '0.0.0.0' for IPv4 only"
+        return Message("listen on {host} '0.0.0.0' for IPv4 only")
     if can.ipv6 is None:
         return "listen on one IPv6 address of this machine for IPv6 only"
     return "it has neither IPv4 nor IPv6 sockets; look at the sandbox that this process runs in"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dsadapter.messages import Message, quoted
 from dsadapter.policy import Family
@@ -13,6 +13,13 @@ _FAMILIES: dict[int, Family | None] = {
     int(socket.AF_INET): "ipv4",
     int(socket.AF_INET6): "ipv6",
 }
+
+BY_NUMBER: Mapping[str, str] = {
+    "family='ipv4'": "family=socket.AF_INET",
+    "family='ipv6'": "family=socket.AF_INET6",
+}
+"""For :func:`~dsadapter.errors.spelling`: families as users of a framework that takes numbers
+type them."""
 
 
 def family_of(number: int) -> Family | None:

@@ -286,8 +286,9 @@ def test_a_plugin_that_refuses_is_a_PermissionError(run: Run) -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: dual_stack.create_tcp_listener(local_host="server.test"), "server.test"),
-        (lambda: dual_stack.create_tcp_listener(local_port=70000), "port 70000"),
+        (lambda: dual_stack.create_tcp_listener(local_host="a.test"), "local_host 'a.test'"),
+        (lambda: dual_stack.create_tcp_listener(local_port=70000), "local_port 70000"),
+        (lambda: dual_stack.create_udp_socket(local_port=70000), "local_port 70000"),
         (lambda: dual_stack.create_tcp_listener(family=99), "family 99 is none of"),
         (lambda: dual_stack.connect_tcp("::1", 80, local_host="nowhere"), "local_host"),
         (lambda: dual_stack.connect_tcp("::1", 80, happy_eyeballs_delay=0), "happy_eyeballs_delay"),

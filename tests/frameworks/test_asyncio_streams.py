@@ -418,6 +418,20 @@ def test_the_story_of_every_attempt(run: Run) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("local_addr", [("127.0.0.2", "0"), ["127.0.0.2", 0], ("127.0.0.2", None)])
+def test_the_local_port_may_be_what_asyncio_takes_for_one(run: Run, local_addr: Any) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            _, writer = await dual_stack.open_connection(
+                *server.getsockname(), local_addr=local_addr
+            )
+            assert writer.get_extra_info("sockname")[0] == "127.0.0.2"
+            writer.close()
+            await writer.wait_closed()
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

@@ -12,8 +12,11 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from dsadapter.ready.canonical_view import CanonicalView
 from dsadapter.ready.life import Life
+from dsadapter.sockets.families import BY_NUMBER
 
 FRAMEWORK = "anyio"
+LISTENING = {"host": "local_host", "port": "local_port", **BY_NUMBER}
+"""Parameters as AnyIO's users type them."""
 
 _TCP, _NO_DELAY = int(socket.IPPROTO_TCP), int(socket.TCP_NODELAY)
 

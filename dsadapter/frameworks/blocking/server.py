@@ -8,9 +8,9 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dsadapter.errors import spelling
 from dsadapter.frameworks.blocking.datagram import TranslatingDatagramSocket, open_bound
 from dsadapter.frameworks.blocking.translating import TranslatingSocket, host_and_port
-from dsadapter.messages import Message, quoted
 from dsadapter.policy import (
     DEFAULT_PROXY_TIMEOUT,
     DatagramPolicy,
@@ -21,6 +21,7 @@ from dsadapter.policy import (
 )
 from dsadapter.ready.ready_socket import open_ready_socket
 from dsadapter.sockets.control_messages import MSG_DONTWAIT
+from dsadapter.sockets.families import BY_NUMBER, family_of
 from dsadapter.sockets.listening import check_one_socket
 
 if TYPE_CHECKING:
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
 FRAMEWORK = "blocking"
 
 R = TypeVar("R", bound="ProxiedListeningSocket")
-
-_FAMILIES: dict[int | None, Family | None] = {
-    None: None,
-    int(socket.AF_INET): "ipv4",
-    int(socket.AF_INET6): "ipv6",
-}
 
 
 def create_server(
@@ -67,18 +62,12 @@ def create_server(
     :raises PluginError: if a required plugin is missing, or a plugin refuses.
     :raises OSError: with the errno of the call that failed.
     """
-    if family not in _FAMILIES:
-        raise ValueError(
-            Message(
-                "{family} {value} is neither AF_INET nor AF_INET6; leave {family} out for both",
-                value=quoted(family),
-            )
-        )
+    wanted = _family(family)
     host, port = host_and_port(address)
     policy = ListenPolicy(
         host,
         port,
-        family=None if dualstack_ipv6 else _FAMILIES[family],
+        family=None if dualstack_ipv6 else wanted,
         backlog=socket.SOMAXCONN if backlog is None else backlog,
         reuse_port=reuse_port,
         fallback=fallback,
@@ -86,7 +75,8 @@ def create_server(
         proxy_from=proxy_set(proxy_from),
         proxy_timeout=proxy_timeout,
     )
-    return listen(policy)
+    with spelling(BY_NUMBER):
+        return listen(policy)
 
 
 def listen(policy: ListenPolicy) -> TranslatingSocket:
@@ -120,6 +110,8 @@ class DualStackMixin:
     ``HTTPSServer`` of Python 3.14 needs nothing more.
     """
 
+    family: int | None = None
+    """AF_INET or AF_INET6 for that one alone of both that ``""`` and ``"::"`` mean."""
     fallback: Fallback = "auto"
     """What to serve where a family is missing; as for :func:`create_server`."""
     device: str | None = None
@@ -154,15 +146,22 @@ class DualStackMixin:
         # That of a server for IPv6 may have four items.
         is_long = isinstance(address, tuple) and len(address) == 4
         host, port = host_and_port(address[:2] if is_long else address)
+        family = _family(self.family)
         if self.socket_type == socket.SOCK_DGRAM:
             datagrams = DatagramPolicy(
-                host, port, max_packet_size=self.max_packet_size, device=self.device
+                host,
+                port,
+                family=family,
+                max_packet_size=self.max_packet_size,
+                device=self.device,
             )
-            self.socket = open_bound(datagrams, _BoundDatagramSocket)
+            with spelling(BY_NUMBER):
+                self.socket = open_bound(datagrams, _BoundDatagramSocket)
         else:
             policy = ListenPolicy(
                 host,
                 port,
+                family=family,
                 backlog=self.request_queue_size,
                 reuse_port=self.allow_reuse_port,
                 fallback=self.fallback,
@@ -171,7 +170,8 @@ class DualStackMixin:
                 proxy_timeout=self.proxy_timeout,
             )
             check_one_socket(policy)
-            self.socket = _bound(policy)
+            with spelling(BY_NUMBER):
+                self.socket = _bound(policy)
         self.address_family = self.socket.family
         reused = self.allow_reuse_address
         # It is bound already; Windows refuses SO_REUSEADDR on a socket that nobody may share.
@@ -218,6 +218,10 @@ class DualStackMixin:
         # One that is dropped must not have the server wait for the next.
         data, sender = self.socket.recvfrom(self.max_packet_size, MSG_DONTWAIT)
         return (data, self.socket), sender
+
+
+def _family(number: int | None) -> Family | None:
+    return None if number is None else family_of(number)
 
 
 def _bound(policy: ListenPolicy) -> TranslatingSocket:

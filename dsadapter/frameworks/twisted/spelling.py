@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-
-from dsadapter.messages import spelled
+from collections.abc import Mapping
 
 LISTENING: Mapping[str, str] = {
     "host": "interface",
+    # As in an endpoint string.
+    "family='ipv4'": "family=ipv4",
+    "family='ipv6'": "family=ipv6",
     "reuse_port": "reusePort",
     "proxy_from": "proxyFrom",
     "proxy_timeout": "proxyTimeout",
@@ -23,15 +23,3 @@ CONNECTING: Mapping[str, str] = {
     "remember_outcomes": "rememberOutcomes",
     "mapped_addresses": "mappedAddresses",
 }
-
-
-@contextmanager
-def spelling(names: Mapping[str, str]) -> Iterator[None]:
-    """Raise what is wrong with a parameter in the spelling of Twisted's users.
-
-    :param names: :data:`LISTENING` or :data:`CONNECTING`.
-    """
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise spelled(error, names) from error.__cause__

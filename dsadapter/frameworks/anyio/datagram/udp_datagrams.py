@@ -14,9 +14,9 @@ from anyio.abc import ConnectedUDPSocket, UDPSocket
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.datagrams import Counters
 from dsadapter.datagrams.pulling import PulledDatagrams
-from dsadapter.errors import plugin_errors_as_os_errors
+from dsadapter.errors import plugin_errors_as_os_errors, spelling
 from dsadapter.frameworks.anyio.anyio_waiting import WAITING
-from dsadapter.frameworks.anyio.socket_stream import FRAMEWORK
+from dsadapter.frameworks.anyio.socket_stream import FRAMEWORK, LISTENING
 from dsadapter.packetinfo.receiving import Datagram
 from dsadapter.policy import (
     DEFAULT_PACKET_SIZE,
@@ -76,7 +76,7 @@ async def create_connected_udp_socket(
     target = canonical_target(str(remote_host), remote_port)
     policy = _policy(family, local_host, local_port, reuse_port, max_packet_size, fallback, device)
     peers = await _resolved(target, family)
-    with plugin_errors_as_os_errors():
+    with plugin_errors_as_os_errors(), spelling(LISTENING):
         made = DualStackConnectedUDPSocket(policy)
     try:
         made.connect(peers)
@@ -97,20 +97,21 @@ def _policy(
 ) -> DatagramPolicy:
     if reuse_port:
         raise ValueError("reuse_port would let others take the datagrams; leave it out")
-    return DatagramPolicy(
-        "" if host is None else str(host),
-        port,
-        family=family_of(family),
-        max_packet_size=max_packet_size,
-        fallback=fallback,
-        device=device,
-    )
+    with spelling(LISTENING):
+        return DatagramPolicy(
+            "" if host is None else str(host),
+            port,
+            family=family_of(family),
+            max_packet_size=max_packet_size,
+            fallback=fallback,
+            device=device,
+        )
 
 
 async def bind(policy: DatagramPolicy) -> DualStackUDPSocket:
     """Bind by a policy that has been made elsewhere; see :func:`create_udp_socket`."""
     await anyio.lowlevel.checkpoint()
-    with plugin_errors_as_os_errors():
+    with plugin_errors_as_os_errors(), spelling(LISTENING):
         return DualStackUDPSocket(policy)
 
 

@@ -12,9 +12,10 @@ from anyio.abc import SocketListener, SocketStream
 from anyio.streams.stapled import MultiListener
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.errors import plugin_errors_as_os_errors
+from dsadapter.errors import plugin_errors_as_os_errors, spelling
 from dsadapter.frameworks.anyio.socket_stream import (
     FRAMEWORK,
+    LISTENING,
     ObservedStream,
     closes_alone,
     of_back_end,
@@ -65,17 +66,18 @@ async def create_tcp_listener(
     :raises ValueError: naming the offending value and the form to use.
     :raises OSError: as AnyIO's; ``PermissionError`` if a plugin refuses.
     """
-    policy = ListenPolicy(
-        "" if local_host is None else str(local_host),
-        local_port,
-        family=family_of(family),
-        backlog=min(backlog, _LONGEST_BACKLOG),
-        reuse_port=reuse_port,
-        fallback=fallback,
-        device=device,
-        proxy_from=proxy_set(proxy_from),
-        proxy_timeout=proxy_timeout,
-    )
+    with spelling(LISTENING):
+        policy = ListenPolicy(
+            "" if local_host is None else str(local_host),
+            local_port,
+            family=family_of(family),
+            backlog=min(backlog, _LONGEST_BACKLOG),
+            reuse_port=reuse_port,
+            fallback=fallback,
+            device=device,
+            proxy_from=proxy_set(proxy_from),
+            proxy_timeout=proxy_timeout,
+        )
     return await listen(policy)
 
 
@@ -88,7 +90,7 @@ async def listen(policy: ListenPolicy) -> MultiListener[SocketStream]:
         from dsadapter.frameworks.anyio.server.proxied_listener import ListenerBehindProxies
 
         kind = ListenerBehindProxies
-    with plugin_errors_as_os_errors():
+    with plugin_errors_as_os_errors(), spelling(LISTENING):
         sockets = listener.open(reads_headers=True)
     life = Life(sockets[0], listener.closed)
     made = [kind(sock, listener, life) for sock in sockets]

@@ -300,7 +300,7 @@ def _settled(
     try:
         policy = ConnectPolicy(
             timeout=None,
-            bind_address=local_addr,
+            bind_address=_local(local_addr),
             attempt_delay=DEFAULT_ATTEMPT_DELAY if delay is None else delay,
             first_address_family_count=1 if interleave is None else interleave,
             mapped_addresses=mapped_addresses,
@@ -311,6 +311,13 @@ def _settled(
         raise spelled(error, SPELLING) from error.__cause__
     check_family(target[0], family)
     return policy, target
+
+
+def _local(address: Any) -> Any:
+    """An address to connect from, whose port may be what the loop's own takes for one."""
+    if isinstance(address, (tuple, list)) and len(address) == 2:
+        return address[0], port_number(address[1], "tcp")
+    return address
 
 
 # A client connects in one way to a few places, mostly.

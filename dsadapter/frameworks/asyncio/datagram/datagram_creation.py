@@ -13,7 +13,7 @@ from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.literal import require_literal
 from dsadapter.datagrams import DatagramPort
 from dsadapter.datagrams.port import Opening
-from dsadapter.errors import plugin_errors_as_os_errors
+from dsadapter.errors import plugin_errors_as_os_errors, spelling
 from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK, check_flags
@@ -25,7 +25,7 @@ from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramPolicy, canonical_targ
 from dsadapter.sockets.adopting import inherited_datagrams
 from dsadapter.sockets.binding import DatagramSocket, ask_for_packet_info, is_bound
 from dsadapter.sockets.canonical import take_ipv4_form
-from dsadapter.sockets.families import family_of
+from dsadapter.sockets.families import BY_NUMBER, family_of
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening
 from dsadapter.sockets.port_numbers import port_number
@@ -133,7 +133,7 @@ async def exchange(
     protocol = protocol_factory()
     transport = kind(loop, port, protocol)
     informed = hasattr(protocol, "packet_received")
-    with plugin_errors_as_os_errors():
+    with plugin_errors_as_os_errors(), spelling(BY_NUMBER):
         port.open(
             transport.deliver, transport.refused, details=informed, opening=opening, several=True
         )

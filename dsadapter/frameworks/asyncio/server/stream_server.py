@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
 
-from dsadapter.errors import PluginError
+from dsadapter.errors import PluginError, spelling
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_sockets import (
     AcceptingSocket,
@@ -32,7 +32,7 @@ from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenMode, Listen
 from dsadapter.proxied import ProxyCounters
 from dsadapter.ready.ready_socket import ReadySocket, listener_of, taking_the_place_of, watched
 from dsadapter.sockets.adopting import given_stream
-from dsadapter.sockets.families import family_of
+from dsadapter.sockets.families import BY_NUMBER, family_of
 from dsadapter.sockets.listening import Listening, open_pair
 from dsadapter.sockets.options import read_v6only
 from dsadapter.sockets.port_numbers import port_number
@@ -164,7 +164,8 @@ async def serve(
         for policy in policies:
             listener = Listener(FRAMEWORK, policy)
             listeners.append(listener)
-            opened = listener.open(_opening(policy, mode), reads_headers=True)
+            with spelling(BY_NUMBER):
+                opened = listener.open(_opening(policy, mode), reads_headers=True)
             if policy.proxy_from is None:
                 sockets += watched(listener, opened, socket_kind(loop, opened[0], ssl))
             else:

@@ -18,12 +18,12 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from dsadapter.addressing.hosts import is_literal, prepare_names
-from dsadapter.errors import PluginError
+from dsadapter.errors import PluginError, spelling
 from dsadapter.frameworks.twisted.client.one_connect import OneConnect, connector_of
 from dsadapter.frameworks.twisted.client.resolvers import checked_resolver
 from dsadapter.frameworks.twisted.preparing import prepare
 from dsadapter.frameworks.twisted.reactors import way_of
-from dsadapter.frameworks.twisted.spelling import CONNECTING, spelling
+from dsadapter.frameworks.twisted.spelling import CONNECTING
 from dsadapter.hooks.manager import active_hooks
 from dsadapter.messages import spelled
 from dsadapter.policy import (

@@ -9,11 +9,12 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import AbstractDatagramProtocol
 
+from dsadapter.errors import spelling
 from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.datagram.datagram_port import DatagramPort
 from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint, one_text
 from dsadapter.frameworks.twisted.reactors import way_of
-from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
+from dsadapter.frameworks.twisted.spelling import LISTENING
 from dsadapter.policy import DEFAULT_PACKET_SIZE, DatagramFallback, DatagramPolicy, Family
 from dsadapter.sockets.adopting import Which, inherited_datagrams
 

@@ -23,11 +23,12 @@ from zope.interface import implementer
 from dsadapter import datagrams
 from dsadapter.datagrams import DestinationError, PacketTooLongError
 from dsadapter.datagrams.served import ServedSocket
+from dsadapter.errors import spelling
 from dsadapter.frameworks.twisted.datagram.multicast_transport import DualStackMulticast
 from dsadapter.frameworks.twisted.listening_port import ListeningPort, cannot_listen
 from dsadapter.frameworks.twisted.other_socket import OtherSocket
 from dsadapter.frameworks.twisted.private import forget_reader
-from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
+from dsadapter.frameworks.twisted.spelling import LISTENING
 from dsadapter.hooks.contracts import IDatagramListener, IPacketInfoReceiver
 from dsadapter.packetinfo.receiving import Counters, Datagram
 from dsadapter.policy import DatagramPolicy

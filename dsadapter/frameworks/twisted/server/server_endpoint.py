@@ -17,11 +17,12 @@ from twisted.internet.interfaces import (
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
+from dsadapter.errors import spelling
 from dsadapter.frameworks.twisted import private
 from dsadapter.frameworks.twisted.listening_port import PolicyEndpoint, one_text
 from dsadapter.frameworks.twisted.reactors import Way, way_of
 from dsadapter.frameworks.twisted.server.stream_port import StreamPort
-from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
+from dsadapter.frameworks.twisted.spelling import LISTENING
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, Family, ListenPolicy, proxy_set
 from dsadapter.sockets.adopting import Which, inherited_streams
 

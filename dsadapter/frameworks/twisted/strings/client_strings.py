@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
-from dsadapter.frameworks.twisted.spelling import CONNECTING, spelling
+from dsadapter.errors import spelling
+from dsadapter.frameworks.twisted.spelling import CONNECTING
 from dsadapter.frameworks.twisted.strings.option_values import (
     OptionError,
     seconds,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from dsadapter.frameworks.twisted.spelling import LISTENING, spelling
+from dsadapter.errors import spelling
+from dsadapter.frameworks.twisted.spelling import LISTENING
 from dsadapter.frameworks.twisted.strings.option_values import (
     OptionError,
     seconds,

@@ -186,10 +186,14 @@ class ProxyGate:
     def _end_late_ones(self) -> None:
         now = self._waiting.now()
         for arrival in [each for each in self._arrivals if each.deadline <= now]:
-            self._late(arrival)
             sock = self._forget(arrival)
-            assert sock is not None
-            sock.close()
+            if sock is None:
+                # Who has got the one before it has closed all.
+                continue
+            # It may have come in time, while nobody looked.
+            if arrival.receive(sock) == "waiting":
+                self._late(arrival)
+            self._finish(arrival, sock)
         self._set_timer()
 
     def _ended(self, arrival: Arrival, matter: str | None, reason: str) -> None:

@@ -142,6 +142,20 @@ def test_what_is_no_whole_header_in_time_ends(sent: bytes, counter: str) -> None
         assert open_descriptors() <= before
 
 
+def test_what_came_while_nobody_looked_is_not_late() -> None:
+    header, patience = version_1(*MAPPED), 0.05
+    with listening(proxy_timeout=patience) as sock, connected(sock, header[:5]) as client:
+        sock.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            sock.accept()
+        client.sendall(header[5:])
+        time.sleep(2 * patience)
+        accepted, peer = sock.accept()
+        accepted.close()
+        assert peer == IPV4[0]
+        assert sock.proxy_counters.late == 0
+
+
 def test_what_drips_is_late_all_the_same() -> None:
     header = version_1(*MAPPED)
     with listening(proxy_timeout=0.3) as sock, connected(sock) as client:
@@ -399,7 +413,8 @@ def test_more_than_can_be_watched_wait_until_they_are_accepted(
     silent: int, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proxied_queue, "MOST_WATCHED", most)
-    with serving(proxy_timeout=0.3) as server, contextlib.ExitStack() as stack:
+    # Long enough for the client to send its header, on a busy machine, too.
+    with serving(proxy_timeout=1) as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connected(server.socket)) for _ in range(silent)]
         with connected(server.socket, version_1(*MAPPED) + b"x") as client:
             assert client.recv(100).startswith(b"(('192.0.2.1', 4000)")

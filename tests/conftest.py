@@ -32,8 +32,6 @@ settings.load_profile("dsadapter")
 
 
 TESTS = Path(__file__).parent
-# Folders whose tests install nothing.
-ISOLATED = {"unit", "integration", "neutral", "frameworks", "conformance", "doctor", "windows"}
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +49,11 @@ def own_loopback() -> OwnLoopback | None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _isolated(request: pytest.FixtureRequest, own_loopback: OwnLoopback | None) -> Iterator[None]:
+def _isolated(own_loopback: OwnLoopback | None) -> Iterator[None]:
     """Workers and other programs can't take each other's ports: a port that is to be free in one
-    family is free, and nothing that a test sends leaves the machine."""
-    if own_loopback is None or request.path.parent.name not in ISOLATED:
+    family is free, and nothing that a test sends leaves the machine. What installs is
+    ``support.namespaces.outside()``."""
+    if own_loopback is None:
         yield
         return
     with own_loopback.entered():

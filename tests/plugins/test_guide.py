@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 from support.builds import CHECKOUT, Distributions
 from support.environments import PATIENCE, clean_environment, create_environment
-from support.namespaces import Namespace, namespace, needs_root
+from support.namespaces import Namespace, namespace, needs_root, outside
 from support.processes import Server, running_command
 
 from dsadapter.hooks import specifications
@@ -100,14 +100,15 @@ class Reader:
         if program == "curl":
             assert self._server is not None
             self._server.wait_for_log(READY)
-        done = subprocess.run(
-            words,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE,
-            **options,
-        )
+        with outside():
+            done = subprocess.run(
+                words,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=PATIENCE,
+                **options,
+            )
         assert done.returncode == 0, f"{command} failed:\n{done.stdout}"
         assert done.stdout.endswith(expected)
 

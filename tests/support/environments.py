@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from support.namespaces import outside
+
 Installer = Literal["pip", "uv"]
 INSTALLERS: tuple[Installer, ...] = ("pip", "uv")
 
@@ -89,7 +91,8 @@ class Environment:
         return listing
 
     def _manage(self, verb: str, *args: str) -> None:
-        _run([*self._installer(verb), *args])
+        with outside():
+            _run([*self._installer(verb), *args])
 
     def _installer(self, verb: str) -> list[str]:
         if self.installer == "pip":

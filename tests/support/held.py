@@ -36,7 +36,7 @@ class Network:
         near.add_addresses("wire", *OWN)
         far.run("sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1")
         for address in (*LIVE, *REFUSED):
-            far.run("ip", "address", "add", address, "dev", "lo")
+            far.add_addresses("lo", address + ("/128" if ":" in address else "/32"))
             near.run("ip", "route", "add", address, "dev", "wire", "src", OWN[":" in address])
         for address in OWN:
             known = ("lladdr", self._link_address(near), "nud", "permanent", "dev", "wire")

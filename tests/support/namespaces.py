@@ -7,8 +7,10 @@ import ctypes
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,11 @@ _numbers = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
 _CLONE_NEWNET = 0x40000000
 _NETWORK_OF_THIS_THREAD = "/proc/thread-self/ns/net"
+# Imported before any test has entered another.
+_MACHINES = os.open(_NETWORK_OF_THIS_THREAD, os.O_RDONLY) if sys.platform == "linux" else None
+_ROUTES = Path("/proc/thread-self/net/ipv6_route")
+_RTF_LOCAL = 0x80000000
+_PATIENCE = 30.0
 # Where ``ip netns exec`` looks for what a namespace has instead of the files in /etc.
 _CONFIGURATION = Path("/etc/netns")
 
@@ -56,6 +63,21 @@ class Namespace:
             prefix = "" if "/" in address else "/64" if ":" in address else "/24"
             options = ["nodad"] if ":" in address else []
             self.run("ip", "address", "add", address + prefix, *options, "dev", interface)
+        for address in addresses:
+            if ":" in address:
+                self._until_local(interface, address.partition("/")[0])
+
+    def _until_local(self, interface: str, address: str) -> None:
+        # The kernel routes an IPv6 address in a work queue of its own.
+        packed = socket.inet_pton(socket.AF_INET6, address).hex()
+        deadline = time.monotonic() + _PATIENCE
+        with self.entered():
+            while not any(
+                (to, length, device) == (packed, "80", interface) and int(flags, 16) & _RTF_LOCAL
+                for to, length, *_, flags, device in map(str.split, _lines(_ROUTES))
+            ):
+                assert time.monotonic() < deadline, f"{address} does not become local"
+                time.sleep(0.001)
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -90,6 +112,25 @@ class OwnLoopback:
         return _entered(self._inside)
 
 
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines()
+
+
+@contextlib.contextmanager
+def outside() -> Iterator[None]:
+    """Reach what installers fetch from: this thread's sockets, and those of what it starts, are the
+    machine's."""
+    if _MACHINES is None or _is_outside(_MACHINES):
+        yield
+    else:
+        with _entered(_MACHINES):
+            yield
+
+
+def _is_outside(machines: int) -> bool:
+    return os.path.samestat(os.fstat(machines), os.stat(_NETWORK_OF_THIS_THREAD))
+
+
 @contextlib.contextmanager
 def _network_of_this_thread() -> Iterator[int]:
     descriptor = os.open(_NETWORK_OF_THIS_THREAD, os.O_RDONLY)
@@ -116,10 +157,15 @@ def _enter(descriptor: int) -> None:
 
 
 def connect_namespaces(near: Namespace, far: Namespace, name: str = "wire") -> None:
-    """A wire between two namespaces, with the same name at both ends."""
+    """A wire between two namespaces, with the same name at both ends, which carries at once."""
     near.run("ip", "link", "add", name, "type", "veth", "peer", "name", name, "netns", far.name)
     for end in (near, far):
         end.run("ip", "link", "set", name, "up")
+    deadline = time.monotonic() + _PATIENCE
+    # Until the kernel's work queue has come to it, an end drops what it is to send.
+    while not all("state UP" in end.run("ip", "link", "show", name) for end in (near, far)):
+        assert time.monotonic() < deadline, f"{name} does not become operational"
+        time.sleep(0.001)
 
 
 @contextlib.contextmanager

@@ -44,8 +44,10 @@ def _prefix(address: str) -> str:
 
 
 def _add(place: Namespace, address: str, wire: str) -> None:
-    extra = ["nodad"] if ":" in address else ["broadcast", "+"]
-    place.run("ip", "address", "add", _prefix(address), *extra, "dev", wire)
+    if ":" in address:
+        place.add_addresses(wire, address)
+    else:
+        place.run("ip", "address", "add", _prefix(address), "broadcast", "+", "dev", wire)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ Each is written to an interface by AF_PACKET, and shown to reach a plain dual-st
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -151,16 +151,16 @@ def test_a_mapped_destination_on_the_wire_is_no_way_in(
             assert [data for data, _ in echo.got] == [b"genuine"]
 
 
-MAPPED = {
-    "route": ("route", "add", "local", "::ffff:0:0/96", "dev", "lo"),
-    "address": ("address", "add", "::ffff:192.0.2.1/128", "nodad", "dev", "lo"),
+MAPPED: dict[str, Callable[[Namespace], object]] = {
+    "route": lambda host: host.run("ip", "route", "add", "local", "::ffff:0:0/96", "dev", "lo"),
+    "address": lambda host: host.add_addresses("lo", "::ffff:192.0.2.1/128"),
 }
 """How a machine comes to hold a mapped address as an IPv6 one."""
 
 
 @pytest.mark.parametrize("held", MAPPED)
 def test_the_attack_by_a_mapped_destination_is_real(wire: Wire, held: str) -> None:
-    wire.host.run("ip", "-6", *MAPPED[held])
+    MAPPED[held](wire.host)
     with wire.host.entered():
         plain = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     with plain:
@@ -184,7 +184,7 @@ def test_the_attack_by_a_mapped_destination_is_real(wire: Wire, held: str) -> No
 def test_a_mapped_destination_makes_nothing_genuine(
     reactor: Reactor, wire: Wire, held: str, way: str
 ) -> None:
-    wire.host.run("ip", "-6", *MAPPED[held])
+    MAPPED[held](wire.host)
     echo = Echo()
     with listening(wire.host, reactor, echo, way=way) as port:
         victim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

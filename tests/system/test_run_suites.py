@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pytest
 from support.builds import Distributions
 from support.environments import PATIENCE, Environment, clean_environment, create_environment
-from support.namespaces import OwnLoopback
+from support.namespaces import OwnLoopback, outside
 from support.programs import EVERY
 
 # Without what they want for coverage and colors.
@@ -81,14 +81,15 @@ def environment(
     names = [f"{suite.name}=={suite.version}" for suite in SUITES]
     download = ["--no-deps", "--no-binary", ",".join(suite.name for suite in SUITES)]
     pip = [sys.executable, "-m", "uv", "run", "--no-project", "--with", "pip", "--python"]
-    done = subprocess.run(
-        [*pip, str(made.python), "python", "-m", "pip", "download", *download, *names],
-        cwd=folder,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    with outside():
+        done = subprocess.run(
+            [*pip, str(made.python), "python", "-m", "pip", "download", *download, *names],
+            cwd=folder,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
     assert done.returncode == 0, done.stderr
     for suite in SUITES:
         with tarfile.open(folder / f"{suite.name}-{suite.version}.tar.gz") as archive:

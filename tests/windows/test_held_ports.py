@@ -70,7 +70,7 @@ def test_a_held_port_says_which_family_is_held(kind: str, holder: str, exclusive
         if free is None:
             assert "serves" not in said
             return
-        assert f"family={free} serves" in said
+        assert f"family={free!r} serves" in said
         # The advice works.
         with opened(policy("::", number, family=free)) as sock:
             assert sock.getsockname()[1] == number

@@ -28,6 +28,7 @@ from dsadapter.sockets.canonical import (
     family_number,
     peer_gone,
 )
+from dsadapter.sockets.failing_accepts import ACCEPT_AGAIN, LASTING, say_again
 
 if TYPE_CHECKING:
     from dsadapter.connector.waiting import Ready
@@ -71,7 +72,9 @@ class ProxiedQueue:
         self._timer: Callable[[], object] | None = None
         self._selector: selectors.BaseSelector | None = None
         self._doorbell: Doorbell | None = None
-        self._is_full = False
+        self._is_paused = False
+        self._has_failed = False
+        self._again_at = inf
         self._closed = False
         self._lock = threading.RLock()
         # Held for a moment only, whoever waits.
@@ -110,11 +113,19 @@ class ProxiedQueue:
             return self._doorbell.fileno()
 
     def _watch_on(self) -> None:
-        """After every look: accept again, if there is room, and tell of what is readable."""
+        """After every look: accept again, if it is time and there is room, and tell of what is
+        readable."""
         selector = self._selector
-        if self._is_full and selector is not None and not self._is_full_of(selector):
+        if self._again_at <= monotonic():
+            self._again_at = inf
+        if (
+            self._is_paused
+            and self._again_at == inf
+            and selector is not None
+            and not self._is_full_of(selector)
+        ):
             selector.register(self._number, selectors.EVENT_READ)
-            self._is_full = False
+            self._is_paused = False
         self._set_doorbell()
 
     def _set_doorbell(self) -> None:
@@ -128,7 +139,8 @@ class ProxiedQueue:
     @property
     def patience(self) -> float | None:
         """Seconds until :meth:`is_ready` has something to do whatever comes; None for never."""
-        return None if self._due == inf else max(0.0, self._due - monotonic())
+        due = min(self._due, self._again_at)
+        return None if due == inf else max(0.0, due - monotonic())
 
     def is_ready(self) -> bool:
         """Read what has come of headers, close what is late, and tell whether a connection can be
@@ -203,14 +215,29 @@ class ProxiedQueue:
                 break
             except OSError as error:
                 if error.errno not in ONE_CONNECTION:
+                    if error.errno in LASTING:
+                        self._pause_after(error, selector)
                     raise
                 continue
+            self._has_failed = False
             self._gate.accepted(accepted, peer)
             if self._is_full_of(selector):
-                selector.unregister(self._number)
-                self._is_full = True
-            if self._passed or self._is_full:
+                self._pause(selector)
+            if self._passed or self._is_paused:
                 break
+
+    def _pause(self, selector: selectors.BaseSelector) -> None:
+        """Accept nothing for now; headers are read."""
+        selector.unregister(self._number)
+        self._is_paused = True
+
+    def _pause_after(self, error: OSError, selector: selectors.BaseSelector) -> None:
+        """Who asks again at once fails once more, and then waits."""
+        if self._has_failed:
+            say_again(error)
+            self._again_at = monotonic() + ACCEPT_AGAIN
+            self._pause(selector)
+        self._has_failed = not self._has_failed
 
     def _is_full_of(self, selector: selectors.BaseSelector) -> bool:
         return len(selector.get_map()) >= MOST_WATCHED
@@ -261,7 +288,7 @@ class ProxiedQueue:
             selector.register(self._number, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
             stack.pop_all()
-        self._is_full = False
+        self._is_paused, self._again_at = False, inf
         self._woken, self._wake, self._selector = woken, wake, selector
         return selector
 

@@ -31,6 +31,7 @@ from dsadapter.sockets.canonical import (
     family_number,
     take_ipv4_form,
 )
+from dsadapter.sockets.failing_accepts import wait_out
 from dsadapter.sockets.ifaddrs import zoned
 from dsadapter.sockets.listening import Listening, open_listening_sockets
 
@@ -85,10 +86,18 @@ class ReadySocket(CanonicalSocket):
 
     def accept(self) -> tuple[Self, SocketAddress]:
         """As ``socket.socket.accept``, with the canonical address of the peer; plugins have been
-        told when it returns. Where none observes connections it is a plain canonical socket."""
+        told when it returns. Where none observes connections it is a plain canonical socket.
+        On a blocking socket an error that is likely to last, such as EMFILE, is raised after a
+        second: servers such as ``socketserver``'s pass it over and accept again."""
         listener = self._observed()
         kind = CanonicalSocket if listener is None else self._accepts or type(self)
-        accepted, address = self._accepted_as(kind)
+        try:
+            accepted, address = self._accepted_as(kind)
+        except OSError as error:
+            # With a timeout there is an event loop, which has other things to do.
+            if self.gettimeout() is None:
+                wait_out(error)
+            raise
         try:
             if len(address) == 2 and family_number(self) == _INET6:
                 # Whoever serves it may hand its bare descriptor on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from operator import attrgetter
@@ -14,6 +15,7 @@ from dsadapter.ready.canonical_view import shown
 from dsadapter.ready.life import Life
 from dsadapter.ready.plain_accept import PlainConnection, accept_plain
 from dsadapter.sockets.canonical import canonical_name
+from dsadapter.sockets.failing_accepts import ACCEPT_AGAIN, say_again
 
 FRAMEWORK = "trio"
 
@@ -118,12 +120,16 @@ class ListeningTrioSocket(CanonicalTrioSocket):
         self._life = life
 
     async def accept(self) -> tuple[trio.socket.SocketType, Any]:
-        """As Trio's, with the canonical address of the peer."""
+        """As Trio's, with the canonical address of the peer. One that the system denies (EPERM),
+        which Trio's listener asks for again, fails after a second."""
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             accepted = accept_plain(self._sock)
         except BlockingIOError:
             pass
+        except OSError as error:
+            await self._failed(error)
+            raise
         else:
             try:
                 await trio.lowlevel.cancel_shielded_checkpoint()
@@ -137,7 +143,20 @@ class ListeningTrioSocket(CanonicalTrioSocket):
                 accepted = accept_plain(self._sock)
             except BlockingIOError:
                 continue
+            except OSError as error:
+                await self._failed(error)
+                raise
             return self._shown(accepted), accepted.peer
+
+    async def _failed(self, error: OSError) -> None:
+        """Let others have their turn before an error comes out, as Trio does, or wait it out."""
+        if error.errno == errno.EPERM:
+            # trio.SocketListener passes it over and accepts again; trio.serve_listeners waits out
+            # what it raises.
+            say_again(error)
+            await trio.sleep(ACCEPT_AGAIN)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     def close(self) -> None:
         """As Trio's; plugins are told just after."""

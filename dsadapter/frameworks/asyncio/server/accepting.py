@@ -24,11 +24,7 @@ from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.frameworks.asyncio.transports import canonical_factory
 from dsadapter.sockets.accept_batch import LARGEST, AcceptBatch
 from dsadapter.sockets.canonical import ONE_CONNECTION
-
-ACCEPT_AGAIN = 1.0
-"""Seconds until accepting is tried again after an error that is likely to last, such as EMFILE; as
-long as asyncio waits itself."""
-
+from dsadapter.sockets.failing_accepts import ACCEPT_AGAIN
 
 _PATIENCE = 8
 """For so many turns after one that found less than it was prepared to accept, it does not try for

@@ -12,7 +12,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.asyncio.loop_sockets import asks_objects
 from dsadapter.frameworks.asyncio.loop_waiting import LoopWaiting
 from dsadapter.frameworks.asyncio.selecting import watching_of
-from dsadapter.frameworks.asyncio.server.accepting import ACCEPT_AGAIN, ProtocolFactory
+from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
 from dsadapter.frameworks.asyncio.transports import CanonicalTransport, canonical_factory
 from dsadapter.listener import Listener
 from dsadapter.proxied import ProxyGate
@@ -20,6 +20,7 @@ from dsadapter.proxied.proxied_socket import ProxiedSocket, proxied
 from dsadapter.proxied.proxied_view import ProxiedView
 from dsadapter.ready.ready_socket import ReadySocket
 from dsadapter.sockets.canonical import ONE_CONNECTION, CanonicalSocket
+from dsadapter.sockets.failing_accepts import ACCEPT_AGAIN
 
 
 class ProxiedServer(asyncio.AbstractServer):

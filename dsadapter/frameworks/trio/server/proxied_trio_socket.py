@@ -29,7 +29,11 @@ class ListeningBehindProxies(ListeningTrioSocket):
         await trio.lowlevel.checkpoint_if_cancelled()
         waited = False
         while True:
-            passed = self.queue.take()
+            try:
+                passed = self.queue.take()
+            except OSError:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                raise
             if passed is not None:
                 break
             patience = self.queue.patience

@@ -26,14 +26,13 @@ from dsadapter.listener import Told
 from dsadapter.policy import ListenPolicy
 from dsadapter.sockets.binding import is_listening
 from dsadapter.sockets.canonical import ONE_CONNECTION, CanonicalSocket, take_ipv4_form
+from dsadapter.sockets.failing_accepts import ACCEPT_AGAIN
 from dsadapter.sockets.ifaddrs import zoned
 
 _Accept = Callable[[], tuple[socket.socket, SocketAddress]]
 
 # Windows' event loops break with more than one accept a turn; so says tcp.Port.
 _ACCEPTS_ADAPT = os.name == "posix"
-_ACCEPT_AGAIN = 1.0
-"""Seconds until accepting is tried again after an error that is likely to last, such as EMFILE."""
 
 
 class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
@@ -201,10 +200,10 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         """Accept again in a while; at once where only that one connection has failed."""
         if error.errno in ONE_CONNECTION:
             return
-        log.msg(f"{self} accepts again in {_ACCEPT_AGAIN:g} s: {error.strerror}")
+        log.msg(f"{self} accepts again in {ACCEPT_AGAIN:g} s: {error.strerror}")
         self.stopReading()
         reactor: Any = self.reactor
-        self._acceptingAgain = reactor.callLater(_ACCEPT_AGAIN, self.startReading)
+        self._acceptingAgain = reactor.callLater(ACCEPT_AGAIN, self.startReading)
 
     def _forgetAcceptingAgain(self) -> None:
         call, self._acceptingAgain = self._acceptingAgain, None

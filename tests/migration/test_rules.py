@@ -231,6 +231,29 @@ def test_a_pair_is_found(shape):
     assert summary(source) == [("P1", certainty)]
 
 
+def test_what_replaces_a_pair_is_for_its_kind():
+    """None of them takes a listening socket, or for datagrams there is none."""
+    (finding,) = found(
+        "import socket\nwith socket.create_server(('', 80)) as a, "
+        "socket.create_server(('', 80), family=socket.AF_INET6) as b:\n    serve(a, b)"
+    )
+    assert finding.pattern == "P1"
+    assert finding.replacement == "dsadapter.frameworks.blocking.create_server(('::', port))"
+    (finding,) = found(
+        "from wsgiref.simple_server import WSGIServer, make_server\n"
+        "class Six(WSGIServer):\n    address_family = socket.AF_INET6\n"
+        "a = make_server('0.0.0.0', 80, app)\nb = make_server('::', 80, app, server_class=Six)"
+    )
+    assert finding.replacement.startswith("make_server('::', port, app, server_class=Server), with")
+    (finding,) = found(
+        "import socket\nfour = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "four.bind(('', 53))\nsix = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
+        "six.bind(('::', 53))"
+    )
+    assert finding.pattern == "P4"
+    assert "TranslatingSocket(type=socket.SOCK_DGRAM)" in finding.replacement
+
+
 LOOPS = {
     "addresses": (
         REACTOR + "for a in ('0.0.0.0', '::'):\n    reactor.listenTCP(80, factory, interface=a)",
@@ -535,6 +558,10 @@ def test_what_crashes_and_what_shows_garbage_is_an_error():
 NOTHING = {
     "one family by default": REACTOR + "reactor.listenTCP(80, factory)",
     "membership, not binding": "if host in ('0.0.0.0', '::'):\n    host = 'localhost'",
+    "one socket for both already": (
+        "import socket\na = socket.create_server(('', 80), family=socket.AF_INET6, "
+        "dualstack_ipv6=True)\nb = socket.create_server(('127.0.0.1', 80))"
+    ),
     "a list of routes": "routes = [('default', '0.0.0.0', '::')]",
     "separators": "name = '::'.join(parts)\nx = y[::2]",
     "a port that is tried again": (

@@ -75,5 +75,8 @@ def exchange() -> tuple[str, int]:
         sock.bind(("::", 53))
         data, sender = sock.recvfrom(512)
         sock.sendto(data, sender)
+        data, sender, info = sock.receive_datagram(512)
+        sock.send_datagram(data, sender, source=info.destination)
+        print(sock.counters.forged)
         host, port = sender[:2]
         return host, port

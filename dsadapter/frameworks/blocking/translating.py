@@ -21,6 +21,8 @@ from dsadapter.sockets.options import read_v6only, set_v6only
 if TYPE_CHECKING:
     import ssl
 
+    from dsadapter.packetinfo.receiving import Counters, Datagram
+
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 _FAMILIES = {"dual-stack": 0, "ipv4": _INET, "ipv6": _INET6}
 
@@ -85,6 +87,25 @@ class TranslatingSocket(ReadySocket):
             except BaseException:
                 self.close()
                 raise
+
+    if TYPE_CHECKING:
+        # One for datagrams has these; what it is, no checker can tell from its type.
+
+        @property
+        def counters(self) -> Counters:
+            """Of datagrams: what has been received, and what was dropped for which reason."""
+
+        def receive_datagram(self, bufsize: int, flags: int = 0) -> Datagram:
+            """Payload, sender and packet information of a datagram."""
+
+        def send_datagram(
+            self,
+            data: bytes,
+            address: tuple[str, int],
+            source: str | None = None,
+            interface: str | int | None = None,
+        ) -> int:
+            """Send a datagram from a chosen address, or by a chosen interface."""
 
     @property
     def sslsocket_class(self) -> type[ssl.SSLSocket]:

@@ -17,6 +17,14 @@ _DERIVED = ("getHost", "getsockname", "server_address", "sockets", "server_port"
 _NOTES = "paired"
 _WORDS = ("listen", "bind", "serve", "server")
 _ENDS = {"run", "run_forever", "exit", "_exit", "quit", "abort"}
+_CREATE_SERVER = "socket.create_server"
+_READY = "dsadapter.sockets.listening.listening_socket('::', port)"
+_INSTEAD = {
+    _CREATE_SERVER: "dsadapter.frameworks.blocking.create_server(('::', port))",
+    # It learns its name as it binds.
+    "wsgiref.simple_server.make_server": "make_server('::', port, app, server_class=Server), with "
+    "class Server(dsadapter.frameworks.blocking.DualStackMixin, WSGIServer)",
+}
 _HARMLESS = (ast.Assign, ast.AnnAssign, ast.Expr, ast.Pass, ast.Import, ast.ImportFrom)
 
 
@@ -219,22 +227,20 @@ def _by_options(first: Listener, second: Listener) -> bool:
 def _unknown_pairs(module: Module) -> Iterator[Finding]:
     """The same call twice, of whatever listens, on ``"0.0.0.0"`` and on ``"::"``."""
     known = {listener.call for listener in listeners_of(module)}
-    seen: list[tuple[ast.Call, int, Host]] = []
+    seen: list[tuple[ast.Call, int, Host, str]] = []
     for call in module.all(ast.Call):
-        if call in known or not _sounds_like_listening(call):
+        if call in known or not _sounds_like_listening(module, call):
             continue
-        for number, argument in enumerate(call.args):
-            value = module.constant(argument)
-            host = host_of(value, Host.UNKNOWN) if isinstance(value, str) else Host.UNKNOWN
+        for number, host, rest in _hosts(module, call):
             if not host.wildcard:
                 continue
-            for other, position, opposite in seen:
+            for other, position, opposite, others in seen:
                 if (
                     position == number
                     and opposite is host.counterpart
                     and ast.unparse(other.func) == ast.unparse(call.func)
                     and len(other.args) == len(call.args)
-                    and ast.unparse(other.args[-1]) == ast.unparse(call.args[-1])
+                    and others == rest
                     and module.function(other) is module.function(call)
                 ):
                     first, second = sorted((other, call), key=lambda c: c.lineno)
@@ -244,12 +250,33 @@ def _unknown_pairs(module: Module) -> Iterator[Finding]:
                         module.span(first),
                         f"{ast.unparse(call.func)} is called for each wildcard (line"
                         f" {first.lineno} and line {second.lineno})",
-                        "dsadapter.sockets.listening.listening_socket('::', port)",
+                        _INSTEAD.get(module.qualified(call.func), _READY),
                     )
-            seen.append((call, number, host))
+            seen.append((call, number, host, rest))
 
 
-def _sounds_like_listening(call: ast.Call) -> bool:
+def _hosts(module: Module, call: ast.Call) -> Iterator[tuple[int, Host, str]]:
+    """What may be the host of a call, by its position, with what goes with it."""
+    arguments = list(enumerate(call.args))
+    rest = ast.unparse(call.args[-1]) if call.args else ""
+    nothing = Host.UNKNOWN
+    if module.qualified(call.func) == _CREATE_SERVER:
+        address = call.args[0] if call.args else None
+        if not (isinstance(address, ast.Tuple) and len(address.elts) == 2):
+            return
+        arguments, rest = [(0, address.elts[0])], ast.unparse(address.elts[1])
+        options = " ".join(ast.unparse(keyword) for keyword in call.keywords)
+        if "dualstack_ipv6" in options:
+            return
+        nothing = Host.ANY6 if "AF_INET6" in options else Host.ANY4
+    for number, argument in arguments:
+        value = module.constant(argument)
+        yield number, host_of(value, nothing) if isinstance(value, str) else Host.UNKNOWN, rest
+
+
+def _sounds_like_listening(module: Module, call: ast.Call) -> bool:
+    if module.qualified(call.func) == _CREATE_SERVER:
+        return True
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
     return len(call.args) > 1 and any(word in name.lower() for word in _WORDS)
 

@@ -14,6 +14,9 @@ from dsadapter.migration.rules.rule import Rule
 _LEVEL = 41
 _OPTIONS = (26, 27)
 _READY = "dsadapter.sockets.listening.listening_socket('::', port)"
+_DATAGRAMS = (
+    "dsadapter.frameworks.blocking.TranslatingSocket(type=socket.SOCK_DGRAM), bound to ('::', port)"
+)
 
 
 def check(module: Module) -> Iterator[Finding]:
@@ -53,7 +56,8 @@ def _pairs(module: Module) -> Iterator[Finding]:
                     f" {four.lineno}) are bound to one port"
                 )
                 first = min(six, four, key=lambda call: call.lineno)
-                yield Finding("P4", Certainty.LIKELY, module.span(first), message, _READY)
+                instead = _DATAGRAMS if "SOCK_DGRAM" in ast.unparse(first) else _READY
+                yield Finding("P4", Certainty.LIKELY, module.span(first), message, instead)
 
 
 def _pairs_of_classes(module: Module) -> Iterator[Finding]:

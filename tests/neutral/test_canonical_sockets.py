@@ -278,7 +278,7 @@ def test_workers_cost_their_parent_no_descriptor(method: str) -> None:
             with early_peer("127.0.0.1", port_of(server)):
                 TestWorkers.run(context, accept_one, server)
             seen.append(len(open_descriptors()))
-        assert seen[0] == seen[1] == seen[2]
+        assert seen[0] >= seen[1] >= seen[2]
 
 
 def server_context(files: Files, sock: CanonicalSocket | None) -> ssl.SSLContext:

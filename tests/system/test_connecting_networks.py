@@ -319,8 +319,14 @@ def test_silent_addresses(clients: dict[str, Client], way: str) -> None:
     assert answer["tried"][0] in SILENT6
     # All of them are told of when the time is over.
     silent = [SILENT6[0], FAULTY4["silent"]]
-    answer = connecting.ask(host="all-silent.example", port=80, timeout=0.5, attemptDelay=0.05)
-    assert answer["error"][0] == "TimeoutError"
+    for timeout in (0.5, 5):
+        # On a busy machine asking for the addresses may take as long.
+        answer = connecting.ask(
+            host="all-silent.example", port=80, timeout=timeout, attemptDelay=0.05
+        )
+        assert answer["error"][0] == "TimeoutError"
+        if answer["tried"] == silent:
+            break
     assert answer["tried"] == answer["failed"] == silent
     for address in silent:
         assert address in answer["text"]

@@ -83,7 +83,7 @@ def test_a_connect_is_cancelled(place: Namespace, reactor: Reactor, name: bool) 
 
 @pytest.mark.parametrize("name", [False, True])
 def test_a_connect_has_no_more_time(place: Namespace, reactor: Reactor, name: bool) -> None:
-    connecting = Connecting(reactor, name, timeout=0.1)
+    connecting = Connecting(reactor, name, timeout=0.5)
     take_away(place)
     connecting.failed(error.TimeoutError, error.ConnectError)
 

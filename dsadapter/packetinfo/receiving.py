@@ -33,7 +33,9 @@ _CACHED_SECONDS = 1.0
 _MSG_TRUNC = int(socket.MSG_TRUNC)
 _MSG_CTRUNC = int(socket.MSG_CTRUNC)
 _CUT = _MSG_TRUNC | _MSG_CTRUNC
-_MSG_ERRQUEUE = int(getattr(socket, "MSG_ERRQUEUE", 0))
+# Windows' Python has a flag of that name, too, but none of our sockets has an error queue there:
+# the call may take a datagram.
+_MSG_ERRQUEUE = 0 if sys.platform == "win32" else int(getattr(socket, "MSG_ERRQUEUE", 0))
 _POLLRDHUP: int | None = getattr(select, "POLLRDHUP", None)
 # What ICMP says to a socket, and no sandbox to a call.
 _SAID_OF_PEERS = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}

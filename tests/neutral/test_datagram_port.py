@@ -103,6 +103,16 @@ def test_what_is_dropped_is_counted_and_told_once_a_minute(
     opened.port.close()
 
 
+@pytest.mark.parametrize("host", HOSTS)
+def test_looking_for_errors_takes_no_datagram(opened: Port, host: str) -> None:
+    with peer(host) as client:
+        client.sendto(b"x", (host, opened.number))
+        assert select.select([opened.port.sock], [], [], 20)[0]
+        opened.port.discard_errors()
+        opened.until(1)
+    assert [data for data, _, _ in opened.got] == [b"x"]
+
+
 def test_what_an_interrupted_turn_has_received_comes_first(opened: Port) -> None:
     taken: list[bytes] = []
 

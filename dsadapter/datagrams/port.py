@@ -76,6 +76,7 @@ class DatagramPort:
         deliver: Deliver,
         refused: Callable[[], object],
         *,
+        unreachable: Callable[[OSError], object] | None = None,
         details: bool = False,
         opening: Opening | None = None,
         several: bool = False,
@@ -85,6 +86,8 @@ class DatagramPort:
 
         :param deliver: gets what has been received.
         :param refused: called when the peer of a connected port has refused a datagram.
+        :param unreachable: called with what else ICMP says of that peer, such as that a firewall
+            keeps datagrams from it (EHOSTUNREACH, EACCES); None for nothing.
         :param details: whether hop limit and traffic class of each datagram are wanted, too.
         :param opening: opens the sockets; None for what the policy asks for.
         :param several: whether the caller waits for each of :attr:`served`.
@@ -109,6 +112,7 @@ class DatagramPort:
         self._name = str(sockets[0].getsockname()[1])
         self._deliver = deliver
         self._refused = refused
+        self._unreachable = unreachable
         self.served = tuple(
             ServedSocket(sock, self.life.mode, owner, self._receiver)
             for sock, owner in zip(sockets, self._owners, strict=False)
@@ -166,6 +170,7 @@ class DatagramPort:
                 received, size, drained = receiver.receive(limit - read)
                 if drained and not read + size:
                     receiver.find_why_nothing_came()
+                    served.met_error = True
             except OSError as error:
                 return self._failed(error, served)
             if served.failures:
@@ -177,6 +182,10 @@ class DatagramPort:
                 self._arrived = _NOTHING
             if drained:
                 break
+        if served.met_error:
+            # It is gone by now, but libuv may have seen it.
+            served.met_error = False
+            return 0.0
         return None
 
     def _failed(self, error: OSError, served: ServedSocket) -> float:
@@ -188,6 +197,8 @@ class DatagramPort:
         if meaning == "refused":
             if self.peer is not None:
                 self._refused()
+        elif meaning == "unreachable":
+            self._tell_unreachable(error)
         elif meaning == "passing":
             self._complaints.complain(self._name, "failed", str(error.strerror))
             served.failures += 1
@@ -238,36 +249,60 @@ class DatagramPort:
                 address and address[0],
                 "the sender has no address yet; send the answer to a group or to broadcast",
             )
+        answers = bool(messages) and source is None and interface is None
         try:
-            if messages:
-                try:
-                    return sock.sendmsg((data,), messages, 0, wire)
-                except OSError as error:
-                    answers = source is None and interface is None
-                    if not (answers and refuses_local_route(error, messages)):
-                        raise
-                with free_bind(sock):
-                    return sock.sendmsg((data,), messages, 0, wire)
-            if wire is None:
-                return sock.send(data)
-            return sock.sendto(data, wire)
+            return self._put(sock, data, route, answers)
         except OSError as error:
-            if meaning_of(error, connected=self.peer is not None) == "refused":
-                # Not connected, this says nothing about the datagram at hand.
-                if self.peer is not None:
-                    self._refused()
-                return None
-            to = address or self.peer
-            assert to is not None
-            if isinstance(error, BlockingIOError):
-                self.full = sock
-            raise explained(
-                error,
-                to,
-                source,
-                answers=bool(messages) and source is None and interface is None,
-                broadcast_allowed=self.broadcast_allowed(),
-            ) from error
+            failure = error
+        connected = self.peer is not None
+        if meaning_of(failure, connected=connected) == "unreachable":
+            earlier = failure
+            try:
+                sent = self._put(sock, data, route, answers)
+            except OSError as error:
+                failure = error
+            else:
+                # ICMP has said it of an earlier datagram, and the system says it once.
+                served.met_error = True
+                self._tell_unreachable(earlier)
+                return sent
+        if meaning_of(failure, connected=connected) == "refused":
+            served.met_error = True
+            # Not connected, this says nothing about the datagram at hand.
+            if connected:
+                self._refused()
+            return None
+        if isinstance(failure, BlockingIOError):
+            self.full = sock
+        to = address or self.peer
+        assert to is not None
+        raise explained(
+            failure,
+            to,
+            source,
+            answers=answers,
+            broadcast_allowed=self.broadcast_allowed(),
+        ) from failure
+
+    @staticmethod
+    def _put(sock: socket.socket, data: bytes, route: Route, answers: bool) -> int:
+        """Have the system send; ``answers`` as for ``explained``."""
+        wire, messages = route
+        if messages:
+            try:
+                return sock.sendmsg((data,), messages, 0, wire)
+            except OSError as error:
+                if not (answers and refuses_local_route(error, messages)):
+                    raise
+            with free_bind(sock):
+                return sock.sendmsg((data,), messages, 0, wire)
+        if wire is None:
+            return sock.send(data)
+        return sock.sendto(data, wire)
+
+    def _tell_unreachable(self, error: OSError) -> None:
+        if self._unreachable is not None:
+            self._unreachable(error)
 
     def _way(
         self, address: tuple[str, int] | None, source: str | None, interface: str | int | None

@@ -28,10 +28,11 @@ class PulledDatagrams:
 
     def __init__(self, framework: str, policy: DatagramPolicy, waiting: CoroutineWaiting) -> None:
         self.port = DatagramPort(policy, Listener(framework, policy))
-        self.sock = self.port.open(self._deliver, self._refuse, details=True)
+        self.sock = self.port.open(self._deliver, self._refuse, unreachable=self._say, details=True)
         self._waiting = waiting
         self._arrived: deque[Datagram] = deque()
-        self._refused = False
+        self._said: OSError | None = None
+        self._waiters = 0
         try:
             self.port.life.opened()
         except BaseException:
@@ -47,7 +48,10 @@ class PulledDatagrams:
         self._arrived.extend(arrived)
 
     def _refuse(self) -> None:
-        self._refused = True
+        self._say(system_error(errno.ECONNREFUSED))
+
+    def _say(self, error: OSError) -> None:
+        self._said = error
 
     def close(self) -> None:
         """Close the port; who waits is woken, and what has come and was not taken is gone."""
@@ -60,14 +64,15 @@ class PulledDatagrams:
         """Payload, sender, and where it arrived.
 
         :raises ConnectionRefusedError: once, where the peer of a connected port has refused one.
-        :raises OSError: ``EBADF`` if the port is closed; any other if it is of no more use.
+        :raises OSError: ``EBADF`` if the port is closed; once, what else ICMP says of the peer of a
+            connected one; any other if it is of no more use.
         """
         await self._waiting.checkpoint_if_cancelled()
         waited = False
         while True:
-            if self._refused:
-                self._refused = False
-                raise system_error(errno.ECONNREFUSED)
+            if self._said is not None:
+                said, self._said = self._said, None
+                raise said
             if self._arrived:
                 if waited:
                     return self._arrived.popleft()
@@ -76,14 +81,19 @@ class PulledDatagrams:
                 waited = True
                 continue
             self._check_open()
-            rest = self.port.read(_READ_AT_ONCE)
-            if self._arrived or self._refused:
+            # Who waits finds in the system alone what has come.
+            rest = self.port.read(1 if self._waiters else _READ_AT_ONCE)
+            if self._arrived or self._said is not None:
                 continue
             waited = True
-            if rest:
-                await self._waiting.sleep(rest)
-            else:
-                await self._waiting.until_readable(self.sock)
+            self._waiters += 1
+            try:
+                if rest:
+                    await self._waiting.sleep(rest)
+                else:
+                    await self._waiting.until_readable(self.sock)
+            finally:
+                self._waiters -= 1
 
     async def send(
         self,

@@ -20,7 +20,7 @@ class ServedSocket:
     :param receiver: makes what receives.
     """
 
-    __slots__ = ("failures", "mode", "owner", "receiver", "sock")
+    __slots__ = ("failures", "met_error", "mode", "owner", "receiver", "sock")
 
     def __init__(
         self,
@@ -38,6 +38,8 @@ class ServedSocket:
         self.receiver = receiver(sock, self.mode, owner)
         self.failures = 0
         """How many errors of receiving have come one after the other."""
+        self.met_error = False
+        """Whether an error has been taken from the socket that whoever watches it may have seen."""
 
 
 def sender_for(

@@ -153,6 +153,58 @@ class TestTransport:
         transport: Any = None
         run(main)
 
+    @pytest.mark.parametrize("end", ["close", "abort"])
+    def test_a_protocol_that_ends_it_when_it_is_made(self, run: Run, make: Any, end: str) -> None:
+        class Ending(Recorder):
+            def connection_made(self, transport: Any) -> None:
+                super().connection_made(transport)
+                getattr(transport, end)()
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            protocol = Ending()
+            await make(lambda: protocol, ("127.0.0.1", 0))
+            await until(lambda: LOST in protocol.told)
+            assert protocol.told == ["made", LOST]
+            # The loop watches whatever has its descriptor's number now.
+            near, far = socket.socketpair()
+            with near, far:
+                near.setblocking(False)
+                hearing = asyncio.ensure_future(loop.sock_recv(near, 10))
+                await asyncio.sleep(0)
+                far.send(b"x")
+                assert await asyncio.wait_for(hearing, PATIENCE) == b"x"
+
+        run(main)
+
+    def test_another_protocol_gets_the_rest_of_what_has_come(self, run: Run, make: Any) -> None:
+        class First(Recorder):
+            def datagram_received(self, data: bytes, addr: Any) -> None:
+                super().datagram_received(data, addr)
+                self.transport.set_protocol(second)
+
+        class Informed(Recorder):
+            datagram_received: Any = None
+
+            def packet_received(self, data: bytes, addr: Any, info: Any) -> None:
+                self.got.append((data, addr))
+
+        async def main() -> None:
+            nonlocal second
+            for second in (Recorder(), Informed() if make is OURS else Recorder()):
+                first = First()
+                async with endpoint(make, first, ("127.0.0.1", 0)) as transport:
+                    with peer("127.0.0.1") as client:
+                        for data in (b"1", b"2", b"3"):
+                            client.sendto(data, transport.get_extra_info("sockname"))
+                        await until(lambda second=second: len(second.got) == 2)
+                    assert [data for data, _ in first.got] == [b"1"]
+                    assert [data for data, _ in second.got] == [b"2", b"3"]
+                    transport.set_protocol(first)
+
+        second: Any = None
+        run(main)
+
     @pytest.mark.parametrize("data", ["text", 7])
     def test_what_is_no_bytes(self, run: Run, make: Any, data: Any) -> None:
         async def main() -> None:
@@ -321,6 +373,56 @@ class TestFullBuffers:
                 await until(lambda: LOST in protocol.told)
                 assert nothing_waits(there)
 
+        if make is OURS or "uvloop" not in repr(run):
+            faults.run(lambda: run(main))
+
+    @WHOSE
+    def test_a_protocol_that_aborts_when_it_is_told_of_an_error(
+        self, run: Run, make: Any, faults: Faults
+    ) -> None:
+        class Aborting(Recorder):
+            def error_received(self, exc: Exception) -> None:
+                super().error_received(exc)
+                self.transport.abort()
+
+        async def main() -> None:
+            told: list[Any] = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, c: told.append(c))
+            protocol = Aborting()
+            with peer("127.0.0.1") as there:
+                transport, _ = await make(lambda: protocol, ("127.0.0.1", 0))
+                faults.fail("sendto", errno.EAGAIN)
+                for data in (b"x", bytes(70000), b"y"):
+                    transport.sendto(data, there.getsockname())
+                await until(lambda: LOST in protocol.told)
+                assert there.recv(100) == b"x"
+                assert nothing_waits(there)
+            assert told == []
+
+        if make is OURS or "uvloop" not in repr(run):
+            faults.run(lambda: run(main))
+
+    @WHOSE
+    def test_a_protocol_that_never_gives_up_leaves_the_loop_its_turns(
+        self, run: Run, make: Any, faults: Faults
+    ) -> None:
+        class Stubborn(Recorder):
+            def error_received(self, exc: Exception) -> None:
+                self.told.append(exc)
+                if not gives_up:
+                    for _ in range(2):
+                        self.transport.sendto(bytes(70000), ("127.0.0.1", 9))
+
+        async def main() -> None:
+            protocol = Stubborn()
+            async with endpoint(make, protocol, ("127.0.0.1", 0)) as transport:
+                faults.fail("sendto", errno.EAGAIN)
+                for size in (1, 70000, 70000):
+                    transport.sendto(bytes(size), ("127.0.0.1", 9))
+                await until(lambda: len(protocol.told) > 2)
+                gives_up.append(True)
+
+        gives_up: list[bool] = []
         if make is OURS or "uvloop" not in repr(run):
             faults.run(lambda: run(main))
 
@@ -556,4 +658,37 @@ def test_an_address_that_is_no_tuple_of_two(run: Run, make: Any, name: str) -> N
 
     # uvloop's own takes it.
     if make is OURS or "uvloop" not in repr(run):
+        run(main)
+
+
+@pytest.mark.not_on_windows(NO_REFUSALS)
+def test_it_hears_though_a_send_has_taken_the_refusal_that_the_loop_saw(run: Run) -> None:
+    """libuv, which watches no more what it has seen an error of, must be told to."""
+
+    class Reviving(Recorder):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            back.bind(address)
+            connected.transport.sendto(b"anybody?")
+
+    async def main() -> None:
+        async with (
+            endpoint(OURS, Reviving(), ("127.0.0.1", 0)) as transport,
+            endpoint(OURS, connected, remote_addr=address) as refused,
+        ):
+            # Both are ready in one turn, the one that revives the peer first.
+            with peer("127.0.0.1") as client:
+                client.sendto(b"x", transport.get_extra_info("sockname"))
+            refused.sendto(b"into the void")
+            await until(lambda: len(connected.told) > 1)
+            assert isinstance(connected.told[1], ConnectionRefusedError)
+            back.settimeout(PATIENCE)
+            data, us = back.recvfrom(100)
+            assert data == b"anybody?"
+            back.sendto(b"heard", us)
+            await until(lambda: connected.got)
+
+    connected = Recorder()
+    with peer("127.0.0.1") as gone:
+        address = gone.getsockname()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
         run(main)

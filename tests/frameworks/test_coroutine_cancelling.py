@@ -19,6 +19,7 @@ import trio
 from anyio.abc import SocketAttribute
 from support.back_ends import BACK_ENDS, FOR_CLOSING
 from support.descriptors import none_left
+from support.peers import peer
 from support.processes import PATIENCE
 from support.programs import free_port
 from support.reactors import open_descriptors
@@ -50,6 +51,9 @@ class OfTrio:
     async def receive(self, sock: Any) -> Any:
         return await sock.recvfrom(100)
 
+    def number_of(self, sock: Any) -> Any:
+        return sock.getsockname()[1]
+
 
 class OfAnyIO:
     async def listen(self, **options: Any) -> tuple[Any, int]:
@@ -64,6 +68,9 @@ class OfAnyIO:
 
     async def receive(self, sock: Any) -> Any:
         return await sock.receive()
+
+    def number_of(self, sock: Any) -> Any:
+        return sock.extra(SocketAttribute.local_port)
 
 
 WAYS = [
@@ -272,12 +279,34 @@ def test_datagrams(run: Any, way: Any) -> None:
                 await way.receive(sock)
             finally:
                 with anyio.CancelScope(shield=True):
-                    await (sock.aclose() if hasattr(sock, "aclose") else closing(sock))
-
-        async def closing(sock: Any) -> None:
-            sock.close()
+                    sock.close()
 
         assert await at_every_step(receive) == STEPS
+
+    run(main)
+
+
+def test_who_waits_for_a_datagram_gets_what_another_leaves(run: Any, way: Any) -> None:
+    got: list[bytes] = []
+
+    async def main() -> None:
+        sock = await way.bind()
+
+        async def receive() -> None:
+            got.append((await way.receive(sock))[0])
+
+        number = way.number_of(sock)
+        with peer("127.0.0.1") as client:
+            async with anyio.create_task_group() as group:
+                group.start_soon(receive)
+                await anyio.wait_all_tasks_blocked()
+                for data in (b"1", b"2", b"3"):
+                    client.sendto(data, ("127.0.0.1", number))
+                # It takes one before the loop has found that the other may.
+                await receive()
+            await receive()
+        assert sorted(got) == [b"1", b"2", b"3"]
+        sock.close()
 
     run(main)
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import os
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+import trio
 from support.datagrams import WAYS, Echo, Informed, Recorder, listen, listening
+from support.loops import LOOPS
 from support.namespaces import Namespace, connect_namespaces, namespace, needs_root
+from support.processes import PATIENCE
 from support.reactors import Reactor
 from twisted.internet.error import InvalidAddressError, MulticastJoinError
+
+from dsadapter.frameworks import asyncio as dual_asyncio
+from dsadapter.frameworks import trio as dual_trio
 
 pytestmark = needs_root
 
@@ -475,3 +484,70 @@ def test_the_system_default_of_v6only_does_not_matter(reactor: Reactor) -> None:
                     client.setblocking(False)
                     client.sendto(b"x", (address, port.getHost().port))
                     assert answer(reactor, client)[:2] == (b"x", address)
+
+
+PROHIBITED = {"10.9.0.1": errno.EHOSTUNREACH, "fd00:9::1": errno.EACCES}
+"""Addresses that a router lets nothing through to, and what it says then."""
+
+
+@pytest.fixture
+def behind_a_router() -> Iterator[Namespace]:
+    with namespace() as host, namespace() as router:
+        connect_namespaces(host, router)
+        host.add_addresses("wire", "10.1.0.1", "fd00:1::1")
+        router.add_addresses("wire", "10.1.0.2", "fd00:1::2")
+        for setting in ("ipv4.ip_forward", "ipv6.conf.all.forwarding"):
+            router.run("sysctl", "-qw", f"net.{setting}=1")
+        for address, way in zip(PROHIBITED, ("10.1.0.2", "fd00:1::2"), strict=True):
+            host.run("ip", "route", "add", address, "via", way)
+            router.run("ip", "route", "add", "prohibit", address)
+        with host.entered():
+            yield host
+
+
+@pytest.mark.usefixtures("behind_a_router")
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(("address", "number"), PROHIBITED.items())
+def test_an_asyncio_protocol_is_told_what_a_router_says_of_its_peer(
+    loop: str, address: str, number: int
+) -> None:
+    told: list[Any] = []
+
+    class Protocol(asyncio.DatagramProtocol):
+        def error_received(self, exc: Exception) -> None:
+            told.append(exc)
+
+    async def main() -> None:
+        transport, _ = await dual_asyncio.create_datagram_endpoint(
+            Protocol, remote_addr=(address, 9)
+        )
+        # Not before it has been said. A router says it only now and then.
+        deadline = time.monotonic() + PATIENCE
+        while not told:
+            assert time.monotonic() < deadline
+            transport.sendto(b"x")
+            await asyncio.sleep(0.02)
+        transport.abort()
+
+    LOOPS[loop](main)
+    assert isinstance(told[0], OSError)
+    assert (told[0].errno, told[0].strerror) == (number, os.strerror(number))
+
+
+@pytest.mark.usefixtures("behind_a_router")
+@pytest.mark.parametrize(("address", "number"), PROHIBITED.items())
+def test_what_a_router_has_said_is_nothing_the_next_datagram_fails_with(
+    address: str, number: int
+) -> None:
+    async def main() -> None:
+        with trio.fail_after(PATIENCE), await dual_trio.open_udp_socket() as sock:
+            await sock.connect((address, 9))
+            while not sock.is_readable():
+                assert await sock.send(b"x") == 1
+                await trio.sleep(0.02)
+            assert await sock.send(b"y") == 1
+            with pytest.raises(OSError) as caught:
+                await sock.recv(10)
+            assert caught.value.errno == number
+
+    trio.run(main)

@@ -135,7 +135,12 @@ async def exchange(
     informed = hasattr(protocol, "packet_received")
     with plugin_errors_as_os_errors(), spelling(BY_NUMBER):
         port.open(
-            transport.deliver, transport.refused, details=informed, opening=opening, several=True
+            transport.deliver,
+            transport.refused,
+            unreachable=transport.failed,
+            details=informed,
+            opening=opening,
+            several=True,
         )
     try:
         if allow_broadcast:

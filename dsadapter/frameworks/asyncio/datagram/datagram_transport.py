@@ -75,8 +75,14 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         }
         if self._port.peer is not None:
             self._names["peername"] = sock.getpeername()
-        self._protocol.connection_made(self)
-        if self._port.is_open:
+        try:
+            self._protocol.connection_made(self)
+        except BaseException:
+            # Whoever has called closes the sockets, and nothing may wait for them then.
+            self._closing = True
+            self._drop_buffer()
+            raise
+        if not self._closing:
             for served in self._port.served:
                 self._watch(served)
 
@@ -171,15 +177,18 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
 
     def deliver(self, arrived: Iterator[Datagram]) -> None:
         """Give the protocol what has come; called by the port."""
-        informed = getattr(self._protocol, "packet_received", None)
+        protocol: Any = None
         for data, peer, info in arrived:
             if self._closing:
                 return
+            if protocol is not self._protocol:
+                protocol = self._protocol
+                informed = getattr(protocol, "packet_received", None)
             try:
                 if informed is not None:
                     informed(data, self._shown(peer), info)
                 else:
-                    self._protocol.datagram_received(data, self._shown(peer))
+                    protocol.datagram_received(data, self._shown(peer))
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:
@@ -187,7 +196,11 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
 
     def refused(self) -> None:
         """The peer has refused a datagram; called by the port."""
-        self._tell_error(system_error(errno.ECONNREFUSED))
+        self.failed(system_error(errno.ECONNREFUSED))
+
+    def failed(self, error: OSError) -> None:
+        """Tell the protocol of an error; called by the port with what ICMP says of the peer."""
+        self._tell(self._protocol.error_received, error)
 
     def _shown(self, peer: PeerAddress) -> SocketAddress:
         host, _, zone = peer[0].partition("%")
@@ -222,25 +235,34 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         """False if the kernel has no room for it."""
         try:
             # What an earlier datagram met takes the place of this one's sending, once.
-            if self._port.send(*datagram) is None:
+            if self._port.send(*datagram) is None and not self._closing:
                 self._port.send(*datagram)
         except BlockingIOError:
             return False
         except OSError as error:
-            self._tell_error(error)
+            self.failed(error)
         return True
 
     def _write(self) -> None:
-        while self._buffer:
+        # Those that a protocol sends when it is told of an error wait for the next turn.
+        for _ in range(len(self._buffer)):
+            if not self._buffer:
+                # The protocol has aborted.
+                break
+            datagram = self._buffer.popleft()
+            self._buffered -= len(datagram.data)
             try:
-                if not self._sent(self._buffer[0]):
-                    if self._full is not self._port.full:
-                        self._wait_for_room()
-                    break
+                has_room = self._sent(datagram)
             except ValueError as error:
                 # Nobody has looked at its address before.
                 self._report("a datagram that had to wait can't be sent", error)
-            self._buffered -= len(self._buffer.popleft().data)
+                continue
+            if not has_room:
+                self._buffer.appendleft(datagram)
+                self._buffered += len(datagram.data)
+                if self._full is not self._port.full:
+                    self._wait_for_room()
+                break
         if not self._buffer:
             self._wait_no_more()
             if self._closing:
@@ -265,6 +287,11 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         full, self._full = self._full, None
         if full is not None:
             self._watching.remove_writer(full.fileno())
+
+    def _drop_buffer(self) -> None:
+        self._wait_no_more()
+        self._buffer.clear()
+        self._buffered = 0
 
     def _watch(self, served: ServedSocket) -> None:
         self._resuming.pop(served, None)
@@ -292,10 +319,7 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
     def _abort(self, error: BaseException | None) -> None:
         if not self._port.is_open:
             return
-        if self._buffer:
-            self._wait_no_more()
-            self._buffer.clear()
-            self._buffered = 0
+        self._drop_buffer()
         if not self._closing:
             self._closing = True
             self._unwatch()
@@ -309,9 +333,6 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
             self._protocol.connection_lost(error)
         finally:
             self._port.close()
-
-    def _tell_error(self, error: OSError) -> None:
-        self._tell(self._protocol.error_received, error)
 
     def _tell(self, method: Any, *args: Any) -> None:
         try:

@@ -158,6 +158,8 @@ class DualStackUDPSocket(DelegatingSocket):
     async def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """As Trio's."""
         _no_flags(flags)
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recvfrom")
         data, sender, _ = await self.receive_datagram()
         return data[:bufsize], sender
 
@@ -203,12 +205,12 @@ class DualStackUDPSocket(DelegatingSocket):
         that came with a datagram of this socket, it is sent from where that datagram arrived."""
         data, *flags, address = args
         _no_flags(*flags)
-        return await self.send_datagram(bytes(data), await self._resolved(address))
+        return await self.send_datagram(_payload(data), await self._resolved(address))
 
     async def send(self, data: Any, flags: int = 0, /) -> int:
         """As Trio's, where the socket is connected."""
         _no_flags(flags)
-        return await self.send_datagram(bytes(data))
+        return await self.send_datagram(_payload(data))
 
     async def recvmsg(self, *_args: Any) -> Any:
         """Refused: the adapter reads the control messages.
@@ -250,6 +252,11 @@ class DualStackUDPSocket(DelegatingSocket):
 
     def _serves(self, address: SocketAddress | Any) -> bool:
         return self.mode == "dual-stack" or (len(address) == 4) == (self.mode == "ipv6")
+
+
+def _payload(data: Any) -> bytes:
+    """A copy of what has bytes; a number would be as many of them."""
+    return memoryview(data).tobytes()
 
 
 def _no_flags(flags: int = 0) -> None:

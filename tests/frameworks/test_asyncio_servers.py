@@ -80,6 +80,29 @@ class TestServer:
 
         run(main)
 
+    @pytest.mark.not_on_windows("there is no SO_REUSEPORT")
+    @WHOSE
+    def test_a_port_is_shared_by_whoever_asks_for_it(self, run: Run, make: Make) -> None:
+        async def main() -> None:
+            first = await make(lambda: Echo([]), None, 0, reuse_port=True)
+            number = number_of(first)
+            with pytest.raises(OSError) as caught:
+                await make(lambda: Echo([]), None, number)
+            assert caught.value.errno == errno.EADDRINUSE
+            second = await make(lambda: Echo([]), None, number, reuse_port=True)
+            first.close()
+            await asyncio.wait_for(first.wait_closed(), PATIENCE)
+            for host in BOTH if make is dual_stack.create_server else ["::1"]:
+                reader, writer = await asyncio.open_connection(host, number)
+                writer.write(b"hello")
+                assert await reader.readexactly(5) == b"hello"
+                await hang_up(reader, writer)
+            second.close()
+            await asyncio.wait_for(second.wait_closed(), PATIENCE)
+            assert await refused(number)
+
+        run(main)
+
     def test_it_does_not_serve_any_more(self, run: Run) -> None:
         async def main() -> None:
             server = await dual_stack.create_server(asyncio.Protocol, None, 0)

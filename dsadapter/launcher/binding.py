@@ -63,6 +63,6 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
         load_later_modules()
         from dsadapter.launcher.own_sockets import remember_bound
 
-        remember_bound(sock.fileno())
+        remember_bound(sock)
         with suppress(PluginError):
             active_hooks()

@@ -8,11 +8,11 @@ from collections.abc import Hashable
 from typing import Any, Literal, NamedTuple
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.launcher.own_sockets import families_on, identity
+from dsadapter.launcher.own_sockets import has, identity
 from dsadapter.launcher.settings import Settings
 from dsadapter.policy import ListenMode
 from dsadapter.sockets.canonical import canonical_name, family_number
-from dsadapter.sockets.options import read_v6only
+from dsadapter.sockets.options import read_v6only, shares_port
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 _name: Any = _socket.socket.getsockname
@@ -70,7 +70,7 @@ def decide(sock: Any, settings: Settings, bound_here: bool) -> Decision:
         mode, other, name = "ipv4", _INET6, "[::]"
     if (option := settings.spares(port)) is not None:
         return Decision("left", mode, address, option, False)
-    if port and other in families_on(port):
+    if port and has(other, port, shared=shares_port(sock)):
         return Decision("left", mode, address, f"the program has {name}:{port}, too", False)
     if not bound_here and port:
         return Decision("left", mode, address, "another process has bound it", True)

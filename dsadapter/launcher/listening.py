@@ -31,6 +31,9 @@ from dsadapter.sockets.options import REUSE_PORT, set_option, set_v6only, shares
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 
+_widened_on: dict[int, list[Watched]] = {}
+"""The widened listeners, by port."""
+
 sharing: dict[int, tuple[Hashable, Callable[[], None]]] = {}
 """By descriptor: which socket it is that shares a port until it listens, and what ends that."""
 
@@ -47,8 +50,22 @@ class Watched:
         self.entry = entry
         self.before: int | None = None
         """The family that a listener had before it was widened."""
+        self.port = 0
+        """Of one that was widened."""
         self.sock = weakref.ref(sock)
         self.shares = shares_port(sock)
+
+    def widened(self, sock: Any, before: int) -> None:
+        """It has been; see :attr:`before`."""
+        self.before, self.port = before, sock.getsockname()[1]
+        _widened_on.setdefault(self.port, []).append(self)
+
+    def closed(self) -> None:
+        """Forget it."""
+        if self.before is not None:
+            left = [each for each in _widened_on.pop(self.port, ()) if each is not self]
+            if left:
+                _widened_on[self.port] = left
 
     def accepted(self, fd: int, peer: SocketAddress) -> None:
         """Count a connection, and tell plugins."""
@@ -127,11 +144,11 @@ def _listen(sock: Any, backlog: tuple[int, ...], go: Callable[[], None]) -> None
         _shares_no_more(sock.fileno())
     if widened:
         # Another socket has the descriptor now.
-        remember_bound(sock.fileno())
+        remember_bound(sock)
     entry = _listed(decision, sock, widened, problem)
     watched = Watched(sock, life, entry)
     if widened:
-        watched.before = before
+        watched.widened(sock, before)
     fd = sock.fileno()
     listeners[fd] = watched
     endings[fd] = os.getpid(), partial(_closed, fd, watched)
@@ -144,7 +161,7 @@ def watch_widened(sock: Any, before: int, entry: Entry) -> None:
     :param before: the family that the program has asked for.
     """
     watched = Watched(sock, None, entry)
-    watched.before = before
+    watched.widened(sock, before)
     fd = sock.fileno()
     listeners[fd] = watched
     endings[fd] = os.getpid(), partial(_closed, fd, watched)
@@ -205,6 +222,7 @@ def _family(decision: Decision) -> str:
 def _closed(fd: int, watched: Watched) -> None:
     if listeners.get(fd) is watched:
         del listeners[fd]
+    watched.closed()
     end(watched.entry)
     if watched.life is not None:
         watched.life.closed()
@@ -220,12 +238,12 @@ def make_room(sock: Any, port: int) -> None:
     :param sock: about to be bound to the port.
     """
     family = family_number(sock)
-    for watched in list(listeners.values()):
+    for watched in _widened_on.get(port, ())[:]:
         first, before = watched.sock(), watched.before
         if first is None or before is None or before == family:
             continue
         try:
-            if identity(first.fileno()) != watched.identity or first.getsockname()[1] != port:
+            if identity(first.fileno()) != watched.identity:
                 continue
             if REUSE_PORT.number is None:
                 say(

@@ -29,6 +29,10 @@ _BOTH = (_INET, _INET6)
 listeners: dict[int, Any] = {}
 """What is known of the listening sockets of this process, by descriptor."""
 
+owned: dict[int, Any] = {}
+"""The bound stream sockets of this process whose objects nobody has closed or detached, by
+descriptor: a weak reference to each object."""
+
 endings: dict[int, tuple[int, Any]] = {}
 """Whom to tell when a descriptor is closed: the process that opened it, and a function."""
 
@@ -279,6 +283,8 @@ def detach(original: Any, module: Any) -> Any:
     """Readers of the bare descriptor see IPv4 as far as they can."""
 
     def detach(self: Any) -> int:
+        if owned:
+            owned.pop(_fileno(self), None)
         if _family(self) == _INET6:
             if _type(self) == _STREAM:
                 _take_ipv4_form(self)
@@ -297,6 +303,8 @@ def close(original: Any, module: Any) -> Any:
         fd = _fileno(self)
         if _family(self) == _INET6 and _type(self) == _DATAGRAM and _fileno(self) >= 0:
             _forget_datagrams(self)
+        if owned:
+            owned.pop(fd, None)
         try:
             original(self, *args)
         finally:
@@ -313,6 +321,8 @@ def close_object(original: Any, module: Any) -> Any:
         fd = _fileno(self)
         if _family(self) == _INET6 and _type(self) == _DATAGRAM and _fileno(self) >= 0:
             _forget_datagrams(self)
+        if owned:
+            owned.pop(fd, None)
         try:
             original(self)
         finally:

@@ -11,10 +11,13 @@ import _socket
 import os
 import socket
 import sys
+import weakref
 from collections.abc import Hashable
 from typing import Any
 
+from dsadapter.launcher.methods import owned
 from dsadapter.sockets.canonical import canonical_name
+from dsadapter.sockets.options import set_v6only
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 _OPEN_FILES = "/proc/self/fd" if sys.platform.startswith("linux") else "/dev/fd"
@@ -43,9 +46,17 @@ def identity(fd: int) -> Hashable:
     return name
 
 
-def remember_bound(fd: int) -> None:
+def remember_bound(sock: Any) -> None:
     """This process has bound a stream socket."""
+    fd = sock.fileno()
     _bound[fd] = os.getpid(), identity(fd), _port_of(fd)
+
+    def forget(ended: weakref.ref[Any]) -> None:
+        # Its descriptor has been closed with it.
+        if owned.get(fd) is ended:
+            owned.pop(fd, None)
+
+    owned[fd] = weakref.ref(sock, forget)
 
 
 def name_of(fd: int) -> Any:
@@ -75,7 +86,37 @@ def bound_here(fd: int) -> bool:
     return known is not None and known[:2] == (os.getpid(), identity(fd))
 
 
-def families_on(port: int) -> set[int]:
+def has(family: int, port: int, *, shared: bool = False) -> bool:
+    """Whether this process has bound a stream socket of a family to a port.
+
+    :param shared: whether sockets on the port say that they share it: nobody is to meet one there
+        that doesn't.
+    """
+    # Mostly nobody has, which is told without a look at each of thousands.
+    return not (not shared and _is_free(family, port)) and family in _families_on(port)
+
+
+def _is_free(family: int, port: int) -> bool:
+    """Whether nobody at all has a port in a family: a socket that shares nothing can be bound to
+    it."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        trial: Any = _socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        return False
+    try:
+        if family == _INET6:
+            set_v6only(trial, True)
+        trial.bind(("::" if family == _INET6 else "0.0.0.0", port))
+    except OSError:
+        return False
+    finally:
+        trial.close()
+    return True
+
+
+def _families_on(port: int) -> set[int]:
     """The families of the stream sockets of this process that are bound to a port."""
     found = set()
     for number in _descriptors():

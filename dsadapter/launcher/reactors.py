@@ -20,7 +20,7 @@ from dsadapter.frameworks.twisted import (
 from dsadapter.launcher.binding import load_later_modules
 from dsadapter.launcher.listening import watch_widened
 from dsadapter.launcher.listing import Entry, connected, list_entry
-from dsadapter.launcher.own_sockets import families_on
+from dsadapter.launcher.own_sockets import has
 from dsadapter.launcher.receiving import entry_of
 from dsadapter.launcher.report import say, settings
 from dsadapter.listener import announced_elsewhere
@@ -224,7 +224,7 @@ def _decided(port: int, interface: str, kind: int) -> tuple[bool | None, str]:
     if (option := chosen.spares(port)) is not None:
         return None, option
     other = socket.AF_INET6 if family == socket.AF_INET else socket.AF_INET
-    if port and other in families_on(port):
+    if port and has(other, port):
         return None, "the program has the other family's, too"
     return True, "asked for by dsadapter run"
 

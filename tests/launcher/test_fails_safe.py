@@ -28,6 +28,14 @@ except ConnectionRefusedError:
     print("IPv6 alone")
 """
 AS_IT_WAS = "True\nIPv6 alone\n"
+# So many that they aren't looked at one by one; some numbers come again.
+AMONG_MANY = """
+import socket
+many = [socket.create_server(("::", 0), family=socket.AF_INET6) for _ in range(100)]
+many[40].detach(), many.pop(60).close()
+dropped = socket.socket(); dropped.bind(("127.0.0.1", 0)); del dropped
+"""
+AMONG = pytest.mark.parametrize("others", ["", AMONG_MANY], ids=["alone", "among many"])
 
 
 @needs_root
@@ -84,38 +92,47 @@ def test_a_socket_that_another_process_has_bound() -> None:
     assert "stays IPv6 only: another process has bound it" in said(done)[0]
 
 
-def test_a_socket_that_the_program_has_twice() -> None:
+@AMONG
+def test_a_socket_that_the_program_has_twice(others: str) -> None:
     source = (
-        BOUND
+        others
+        + BOUND
         + "sock.bind(('::', 0)); other = sock.dup()\nsock.listen(); sock = other\n"
         + SERVES.replace("with socket", "sock.setblocking(True)\nwith socket", 1)
     )
     done = finished(launch(sys.executable, "-c", source))
     assert done.stdout == AS_IT_WAS, done.stderr
-    assert "stays IPv6 only: the program has another descriptor of its socket" in said(done)[0]
+    assert "stays IPv6 only: the program has another descriptor of its socket" in said(done)[-1]
 
 
-def test_a_socket_that_a_loop_watches_already() -> None:
+@AMONG
+def test_a_socket_that_a_loop_watches_already(others: str) -> None:
     """Before it listens, as pyftpdlib does: it is watched still."""
-    source = BOUND + (
-        "import select\n"
-        "epoll = select.epoll(); other = select.epoll(); epoll.register(sock, select.EPOLLIN)\n"
-        "other.register(sock, select.EPOLLIN | select.EPOLLET)\n"
-        "sock.bind(('::', 0)); sock.listen()\n"
-        "for host in '::1', '127.0.0.1':\n"
-        "    with socket.create_connection((host, sock.getsockname()[1])):\n"
-        "        events = [(fd, event & select.EPOLLIN) for each in (epoll, other)\n"
-        "                  for fd, event in each.poll(10)]\n"
-        "        print(events == [(sock.fileno(), select.EPOLLIN)] * 2)\n"
-        "        sock.accept()\n"
+    source = (
+        others
+        + BOUND
+        + (
+            "import select\n"
+            "epoll = select.epoll(); other = select.epoll(); epoll.register(sock, select.EPOLLIN)\n"
+            "other.register(sock, select.EPOLLIN | select.EPOLLET)\n"
+            "sock.bind(('::', 0)); sock.listen()\n"
+            "for host in '::1', '127.0.0.1':\n"
+            "    with socket.create_connection((host, sock.getsockname()[1])):\n"
+            "        events = [(fd, event & select.EPOLLIN) for each in (epoll, other)\n"
+            "                  for fd, event in each.poll(10)]\n"
+            "        print(events == [(sock.fileno(), select.EPOLLIN)] * 2)\n"
+            "        sock.accept()\n"
+        )
     )
     done = finished(launch(sys.executable, "-c", source))
     assert done.stdout == "True\nTrue\n", done.stderr
 
 
-def test_a_socket_that_a_foreign_loop_watches_already() -> None:
+@AMONG
+def test_a_socket_that_a_foreign_loop_watches_already(others: str) -> None:
     source = (
-        BOUND
+        others
+        + BOUND
         + (
             "import ctypes, select, struct\n"
             "epoll = select.epoll(); c = ctypes.CDLL(None)\n"
@@ -128,7 +145,59 @@ def test_a_socket_that_a_foreign_loop_watches_already() -> None:
     )
     done = finished(launch(sys.executable, "-c", source))
     assert done.stdout == AS_IT_WAS, done.stderr
-    assert "stays IPv6 only: an event loop watches it already" in said(done)[0]
+    assert "stays IPv6 only: an event loop watches it already" in said(done)[-1]
+
+
+def test_a_loop_that_has_the_number_of_a_socket_that_nobody_closed() -> None:
+    source = (
+        AMONG_MANY
+        + BOUND
+        + (
+            "import select\n"
+            "dropped = socket.socket(); dropped.bind(('127.0.0.1', 0)); number = dropped.fileno()\n"
+            "del dropped\n"
+            "epoll = select.epoll()\n"
+            "assert epoll.fileno() == number\n"
+            "sock.bind(('::', 0)); epoll.register(sock, select.EPOLLIN); sock.listen()\n"
+            "with socket.create_connection(('127.0.0.1', sock.getsockname()[1])):\n"
+            "    print(len(epoll.poll(10)))\n"
+        )
+    )
+    done = finished(launch(sys.executable, "-c", source))
+    assert done.stdout == "1\n", done.stderr
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_a_listener_costs_what_it_costs_beside_few_others(pairs: bool) -> None:
+    source = """
+import socket, sys
+steps, sockets = [], []
+def step(frame, event, what):
+    if event == "c_call":
+        steps[-1] += 1
+def listening(family, host, port):
+    sock = socket.socket(family)
+    sockets.append(sock)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind((host, port))
+    sock.listen()
+    return sock
+while len(steps) < 300:
+    steps.append(0)
+    sys.setprofile(step)
+    port = listening(socket.AF_INET6, "::", 0).getsockname()[1]
+    try:
+        if PAIRS:
+            listening(socket.AF_INET, "0.0.0.0", port)
+    except OSError:
+        steps.pop()
+    finally:
+        sys.setprofile(None)
+print(max(steps[-20:]) < 1.5 * min(steps[80:100]))
+""".replace("PAIRS", str(pairs))
+    done = finished(launch(sys.executable, "-c", source))
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_no_descriptor_is_left() -> None:

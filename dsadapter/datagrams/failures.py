@@ -61,6 +61,14 @@ class PacketTooLongError(OSError):
     """A datagram is too long for UDP, or for the path to its destination."""
 
 
+def unaddressed() -> OSError:
+    """The error of answering a sender without an address: a stranger's doing, not the caller's."""
+    return OSError(
+        errno.EDESTADDRREQ,
+        "the sender has no address yet; send the answer to a group or to broadcast",
+    )
+
+
 def meaning_of(error: OSError, *, connected: bool) -> Meaning:
     """What an error of receiving or sending says about the socket and its peer.
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams.complaints import Complaints
-from dsadapter.datagrams.failures import DestinationError, explained, meaning_of
+from dsadapter.datagrams.failures import DestinationError, explained, meaning_of, unaddressed
 from dsadapter.datagrams.served import ServedSocket, sender_for
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.listener import Listener
@@ -232,24 +232,20 @@ class DatagramPort:
         :raises DestinationError: for what is no address, or none that fits: a family that the port
             does not serve, a source of another family than the destination's.
         :raises PacketTooLongError: if it is too long for UDP, or for the path.
-        :raises OSError: as ``sendmsg``.
+        :raises OSError: as ``sendmsg``; ``EDESTADDRREQ`` for a sender that has no address yet.
         """
         route = None
-        if source is None and interface is None and self.peer is None:
+        if self.peer is None:
             for served in self.served:
                 route = way_back(address, served.owner)
                 if route is not None:
+                    if route.address is None:
+                        raise unaddressed()
                     break
-        if route is None:
+        if route is None or source is not None or interface is not None:
             served, route = self._way(address, source, interface)
         sock = served.sock
-        wire, messages = route
-        if wire is None and self.peer is None:
-            raise DestinationError(
-                address and address[0],
-                "the sender has no address yet; send the answer to a group or to broadcast",
-            )
-        answers = bool(messages) and source is None and interface is None
+        answers = bool(route.messages) and source is None and interface is None
         try:
             return self._put(sock, data, route, answers)
         except OSError as error:

@@ -28,7 +28,7 @@ class WayBack:
     :param scope: the scope id that the socket takes; None for one of AF_INET.
     """
 
-    __slots__ = ("_mapped", "_messages", "_route", "_scope", "owner")
+    __slots__ = ("_mapped", "_messages", "_route", "owner", "scope")
 
     def __init__(
         self, owner: object, messages: list[Message], mapped: bool, scope: int | None
@@ -36,7 +36,7 @@ class WayBack:
         self.owner = owner
         self._messages = messages
         self._mapped = mapped
-        self._scope = scope
+        self.scope = scope
         self._route: Route | None = None
 
     def route(self, host: str, port: int) -> Route:
@@ -49,10 +49,10 @@ class WayBack:
                 wire = None
             elif self._mapped:
                 wire = (f"::ffff:{host}", port, 0, 0)
-            elif self._scope is None:
+            elif self.scope is None:
                 wire = (host, port)
             else:
-                wire = (host.partition("%")[0], port, 0, self._scope)
+                wire = (host.partition("%")[0], port, 0, self.scope)
             route = self._route = Route(wire, self._messages)
         return route
 

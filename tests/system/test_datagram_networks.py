@@ -21,6 +21,7 @@ from twisted.internet.error import InvalidAddressError, MulticastJoinError
 
 from dsadapter.frameworks import asyncio as dual_asyncio
 from dsadapter.frameworks import trio as dual_trio
+from dsadapter.frameworks.blocking import TranslatingSocket
 
 pytestmark = needs_root
 
@@ -274,8 +275,9 @@ def test_a_sender_without_an_address_is_heard_and_not_answered(
             write_frame("first", packet, b"\xff" * 6)
         reactor.until(lambda: recorder.got)
         assert recorder.got == [(b"x", ("0.0.0.0", 68))]
-        with pytest.raises(InvalidAddressError, match="has no address yet"):
-            port.write(b"y", recorder.got[0][1])
+        for options in ({}, {"source": "10.1.0.1"}, {"interface": "first"}):
+            with pytest.raises(OSError, match="has no address yet"):
+                port.write(b"y", recorder.got[0][1], **options)
 
 
 @pytest.mark.parametrize(
@@ -551,3 +553,101 @@ def test_what_a_router_has_said_is_nothing_the_next_datagram_fails_with(
             assert caught.value.errno == number
 
     trio.run(main)
+
+
+def test_a_sender_without_an_address_is_no_error_of_the_application(network: Network) -> None:
+    """It sends what any neighbor can: that must not end a server as a wrong argument does."""
+    from support.frames import udp_over_ipv6, write_frame
+
+    to = ADDRESSES["first"][3]
+
+    def send(number: int) -> None:
+        with network.neighbors["first"].entered():
+            write_frame("first", udp_over_ipv6("::", 5353, to, number, b"x"), b"\xff" * 6)
+
+    class Echo(asyncio.DatagramProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            senders.append(addr[0])
+            self.transport.sendto(data, addr)
+
+        def error_received(self, exc: Exception) -> None:
+            told.append(exc)
+
+    async def by_asyncio() -> None:
+        transport, _ = await dual_asyncio.create_datagram_endpoint(Echo)
+        send(transport.get_extra_info("sockname")[1])
+        async with asyncio.timeout(PATIENCE):
+            while not told:
+                await asyncio.sleep(0.005)
+        transport.abort()
+
+    async def by_trio() -> None:
+        with trio.fail_after(PATIENCE), await dual_trio.open_udp_socket() as sock:
+            send(sock.getsockname()[1])
+            data, sender = await sock.recvfrom(10)
+            senders.append(sender[0])
+            for options in ({}, {"source": to}):
+                with pytest.raises(OSError) as caught:
+                    await sock.send_datagram(data, sender, **options)
+                told.append(caught.value)
+
+    def by_the_stdlib() -> None:
+        with TranslatingSocket(type=socket.SOCK_DGRAM) as sock:
+            sock.bind(("::", 0))
+            sock.settimeout(PATIENCE)
+            send(sock.getsockname()[1])
+            data, sender, _ = sock.receive_datagram(10)
+            senders.append(sender[0])
+            with pytest.raises(OSError) as caught:
+                sock.send_datagram(data, sender, source=to)
+            told.append(caught.value)
+
+    senders: list[str] = []
+    told: list[Any] = []
+    with network.host.entered(), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as victim:
+        # To a socket, :: is this machine itself.
+        victim.bind(("::1", 5353))
+        asyncio.run(by_asyncio())
+        trio.run(by_trio)
+        by_the_stdlib()
+        victim.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            victim.recv(10)
+    assert senders == ["::"] * 3
+    assert [error.errno for error in told] == [errno.EDESTADDRREQ] * 4
+
+
+def test_asyncio_names_a_link_local_peer_whose_interface_has_gone(network: Network) -> None:
+    got: list[Any] = []
+
+    class Protocol(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            got.append((data, addr))
+
+    async def main() -> None:
+        transport, _ = await dual_asyncio.create_datagram_endpoint(Protocol)
+        number = transport.get_extra_info("sockname")[1]
+        index = socket.if_nametoindex("first")
+        with network.client("first", socket.AF_INET6) as client:
+            with network.neighbors["first"].entered():
+                scope = socket.if_nametoindex("first")
+            client.bind((PEERS_LINK_LOCAL, 0, 0, scope))
+            async with asyncio.timeout(PATIENCE):
+                for data in (b"1", b"2"):
+                    client.sendto(data, (LINK_LOCAL, number, 0, scope))
+                    if data == b"2":
+                        # Before the loop looks at the second.
+                        network.host.run("ip", "link", "delete", "first")
+                    while len(got) < int(data):
+                        await asyncio.sleep(0.005)
+            port = client.getsockname()[1]
+        assert [data for data, _ in got] == [b"1", b"2"]
+        assert got[0][1] == (f"{PEERS_LINK_LOCAL}%first", port, 0, index)
+        assert got[1][1][1:] == (port, 0, index)
+        transport.abort()
+
+    with network.host.entered():
+        asyncio.run(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import sys
 import time
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams.complaints import Complaints
-from dsadapter.datagrams.failures import explained
+from dsadapter.datagrams.failures import explained, unaddressed
 from dsadapter.frameworks.blocking.translating import TranslatingSocket
 from dsadapter.messages import quoted
 from dsadapter.packetinfo import require_packet_info
@@ -100,10 +99,11 @@ class TranslatingDatagramSocket(_Base):
         :param interface: the name or the index of the interface to send by, likewise.
         :returns: how many bytes were sent.
         :raises ValueError: for what is no address, or none that fits.
-        :raises OSError: as ``sendmsg``.
+        :raises OSError: as ``sendmsg``; ``EDESTADDRREQ`` for a sender that has no address yet.
         """
         if not isinstance(address, (tuple, list)) or len(address) < 2:
             raise ValueError(f"{quoted(address)} is not an address; give (host, port)")
+        self._way_back(address)
         route = choose_route(self.mode, *address[:2], source, interface)
         return self._send(data, route, 0, source)
 
@@ -164,15 +164,13 @@ class TranslatingDatagramSocket(_Base):
             raise self.explained(error, wire) from None
 
     def _route(self, address: Any) -> Route:
+        return self._way_back(address) or Route(self.wire(address), [])
+
+    def _way_back(self, address: Any) -> Route | None:
         datagrams = self._datagrams
         route = None if datagrams is None else way_back(address, datagrams.owner)
-        if route is None:
-            return Route(self.wire(address), [])
-        if route.address is None:
-            raise OSError(
-                errno.EDESTADDRREQ,
-                "the sender has no address yet; send the answer to a group or to broadcast",
-            )
+        if route is not None and route.address is None:
+            raise unaddressed()
         return route
 
     def _send(self, data: Any, route: Route, flags: int, source: str | None = None) -> int:

@@ -179,9 +179,12 @@ class _DatagramSocket:
         :raises ClosedResourceError: if the socket is closed.
         :raises OSError: as ``sendmsg``.
         """
-        if not self._datagrams.port.is_open:
-            raise anyio.ClosedResourceError
-        await self._datagrams.send(data, address, source, interface)
+        try:
+            await self._datagrams.send(data, address, source, interface)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise anyio.ClosedResourceError from None
+            raise
 
     def close(self) -> None:
         """Close at once; datagrams that came and were not taken are gone."""

@@ -19,7 +19,6 @@ from dsadapter.messages import quoted
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.receiving import Datagram
 from dsadapter.packetinfo.senders import CACHED, Recent
-from dsadapter.sockets.ifaddrs import interface_index
 from dsadapter.sockets.system_errors import system_error
 
 _READ_AT_ONCE = 256 * 1024
@@ -203,11 +202,13 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         self._tell(self._protocol.error_received, error)
 
     def _shown(self, peer: PeerAddress) -> SocketAddress:
-        host, _, zone = peer[0].partition("%")
+        host, number = peer
         if ":" not in host:
             shown: SocketAddress = peer
             return shown
-        shown = (peer[0], peer[1], 0, interface_index(zone) if zone else 0)
+        way = peer.way_back
+        # The interface may be gone, or have another name by now.
+        shown = (host, number, 0, way.scope or 0 if way is not None and "%" in host else 0)
         if self._peers.newer.get(shown) is not peer:
             self._peers.add(shown, peer)
         return shown

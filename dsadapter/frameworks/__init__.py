@@ -17,6 +17,8 @@ __all__ = ["get_framework"]
 
 # Those that are plugins of their own, which nothing here knows before they are installed.
 _DISTRIBUTIONS = {"gevent": "dsadapter-gevent"}
+_PARTS = {"uvloop": "asyncio", "socket": "blocking", "socketserver": "blocking"}
+"""What an adapter of another name serves, too."""
 
 
 def get_framework(name: str) -> IFrameworkAdapter:
@@ -34,6 +36,7 @@ def get_framework(name: str) -> IFrameworkAdapter:
     # pluggy and zope.interface take their time.
     from dsadapter.errors import UnknownFrameworkError
     from dsadapter.hooks.manager import get_plugin_manager
+    from dsadapter.messages import did_you_mean
 
     manager = get_plugin_manager()
     manager.check_required()
@@ -41,9 +44,15 @@ def get_framework(name: str) -> IFrameworkAdapter:
     if adapter is None:
         distribution = _DISTRIBUTIONS.get(name)
         kept_out = name in manager.blocked or name in manager.failures
-        install = f"install {distribution!r}; " if distribution and not kept_out else ""
+        instead = ""
+        if name in _PARTS:
+            instead = f"; {_PARTS[name]!r} serves it, too"
+        elif distribution and not kept_out:
+            instead = f"; install {distribution!r}"
+        elif not kept_out:
+            instead = did_you_mean(str(name), manager.frameworks)
         raise UnknownFrameworkError(
-            f"no plugin contributes the framework {name!r}; {install}{_overview(manager)}"
+            f"no plugin contributes the framework {name!r}{instead}; {_overview(manager)}"
         )
     if not adapter.is_available():
         raise UnknownFrameworkError(

@@ -74,8 +74,16 @@ def test_functions_that_are_imported_by_name_ask_no_registry() -> None:
 
 def test_a_framework_that_nobody_knows() -> None:
     told, _ = said('get_framework("asincio")')
-    assert told.startswith("UnknownFrameworkError no plugin contributes the framework 'asincio'")
+    assert told.startswith(
+        "UnknownFrameworkError no plugin contributes the framework 'asincio'; "
+        "did you mean 'asyncio'?; there are: "
+    )
     assert "asyncio (installed)" in told
+
+
+def test_a_loop_is_of_its_framework() -> None:
+    told, _ = said('get_framework("uvloop")')
+    assert "no plugin contributes the framework 'uvloop'; 'asyncio' serves it, too; " in told
 
 
 def test_a_framework_that_is_a_distribution_of_its_own() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from dsadapter.messages import spelled
+from dsadapter.messages import quoted, said_by, spelled
 
 __all__ = [
     "AddressFamilyError",
@@ -106,6 +106,22 @@ def spelling(names: Mapping[str, str]) -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         raise spelled(error, names) from error.__cause__
+
+
+@contextmanager
+def naming(host: str) -> Iterator[None]:
+    """Have a lookup that fails say for which name.
+
+    :raises socket.gaierror: in the place of the resolver's, with its number.
+    """
+    # Most of this module's users have no sockets.
+    from socket import gaierror
+
+    try:
+        yield
+    except gaierror as error:
+        reason = error.strerror or said_by(error)
+        raise gaierror(error.errno, f"no address for the name {quoted(host)}: {reason}") from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dsadapter.addressing.hosts import canonical_host, is_literal
 from dsadapter.addressing.literal import require_literal
-from dsadapter.errors import NotDualStackError
+from dsadapter.errors import NotDualStackError, naming
 from dsadapter.messages import quoted
 from dsadapter.packetinfo.sending import BROADCAST_NAME, wire_address
 from dsadapter.policy import ListenMode
@@ -178,7 +178,8 @@ class TranslatingSocket(ReadySocket):
 
     def _first_address(self, host: str, port: Any) -> Any:
         family = _FAMILIES[self.mode]
-        found = socket.getaddrinfo(host, port, family, self.type, self.proto)
+        with naming(host):
+            found = socket.getaddrinfo(host, port, family, self.type, self.proto)
         return canonical_name(found[0][4])
 
 

@@ -14,7 +14,7 @@ from anyio.abc import ConnectedUDPSocket, UDPSocket
 from dsadapter.addressing.hosts import is_literal
 from dsadapter.datagrams import Counters
 from dsadapter.datagrams.pulling import PulledDatagrams
-from dsadapter.errors import plugin_errors_as_os_errors, spelling
+from dsadapter.errors import naming, plugin_errors_as_os_errors, spelling
 from dsadapter.frameworks.anyio.anyio_waiting import WAITING
 from dsadapter.frameworks.anyio.socket_stream import FRAMEWORK, LISTENING
 from dsadapter.packetinfo.receiving import Datagram
@@ -120,9 +120,10 @@ async def _resolved(target: tuple[str, int], family: int) -> list[tuple[str, int
     if is_literal(host):
         await anyio.lowlevel.checkpoint()
         return [target]
-    found = await anyio.getaddrinfo(
-        host, port, family=socket.AddressFamily(family), type=socket.SOCK_DGRAM
-    )
+    with naming(host):
+        found = await anyio.getaddrinfo(
+            host, port, family=socket.AddressFamily(family), type=socket.SOCK_DGRAM
+        )
     return list(dict.fromkeys((str(address[0]), port) for *_, address in found))
 
 

@@ -13,7 +13,7 @@ from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.literal import require_literal
 from dsadapter.datagrams import DatagramPort
 from dsadapter.datagrams.port import Opening
-from dsadapter.errors import plugin_errors_as_os_errors, spelling
+from dsadapter.errors import naming, plugin_errors_as_os_errors, spelling
 from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
 from dsadapter.frameworks.asyncio.given_sockets import taken_over
 from dsadapter.frameworks.asyncio.loop_waiting import FRAMEWORK, check_flags
@@ -212,5 +212,8 @@ async def _resolved(
     if is_literal(host):
         return [(host, port)]
     check_flags(host, target[1], flags)
-    found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM, flags=flags)
+    with naming(host):
+        found = await loop.getaddrinfo(
+            host, port, family=family, type=socket.SOCK_DGRAM, flags=flags
+        )
     return list(dict.fromkeys((str(address[0]), port) for *_, address in found))

@@ -13,7 +13,7 @@ from dsadapter.addressing.hosts import is_literal
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams import Counters
 from dsadapter.datagrams.pulling import PulledDatagrams
-from dsadapter.errors import plugin_errors_as_os_errors
+from dsadapter.errors import naming, plugin_errors_as_os_errors
 from dsadapter.frameworks.trio.delegating import FRAMEWORK, DelegatingSocket
 from dsadapter.frameworks.trio.server.tcp_listeners import host_text
 from dsadapter.frameworks.trio.trio_waiting import WAITING
@@ -239,11 +239,12 @@ class DualStackUDPSocket(DelegatingSocket):
             if len(address) == 4 and address[3] and "%" not in host:
                 host = f"{host}%{address[3]}"
             return host, port
-        found: list[tuple[Any, ...]] = [
-            each[4]
-            for each in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-            if self._serves(each[4])
-        ]
+        with naming(host):
+            found: list[tuple[Any, ...]] = [
+                each[4]
+                for each in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+                if self._serves(each[4])
+            ]
         if not found:
             raise socket.gaierror(
                 socket.EAI_NONAME, f"{quoted(host)} has no address of a family that is served"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from socket import SOCK_STREAM
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.ready.life import Life
@@ -58,19 +58,25 @@ class ProxiedSocket(ReadySocket):
         return _restored, (super().__reduce__(), self._names)
 
 
+S = TypeVar("S", bound=ProxiedSocket)
+
+
 def proxied(
     sock: CanonicalSocket,
     peer: SocketAddress,
     local: SocketAddress,
     lost: Callable[[], None] | None = None,
-) -> ProxiedSocket:
+    *,
+    kind: type[S],
+) -> S:
     """An accepted socket under other names, which takes its place.
 
     :param lost: called once it has closed; None if nobody wants to know.
+    :param kind: what it is.
     """
     # As watched_connection does for any kind, at half the cost.
     family, proto, fd = family_number(sock), sock.proto, PlainSocket.detach(sock)
-    named = ProxiedSocket(family, _STREAM, proto, fd)
+    named = kind(family, _STREAM, proto, fd)
     named.setblocking(False)
     named._names = peer, local
     if lost is not None:

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from dsadapter.hooks.dispatch import Hooks
 
-_finalize: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
+finalize: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
+"""What the standard library does with a socket that nobody has any more: closes it, and warns."""
 
 _set_blocking = _socket.socket.setblocking
 _name_of = _socket.socket.getsockname
@@ -152,10 +153,7 @@ class ReadySocket(CanonicalSocket):
     def dup(self) -> Self:
         """As ``socket.socket.dup``; plugins are told of the end when both are closed."""
         duplicate = super().dup()
-        life = self._life_to_share()
-        if life is not None:
-            life.share(duplicate)
-        duplicate._life = life
+        self._share_life(duplicate)
         return duplicate
 
     def detach(self) -> int:
@@ -188,14 +186,12 @@ class ReadySocket(CanonicalSocket):
         finally:
             _socket.close(self)
 
-    def __del__(
-        self,
-        _finalize: Callable[[Any], None] = _finalize,
-        _is_finalizing: Callable[[], bool] = sys.is_finalizing,
-    ) -> None:
+    _finalize = finalize
+
+    def __del__(self, _is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not getattr(self, "_told", True) and self._life is None:
             # A connection that has ended, as nearly all have by then.
-            _finalize(self)
+            self._finalize()
             return
         try:
             # When the interpreter ends, modules are empty already, the plugins' as well as this
@@ -206,8 +202,7 @@ class ReadySocket(CanonicalSocket):
                     settle(connection, self)
                 self._end()
         finally:
-            # Closes, and warns of it.
-            _finalize(self)
+            self._finalize()
 
     def _end(self) -> None:
         """It is about to close."""
@@ -240,6 +235,12 @@ class ReadySocket(CanonicalSocket):
         if lost is not None:
             self._life = Life(self, partial(lost, connection), process)
         return self._life
+
+    def _share_life(self, duplicate: ReadySocket) -> None:
+        life = self._life_to_share()
+        if life is not None:
+            life.share(duplicate)
+        duplicate._life = life
 
     def _give_life(self) -> Life | None:
         life = self._life_to_share()

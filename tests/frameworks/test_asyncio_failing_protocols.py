@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.certificates import Authority
 from support.loop_servers import Run, number_of, until
 from support.processes import PATIENCE
 from support.reactors import open_descriptors
@@ -20,22 +21,65 @@ from dsadapter.testing import RecordingPlugin, registered
 
 ROUNDS = 9
 PROGRAM = f"""
-import asyncio, socket, uvloop
-from dsadapter.frameworks.asyncio import create_server
+import asyncio, contextlib, gc, socket, ssl, struct, sys, uvloop
+from dsadapter.frameworks.asyncio import create_connection, create_server
+
+theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+theirs.load_cert_chain(sys.argv[1])
+ours = ssl.create_default_context()
+ours.check_hostname, ours.verify_mode = False, ssl.CERT_NONE
 
 class Failing(asyncio.Protocol):
     def connection_made(self, transport):
         raise RuntimeError("no such name")
 
+class LettingGo(asyncio.Protocol):
+    def connection_made(self, transport):
+        transport.pause_reading()
+
+def resetting(listener):
+    for _ in range({ROUNDS}):
+        accepted, _ = listener.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+
+def asked(number, sends, tls):
+    with socket.create_connection(("127.0.0.1", number)) as client:
+        client.sendall(sends)
+        with ours.wrap_socket(client) if tls else client as asking:
+            if tls:
+                # More than an endpoint of TLS takes of its own accord.
+                with contextlib.suppress(OSError):
+                    asking.sendall(bytes(1 << 24))
+            else:
+                assert client.recv(1) == b""
+
+async def served(factory, sends=b"", tls=None, **options):
+    async with await create_server(factory, None, 0, ssl=tls, **options) as server:
+        number = server.sockets[0].getsockname()[1]
+        for _ in range({ROUNDS}):
+            asking = asyncio.ensure_future(asyncio.to_thread(asked, number, sends, bool(tls)))
+            while not asking.done():
+                await asyncio.sleep(0.005)
+                gc.collect()
+            asking.result()
+
 async def main():
     told = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(1))
-    async with await create_server(Failing, None, 0) as server:
-        address = "127.0.0.1", server.sockets[0].getsockname()[1]
+    await served(Failing)
+    await served(Failing, b"PROXY UNKNOWN\\r\\n", proxy_from=["127.0.0.1"])
+    await served(LettingGo, tls=theirs)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         for _ in range({ROUNDS}):
-            with socket.create_connection(address) as client:
-                assert await asyncio.to_thread(client.recv, 1) == b""
-    assert len(told) == {ROUNDS}
+            await create_connection(Failing, *listener.getsockname())
+    assert len(told) == 3 * {ROUNDS}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepting = asyncio.ensure_future(asyncio.to_thread(resetting, listener))
+        for _ in range({ROUNDS}):
+            with contextlib.suppress(ConnectionError):
+                await create_connection(asyncio.Protocol, *listener.getsockname(), ssl=ours)
+        await accepting
 
 uvloop.run(main())
 """
@@ -107,9 +151,12 @@ def received(client: socket.socket) -> bytes:
 def test_no_descriptor_is_closed_twice_under_uvloop(tmp_path: Path) -> None:
     """Another thread may have the number by then."""
     pytest.importorskip("uvloop", reason="uvloop has no wheel for this machine")
-    trace = tmp_path / "trace"
+    trace, pem = tmp_path / "trace", tmp_path / "own.pem"
+    issued = Authority.made().issue("localhost")
+    pem.write_bytes(issued.pem + issued.key_pem())
     command = ("strace", "-f", "-e", "trace=close", "-o", str(trace))
-    subprocess.run([*command, sys.executable, "-W", "ignore", "-c", PROGRAM], check=True)
+    program = (sys.executable, "-W", "ignore", "-c", PROGRAM, str(pem))
+    subprocess.run([*command, *program], check=True, timeout=PATIENCE)
     closed = trace.read_text()
-    assert closed.count("close(") > ROUNDS
+    assert closed.count("close(") > 5 * ROUNDS
     assert "EBADF" not in closed

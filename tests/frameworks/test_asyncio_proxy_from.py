@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +135,23 @@ def test_the_application_sees_nothing_before_the_header(run: Run) -> None:
     run(main)
 
 
-def test_the_header_comes_before_TLS(run: Run, tmp_path: Path) -> None:
+@pytest.fixture
+def context(tmp_path: Path) -> ssl.SSLContext:
     issued = Authority.made().issue("localhost")
     (tmp_path / "own.pem").write_bytes(issued.pem + issued.key_pem())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "own.pem")
+    return context
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def test_the_header_comes_before_TLS(run: Run, context: ssl.SSLContext) -> None:
     seen: list[Any] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,12 +161,9 @@ def test_the_header_comes_before_TLS(run: Run, tmp_path: Path) -> None:
         writer.close()
 
     def ask(number: int) -> bytes:
-        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        trusting.check_hostname = False
-        trusting.verify_mode = ssl.CERT_NONE
         with socket.create_connection(("127.0.0.1", number), timeout=PATIENCE) as sock:
             sock.sendall(version_2(*MAPPED))
-            with trusting.wrap_socket(sock) as wrapped:
+            with trusting().wrap_socket(sock) as wrapped:
                 wrapped.sendall(b"request")
                 return wrapped.recv(7)
 
@@ -165,6 +176,42 @@ def test_the_header_comes_before_TLS(run: Run, tmp_path: Path) -> None:
         assert tuple(seen) == IPV4
 
     run(main)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("end", ["close_clients", "abort_clients"])
+def test_it_closes_its_connections(run: Run, end: str, tls: bool, context: ssl.SSLContext) -> None:
+    made: list[Recorder] = []
+    told: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        async with await dual_stack.create_server(
+            lambda: Recorder(made), None, 0, proxy_from=LOOPBACK, ssl=context if tls else None
+        ) as server:
+            address = "127.0.0.1", number_of(server)
+            with (
+                socket.create_connection(address, timeout=PATIENCE) as client,
+                socket.create_connection(address, timeout=PATIENCE) as silent,
+            ):
+                client.sendall(LOCAL)
+                wrap = partial(trusting().wrap_socket, suppress_ragged_eofs=False)
+                with await asyncio.to_thread(wrap, client) if tls else client as asking:
+                    # With TLS this one is in its handshake.
+                    silent.sendall(LOCAL)
+                    [counters] = server.proxy_counters
+                    await until(lambda: made and counters.passed == 2)
+                    await asyncio.sleep(0)
+                    getattr(server, end)()
+                    for each in (asking, silent):
+                        try:
+                            assert await asyncio.to_thread(each.recv, 1) == b""
+                        except (ConnectionError, ssl.SSLEOFError):
+                            assert end == "abort_clients"
+        gc.collect()
+
+    run(main)
+    assert told == []
 
 
 @pytest.mark.parametrize(

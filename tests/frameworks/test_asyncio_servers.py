@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import pytest
 from support.certificates import Files
@@ -539,6 +539,34 @@ class TestTLS:
                 assert await reader.readexactly(1) == b"x"
                 writer.close()
             assert [c for c in told if not isinstance(c.get("exception"), OSError)] == []
+
+        run(main)
+
+    def test_what_has_ended_leaves_nothing_in_memory(self, run: Run, files: Files) -> None:
+        class Closing(asyncio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                transport.close()
+
+        theirs, ours = files.contexts
+
+        def ask(number: int) -> None:
+            for _ in range(150):
+                with (
+                    suppress(ConnectionError),
+                    socket.create_connection(("127.0.0.1", number)) as client,
+                    ours.wrap_socket(client, server_hostname="127.0.0.1") as asking,
+                ):
+                    asking.recv(1)
+
+        def references() -> int:
+            gc.collect()
+            return sum(type(each) is ref for each in gc.get_objects())
+
+        async def main() -> None:
+            async with await dual_stack.create_server(Closing, None, 0, ssl=theirs) as server:
+                before = references()
+                await asyncio.to_thread(ask, number_of(server))
+                assert references() < before + 110
 
         run(main)
 

@@ -7,10 +7,12 @@ import asyncio
 import errno
 import sys
 from asyncio.selector_events import BaseSelectorEventLoop
+from collections.abc import Callable
 from itertools import compress, repeat
-from typing import Any
+from typing import Any, TypeVar
 
-from dsadapter.ready.ready_socket import ReadySocket, arrive
+from dsadapter.proxied.proxied_socket import ProxiedSocket
+from dsadapter.ready.ready_socket import ReadySocket, arrive, finalize
 from dsadapter.records import family_of
 from dsadapter.sockets.accept_batch import AcceptBatch
 from dsadapter.sockets.canonical import (
@@ -56,25 +58,45 @@ _initialize = _socket.socket.__init__
 _detach = _socket.socket.detach
 
 
-class _Numbered:
-    """What a socket says of itself as numbers: ``socket.socket``'s own properties make an enum
-    member on each access."""
+S = TypeVar("S", bound=CanonicalSocket)
+
+
+def _finalized(
+    sock: Any, _finalize: Callable[[Any], None] = finalize, _detach: Callable[[Any], int] = _detach
+) -> None:
+    # A loop that reads the bare descriptor (uvloop) holds the socket, and closes the descriptor
+    # without a word where a transport fails or is collected. Another connection, of any thread, may
+    # have the number by now.
+    if getattr(sock, "_io_refs", 0) > 0:
+        _detach(sock)
+    else:
+        _finalize(sock)
+
+
+class _Handed:
+    """What a connection is for a loop. It says its family and type as numbers: ``socket.socket``'s
+    own properties make an enum member on each access."""
 
     __slots__ = ()
 
     family = _socket.socket.family
     type = _socket.socket.type
 
+    transport: asyncio.BaseTransport | None
+    """The loop's, set when its protocol has met it; None once the connection is closed."""
 
-class HandedSocket(_Numbered, CanonicalSocket):  # type: ignore[misc]
+    def _real_close(self, *args: Any) -> None:
+        self.transport = None  # type: ignore[misc]
+        super()._real_close(*args)  # type: ignore[misc]
+
+
+class HandedSocket(_Handed, CanonicalSocket):  # type: ignore[misc]
     """A connection, made for a loop, which asks for little of it."""
 
     __slots__ = ("mapped", "transport")
 
     mapped: bool
     """Whether a reader of the bare descriptor sees mapped names."""
-    transport: asyncio.BaseTransport | None
-    """The loop's, set when its protocol has met it; None once the connection is closed."""
 
     def __init__(self, family: int, type_: int, proto: int = 0, fileno: int | None = None) -> None:
         _initialize(self, family, type_, proto, fileno)
@@ -84,19 +106,20 @@ class HandedSocket(_Numbered, CanonicalSocket):  # type: ignore[misc]
 
     # A loop that does so closes the descriptor itself.
     detach = _detach
+    __del__ = _finalized
 
-    def _real_close(self, *args: Any) -> None:
-        self.transport = None
-        super()._real_close(*args)  # type: ignore[misc]
+    def dup(self) -> Any:
+        """As ``socket.socket.dup``, of one that is the caller's alone."""
+        return _duplicate(self, CanonicalSocket)
 
 
-class WatchedHandedSocket(_Numbered, ReadySocket):  # type: ignore[misc]
+class WatchedHandedSocket(_Handed, ReadySocket):  # type: ignore[misc]
     """The same, whose end plugins are told."""
 
     __slots__ = ("mapped", "transport")
 
     mapped: bool
-    transport: asyncio.BaseTransport | None
+    _finalize = _finalized
 
     def __init__(self, family: int, type_: int, proto: int, fileno: int) -> None:
         _initialize(self, family, type_, proto, fileno)
@@ -112,9 +135,27 @@ class WatchedHandedSocket(_Numbered, ReadySocket):  # type: ignore[misc]
             fd = _detach(self)
         return fd
 
-    def _real_close(self, *args: Any) -> None:
-        self.transport = None
-        super()._real_close(*args)
+    def dup(self) -> Any:
+        """As for :class:`HandedSocket`."""
+        duplicate = _duplicate(self, ReadySocket)
+        self._share_life(duplicate)
+        return duplicate
+
+
+class ProxiedHandedSocket(_Handed, ProxiedSocket):  # type: ignore[misc]
+    """The same, under the names that a PROXY header gave."""
+
+    __slots__ = ("transport",)
+
+    _finalize = _finalized
+    detach = WatchedHandedSocket.detach
+
+    def dup(self) -> Any:
+        """As for :class:`HandedSocket`."""
+        duplicate = _duplicate(self, ProxiedSocket)
+        self._share_life(duplicate)
+        duplicate._names = self._names
+        return duplicate
 
 
 class _Accepted(HandedSocket):
@@ -123,23 +164,15 @@ class _Accepted(HandedSocket):
     __slots__ = ()
     __init__ = _initialize
 
-    def dup(self) -> Any:
-        return _begun(super().dup(), HandedSocket)
-
 
 class _WatchedAccepted(WatchedHandedSocket):
     __slots__ = ()
     __init__ = _initialize
 
-    def dup(self) -> Any:
-        return _begun(super().dup(), WatchedHandedSocket)
 
-
-def _begun(duplicate: Any, kind: type[CanonicalSocket]) -> Any:
-    """What ``dup`` has made of the class of its original, which begins none by itself."""
-    duplicate.__class__ = kind
-    duplicate._io_refs = 0
-    duplicate._closed = False
+def _duplicate(sock: Any, kind: type[S]) -> S:
+    duplicate = kind(family_number(sock), sock.type, sock.proto, _socket.dup(sock.fileno()))
+    duplicate.settimeout(sock.gettimeout())
     return duplicate
 
 

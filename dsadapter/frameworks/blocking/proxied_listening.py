@@ -10,7 +10,7 @@ from typing import Any, NoReturn, cast
 from dsadapter.frameworks.blocking.translating import TranslatingSocket
 from dsadapter.proxied.gate import ProxyCounters
 from dsadapter.proxied.proxied_queue import ProxiedQueue
-from dsadapter.proxied.proxied_socket import proxied
+from dsadapter.proxied.proxied_socket import ProxiedSocket, proxied
 from dsadapter.ready.ready_socket import listener_of
 from dsadapter.sockets.canonical import PlainSocket
 
@@ -79,7 +79,7 @@ class ProxiedListeningSocket(TranslatingSocket):
         try:
             listener = listener_of(self)
             lost = None if listener is None else listener.accepted(peer, local, proxy)
-            named = proxied(sock, peer, local, lost)
+            named = proxied(sock, peer, local, lost, kind=ProxiedSocket)
         except BaseException:
             sock.close()
             raise

@@ -114,20 +114,11 @@ async def create_connection(
         options |= {"ssl": ssl, "server_hostname": server_hostname}
     try:
         if is_shown:
-            made = await loop.create_connection(protocol_factory, **options)
-        else:
-            made = await _standing_in(loop, protocol_factory, options)
+            return await loop.create_connection(protocol_factory, **options)
+        return await _standing_in(loop, protocol_factory, options)
     except BaseException:
         connected.close()
         raise
-    transport = made[0]
-    if transport.is_closing() and connected.fileno() != -1:
-        attached = transport.get_extra_info("socket")
-        if attached is None or attached.fileno() == -1:
-            # It has closed the descriptor; uvloop attaches the socket object only now, too late to
-            # let go of that.
-            connected.detach()
-    return made
 
 
 def _check_tls(ssl: Any, server_hostname: str | None, options: dict[str, Any]) -> None:

@@ -74,12 +74,8 @@ class AcceptingServer:
 
     def close_clients(self) -> None:
         """Close every connection, gracefully."""
-        self._acceptor.end_handshakes()
-        for transport in self._acceptor.transports():
-            transport.close()
+        self._acceptor.served.close()
 
     def abort_clients(self) -> None:
         """Close every connection at once."""
-        self._acceptor.end_handshakes()
-        for transport in self._acceptor.transports():
-            transport.abort()
+        self._acceptor.served.abort()

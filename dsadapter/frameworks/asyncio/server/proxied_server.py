@@ -6,17 +6,17 @@ import asyncio
 import ssl as ssl_module
 from functools import partial
 from typing import Any
-from weakref import WeakSet
 
 from dsadapter.addressing.sockaddr import SocketAddress
-from dsadapter.frameworks.asyncio.loop_sockets import asks_objects
+from dsadapter.frameworks.asyncio.loop_sockets import ProxiedHandedSocket, asks_objects
 from dsadapter.frameworks.asyncio.loop_waiting import LoopWaiting
 from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
+from dsadapter.frameworks.asyncio.server.served_connections import ServedConnections
 from dsadapter.frameworks.asyncio.transports import CanonicalTransport, canonical_factory
 from dsadapter.listener import Listener
 from dsadapter.proxied import ProxyGate
-from dsadapter.proxied.proxied_socket import ProxiedSocket, proxied
+from dsadapter.proxied.proxied_socket import proxied
 from dsadapter.proxied.proxied_view import ProxiedView
 from dsadapter.ready.ready_socket import ReadySocket
 from dsadapter.sockets.canonical import ONE_CONNECTION, CanonicalSocket
@@ -50,8 +50,7 @@ class ProxiedServer(asyncio.AbstractServer):
             handshake = {name: options[name] for name in options if name.startswith("ssl_")}
             self._options = {"ssl": ssl, **handshake}
         self._accepting: asyncio.Task[None] | None = None
-        self._beginning: set[asyncio.Task[Any]] = set()
-        self._transports: WeakSet[Any] = WeakSet()
+        self._served = ServedConnections(loop, sock)
         self.gate = ProxyGate(life, LoopWaiting(loop), self._passed)
         sock.setblocking(False)
 
@@ -98,13 +97,11 @@ class ProxiedServer(asyncio.AbstractServer):
 
     def close_clients(self) -> None:
         """Close every connection, gracefully."""
-        for transport in list(self._transports):
-            transport.close()
+        self._served.close()
 
     def abort_clients(self) -> None:
         """Close every connection at once."""
-        for transport in list(self._transports):
-            transport.abort()
+        self._served.abort()
 
     async def _accept(self, sock: ReadySocket) -> None:
         while True:
@@ -119,7 +116,7 @@ class ProxiedServer(asyncio.AbstractServer):
                 if error.errno in ONE_CONNECTION:
                     await asyncio.sleep(0)
                     continue
-                self._report(f"accepts again in {ACCEPT_AGAIN:g} s", error)
+                self._served.report(f"accepts again in {ACCEPT_AGAIN:g} s", error)
                 await asyncio.sleep(ACCEPT_AGAIN)
             else:
                 self.gate.accepted(accepted, peer)
@@ -143,37 +140,19 @@ class ProxiedServer(asyncio.AbstractServer):
         proxy: SocketAddress | None,
     ) -> None:
         try:
-            named = proxied(sock, peer, local, self._life.accepted(peer, local, proxy))
+            lost = self._life.accepted(peer, local, proxy)
+            named = proxied(sock, peer, local, lost, kind=ProxiedHandedSocket)
         except Exception as error:
             # A plugin that fails is its own business.
             sock.close()
-            self._report("accepting failed", error)
+            self._served.report("accepting failed", error)
             return
-        task = self._loop.create_task(self._begin(named, peer, local))
-        self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
-
-    async def _begin(self, sock: ProxiedSocket, peer: SocketAddress, local: SocketAddress) -> None:
         factory = self._factory
         if not asks_objects(self._loop):
             # It reads names from the descriptor.
             factory = canonical_factory(factory, kind=partial(_ProxiedTransport, (peer, local)))
-        try:
-            transport, _ = await self._loop.connect_accepted_socket(factory, sock, **self._options)
-        except BaseException as error:
-            sock.close()
-            # A client that is gone, or speaks no TLS, is nobody's fault here.
-            if isinstance(error, Exception) and not isinstance(error, OSError):
-                self._report("an accepted connection could not be served", error)
-            elif not isinstance(error, OSError):
-                raise
-        else:
-            self._transports.add(transport)
-
-    def _report(self, message: str, error: BaseException) -> None:
-        self._loop.call_exception_handler(
-            {"message": message, "exception": error, "socket": self._socket}
-        )
+        connect = self._loop.connect_accepted_socket
+        self._served.begin(named, partial(connect, factory, named, **self._options))
 
 
 class _ProxiedTransport(CanonicalTransport):

@@ -225,10 +225,12 @@ class StreamPort(ListeningPort[ListenPolicy], tcp.Port):
         local: SocketAddress,
         proxy: SocketAddress | None,
     ) -> None:
-        from dsadapter.proxied.proxied_socket import proxied
+        from dsadapter.proxied.proxied_socket import ProxiedSocket, proxied
 
         try:
-            self._build(skt if proxy is None else proxied(skt, peer, local), peer, local, proxy)
+            if proxy is not None:
+                skt = proxied(skt, peer, local, kind=ProxiedSocket)
+            self._build(skt, peer, local, proxy)
         except BaseException:
             # It is the application's; accepting goes on.
             log.err()

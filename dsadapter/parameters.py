@@ -7,6 +7,8 @@ import sys
 from dsadapter.messages import Message, quoted
 
 DEFAULT_PACKET_SIZE = 8192
+LONGEST_PACKET = 65535
+"""How many bytes a UDP datagram has at most, and some."""
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_ATTEMPT_DELAY = 0.25
 DEFAULT_PROXY_TIMEOUT = 5.0

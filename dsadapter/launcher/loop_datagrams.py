@@ -21,6 +21,7 @@ from dsadapter.launcher.receiving import entry_of, pass_on, wanted
 from dsadapter.launcher.report import say
 from dsadapter.listener import announced_elsewhere
 from dsadapter.packetinfo.peers import PeerAddress
+from dsadapter.parameters import LONGEST_PACKET
 from dsadapter.policy import DatagramPolicy, socket_name
 from dsadapter.sockets.options import read_v6only
 from dsadapter.sockets.port_numbers import port_number
@@ -53,7 +54,12 @@ def create_datagram_endpoint(original: Any, module: Any) -> Any:
             if packed == bytes(16) and family in (None, 0, _INET6) and _is_dual():
                 # AF_INET6 is no reason to leave IPv4 out, for a socket.
                 port = port_number(local_addr[1], "udp")
-                policy = DatagramPolicy("::", port, reuse_port=bool(options.get("reuse_port")))
+                policy = DatagramPolicy(
+                    "::",
+                    port,
+                    max_packet_size=LONGEST_PACKET,
+                    reuse_port=bool(options.get("reuse_port")),
+                )
                 allowed = bool(options.get("allow_broadcast"))
                 return await _listed(
                     exchange(policy, protocol_factory, allow_broadcast=allowed, kind=_Transport)
@@ -111,7 +117,9 @@ async def _exchange_on(given: Any, protocol_factory: Any) -> tuple[Any, Any]:
     own = socket.socket(fileno=os.dup(given.fileno()))
     try:
         pass_on(given)
-        return await _listed(exchange_on(own, protocol_factory, kind=_Transport), given)
+        return await _listed(
+            exchange_on(own, protocol_factory, LONGEST_PACKET, kind=_Transport), given
+        )
     except BaseException:
         own.close()
         raise

@@ -11,6 +11,8 @@ import struct
 from functools import cache
 from typing import Any
 
+from dsadapter.parameters import LONGEST_PACKET
+
 CONTROL_SIZE = 256
 """Bytes for the control messages of one datagram: those that are asked for take 120 at most."""
 NAME_SIZE = 32
@@ -18,7 +20,6 @@ NAME_SIZE = 32
 
 _MAX_SLOTS = 64
 _MAX_BYTES = 256 * 1024
-_MAX_PAYLOAD = 65535
 STRIDE = NAME_SIZE + CONTROL_SIZE
 
 
@@ -96,7 +97,7 @@ class Batch:
         import ctypes
 
         self._get_errno = ctypes.get_errno
-        self.size = min(max_packet_size, _MAX_PAYLOAD)
+        self.size = min(max_packet_size, LONGEST_PACKET)
         self.slots = max(1, min(_MAX_SLOTS, _MAX_BYTES // self.size))
         # Untouched pages of a large buffer take no memory.
         payloads = bytearray(self.slots * self.size)

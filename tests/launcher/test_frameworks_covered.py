@@ -191,7 +191,7 @@ def bound():
 class Echo(asyncio.DatagramProtocol):
     def connection_made(self, transport): self.transport = transport
     def datagram_received(self, data, addr):
-        self.transport.sendto(f"{addr[0]} {len(addr)}".encode(), addr)
+        self.transport.sendto(f"{addr[0]} {len(addr)} {len(data)}".encode(), addr)
 
 class Client(asyncio.DatagramProtocol):
     def datagram_received(self, data, addr): self.answer.set_result((data.decode(), addr[0]))
@@ -204,7 +204,7 @@ async def main():
         here = "::1" if ":" in host else "127.0.0.1"
         client, protocol = await loop.create_datagram_endpoint(Client, (here, 0))
         protocol.answer = loop.create_future()
-        client.sendto(b"?", (host, port))
+        client.sendto(bytes(60000), (host, port))
         print(*await protocol.answer)
     transport.close()
     await asyncio.sleep(0.01)
@@ -214,7 +214,7 @@ async def main():
 run(main)
 """.replace("GIVEN", given)
     listing = tmp_path / "listing"
-    expected = "127.0.0.1 2 127.0.0.1\n127.0.0.1 2 127.0.0.2\n::1 4 ::1\n"
+    expected = "127.0.0.1 2 60000 127.0.0.1\n127.0.0.1 2 60000 127.0.0.2\n::1 4 60000 ::1\n"
     assert of(loop, source, tmp_path, f"--explain={listing}") == expected
     counts = [json.loads(line)["ipv4"] for line in listing.read_text().splitlines()]
     assert 2 in counts

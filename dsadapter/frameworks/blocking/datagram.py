@@ -19,13 +19,13 @@ from dsadapter.packetinfo._recvmmsg import CONTROL_SIZE
 from dsadapter.packetinfo.peers import Route, way_back
 from dsadapter.packetinfo.receiving import Counters, Datagram, Receiver
 from dsadapter.packetinfo.sending import choose_route
+from dsadapter.parameters import LONGEST_PACKET
 from dsadapter.policy import DatagramPolicy
 from dsadapter.ready.ready_socket import open_ready_datagram_socket
 from dsadapter.sockets.binding import ask_for_packet_info
 from dsadapter.sockets.canonical import canonical_name, family_number
 from dsadapter.sockets.listening import check_one_socket
 
-_LONGEST = 65535
 _MSG_PEEK = int(socket.MSG_PEEK)
 _MSG_TRUNC = int(socket.MSG_TRUNC)
 _MSG_ERRQUEUE = int(getattr(socket, "MSG_ERRQUEUE", 0))
@@ -224,7 +224,7 @@ class _Datagrams:
     def __init__(self, sock: TranslatingDatagramSocket) -> None:
         self.counters = Counters()
         self.owner = object()
-        self._complaints = Complaints(_LONGEST)
+        self._complaints = Complaints(LONGEST_PACKET)
         self._receiver: Receiver | None = None
         self._sock = weakref.proxy(sock)
 
@@ -232,7 +232,7 @@ class _Datagrams:
         """Made for the first datagram: the mode may change until the socket is bound."""
         if self._receiver is None:
             self._receiver = Receiver(
-                self._sock, sock.mode, _LONGEST, self.counters, self._dropped, self.owner
+                self._sock, sock.mode, LONGEST_PACKET, self.counters, self._dropped, self.owner
             )
         return self._receiver
 

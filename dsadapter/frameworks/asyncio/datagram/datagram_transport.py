@@ -199,7 +199,7 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
 
     def failed(self, error: OSError) -> None:
         """Tell the protocol of an error; called by the port with what ICMP says of the peer."""
-        self._tell(self._protocol.error_received, error)
+        self._tell("error_received", error)
 
     def _shown(self, peer: PeerAddress) -> SocketAddress:
         host, number = peer
@@ -271,12 +271,12 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
                 return
         if self._paused and self._buffered <= self._low:
             self._paused = False
-            self._tell(self._protocol.resume_writing)
+            self._tell("resume_writing")
 
     def _pause_if_full(self) -> None:
         if not self._paused and self._buffered > self._high:
             self._paused = True
-            self._tell(self._protocol.pause_writing)
+            self._tell("pause_writing")
 
     def _wait_for_room(self) -> None:
         """Write again when the socket has room that had none."""
@@ -335,13 +335,14 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
         finally:
             self._port.close()
 
-    def _tell(self, method: Any, *args: Any) -> None:
+    def _tell(self, method: str, *args: Any) -> None:
         try:
-            method(*args)
+            # Not every protocol has each; a loop's turn must not end at that.
+            getattr(self._protocol, method)(*args)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            self._report(f"{method.__name__}() failed", error)
+            self._report(f"{method}() failed", error)
 
     def _report(self, message: str, error: BaseException) -> None:
         self._loop.call_exception_handler(

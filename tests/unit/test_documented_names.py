@@ -10,6 +10,8 @@ import pytest
 from support.builds import CHECKOUT
 from support.windows import reads_sources
 
+from dsadapter import records
+
 pytestmark = reads_sources
 
 README = CHECKOUT / "README.md"
@@ -32,3 +34,12 @@ def test_the_readme_starts_with_what_is_served() -> None:
         assert word in top
     for link in re.findall(r"\((docs/.*?)\)", top):
         assert (CHECKOUT / link).is_file()
+
+
+@pytest.mark.parametrize("name", ["Attempt", "Connection", "Leak", "Refusal"])
+def test_the_guide_for_plugins_has_every_field_of_a_record(name: str) -> None:
+    record = getattr(records, name)
+    fields = {each for each in dir(record) if each[0] != "_"} - {"connected"}
+    guide = (CHECKOUT / "docs" / "plugins.md").read_text()
+    [row] = re.findall(rf"^\| `\w+` \| `{name}` of .*? \| (.*) \|$", guide, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == fields

@@ -17,7 +17,7 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
 from anyio.streams.tls import TLSListener, TLSStream
-from support.back_ends import BACK_ENDS, FOR_CLOSING
+from support.back_ends import BACK_ENDS
 from support.certificates import Files
 from support.early_peers import DEEDS, early_peer
 from support.processes import PATIENCE, running_command
@@ -50,15 +50,11 @@ def run(request: pytest.FixtureRequest) -> Run:
     return running
 
 
-closes_what_is_waited_for = pytest.mark.parametrize("run", FOR_CLOSING, indirect=True)
-
-
 def number_of(listener: Any) -> int:
     number: int = listener.extra(SocketAttribute.local_port)
     return number
 
 
-@closes_what_is_waited_for
 @pytest.mark.parametrize("host", BOTH)
 def test_after_a_peer_that_has_reset_the_next_is_waited_for(run: Run, host: str) -> None:
     async def main() -> None:
@@ -137,7 +133,6 @@ def test_tls(run: Run, host: str, tmp_path: Path) -> None:
     assert "::ffff:" not in repr(seen)
 
 
-@closes_what_is_waited_for
 def test_closing_wakes_who_waits(run: Run) -> None:
     async def main() -> None:
         async def waiting(function: Any) -> None:
@@ -161,7 +156,32 @@ def test_closing_wakes_who_waits(run: Run) -> None:
     run(main)
 
 
-@closes_what_is_waited_for
+@pytest.mark.parametrize("options", [{}, {"proxy_from": BOTH}], ids=["plain", "proxied"])
+def test_who_is_cancelled_in_the_turn_in_which_it_wakes_is_just_that(
+    run: Run, options: dict[str, Any]
+) -> None:
+    """Whoever serves closes the listener as soon as it has cancelled the tasks that accept."""
+
+    async def main() -> None:
+        async def accept(listener: Any) -> None:
+            async with await listener.accept():
+                pass
+
+        for turns in range(4):
+            listener = await dual_stack.create_tcp_listener(**options)
+            async with anyio.create_task_group() as group:
+                group.start_soon(accept, listener.listeners[0])
+                await anyio.wait_all_tasks_blocked()
+                with socket.create_connection(("127.0.0.1", number_of(listener))):
+                    for _ in range(turns):
+                        await anyio.lowlevel.checkpoint()
+                    group.cancel_scope.cancel()
+                    with anyio.CancelScope(shield=True):
+                        await listener.aclose()
+
+    run(main)
+
+
 def test_cancelling_leaves_nothing_open(run: Run) -> None:
     async def main() -> None:
         with silent("127.0.0.1") as port:
@@ -181,7 +201,7 @@ def test_cancelling_leaves_nothing_open(run: Run) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("back_end", [each for each in FOR_CLOSING if each.values != ("trio",)])
+@pytest.mark.parametrize("back_end", sorted({*BACK_ENDS} - {"trio"}))
 def test_who_cancels_the_tasks_of_a_connect_ends_it(back_end: str) -> None:
     """Under Trio nobody can."""
 

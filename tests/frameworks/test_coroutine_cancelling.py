@@ -17,7 +17,7 @@ import anyio.to_thread
 import pytest
 import trio
 from anyio.abc import SocketAttribute
-from support.back_ends import BACK_ENDS, FOR_CLOSING
+from support.back_ends import BACK_ENDS
 from support.descriptors import none_left
 from support.peers import peer
 from support.processes import PATIENCE
@@ -75,11 +75,7 @@ class OfAnyIO:
 
 WAYS = [
     pytest.param((OfTrio(), ("trio", {})), id="OfTrio trio", marks=no_trio),
-    *(
-        pytest.param((OfAnyIO(), BACK_ENDS[name]), id=f"OfAnyIO {name}", marks=each.marks)
-        for each in FOR_CLOSING
-        for name in each.values
-    ),
+    *(pytest.param((OfAnyIO(), made), id=f"OfAnyIO {name}") for name, made in BACK_ENDS.items()),
 ]
 
 

@@ -15,7 +15,7 @@ import pytest
 import trio
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSListener
-from support.back_ends import BACK_ENDS, FOR_CLOSING
+from support.back_ends import BACK_ENDS
 from support.certificates import Files
 from support.processes import PATIENCE
 from support.proxy_headers import LOCAL, version_1, version_2
@@ -108,11 +108,7 @@ def by_anyio(backend: str, backend_options: dict[str, Any]) -> Serve:
 
 WAYS = [
     pytest.param(by_trio, id="trio", marks=no_trio),
-    *(
-        pytest.param(by_anyio(*BACK_ENDS[name]), id=f"anyio on {name}", marks=each.marks)
-        for each in FOR_CLOSING
-        for name in each.values
-    ),
+    *(pytest.param(by_anyio(*made), id=f"anyio on {name}") for name, made in BACK_ENDS.items()),
 ]
 
 

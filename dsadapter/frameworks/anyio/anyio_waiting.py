@@ -8,6 +8,7 @@ from anyio.lowlevel import RunVar
 
 from dsadapter.connector.coroutine_race import kept
 from dsadapter.coroutines import CoroutineWaiting
+from dsadapter.frameworks.anyio.socket_waits import notify_closing, wait_readable, wait_writable
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 
 
@@ -16,12 +17,12 @@ def _until(deadline: float) -> anyio.CancelScope:
 
 
 WAITING = CoroutineWaiting(
-    until_readable=anyio.wait_readable,
-    until_writable=anyio.wait_writable,
+    until_readable=wait_readable,
+    until_writable=wait_writable,
     sleep=anyio.sleep,
     checkpoint_if_cancelled=anyio.lowlevel.checkpoint_if_cancelled,
     cancel_shielded_checkpoint=anyio.lowlevel.cancel_shielded_checkpoint,
-    notify_closing=anyio.notify_closing,
+    notify_closing=notify_closing,
     closed=anyio.ClosedResourceError,
     now=anyio.current_time,
     until=_until,

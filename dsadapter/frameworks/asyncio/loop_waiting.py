@@ -13,7 +13,7 @@ from dsadapter.addressing.hosts import is_literal
 from dsadapter.connector import Answer, Cancellable, Connector, Lookups
 from dsadapter.connector.waiting import Ready
 from dsadapter.errors import PluginError, permission_error
-from dsadapter.frameworks.asyncio.selecting import watching_of
+from dsadapter.frameworks.selecting import watching_of
 from dsadapter.happy_eyeballs.outcomes import Outcomes
 from dsadapter.hooks.dispatch import Hooks
 from dsadapter.hooks.manager import active_hooks

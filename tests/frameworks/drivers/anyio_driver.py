@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, ClassVar
@@ -86,11 +84,6 @@ class PortalDriver(Driver):
 
 class AnyIODriver(PortalDriver):
     """AnyIO's functions."""
-
-    # On Windows' Proactor loop AnyIO selects by a thread, which a socket ends that is closed.
-    options: ClassVar[Mapping[str, Any]] = (
-        {"loop_factory": asyncio.SelectorEventLoop} if sys.platform == "win32" else {}
-    )
 
     def listen(
         self,

@@ -14,6 +14,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.anyio.server.socket_listener import DualStackSocketListener
 from dsadapter.frameworks.anyio.socket_stream import DelegatingStream, ObservedStream, plain_stream
+from dsadapter.frameworks.anyio.socket_waits import notify_closing, wait_readable
 from dsadapter.listener import Listener
 from dsadapter.proxied.proxied_queue import Passed, ProxiedQueue
 from dsadapter.proxied.proxied_view import ProxiedView
@@ -33,12 +34,14 @@ class ListenerBehindProxies(DualStackSocketListener):
         await anyio.lowlevel.checkpoint()
         while True:
             if self._sock.fileno() < 0:
+                # Who was cancelled in the turn in which it woke has seen nothing of that yet.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 raise anyio.ClosedResourceError
             passed = self.queue.take()
             if passed is None:
                 patience = self.queue.patience
                 with anyio.move_on_after(inf if patience is None else patience):
-                    await anyio.wait_readable(self.queue.fileno())
+                    await wait_readable(self.queue.fileno())
                 continue
             try:
                 return await self._under_names(passed)
@@ -61,7 +64,7 @@ class ListenerBehindProxies(DualStackSocketListener):
     async def aclose(self) -> None:
         """As AnyIO's; connections that wait for their header are closed."""
         if self._sock.fileno() >= 0:
-            anyio.notify_closing(self.queue.fileno())
+            notify_closing(self.queue.fileno())
             self.queue.close()
         await super().aclose()
 

@@ -21,6 +21,7 @@ from dsadapter.frameworks.anyio.socket_stream import (
     of_back_end,
     plain_stream,
 )
+from dsadapter.frameworks.anyio.socket_waits import notify_closing, wait_readable
 from dsadapter.listener import Listener
 from dsadapter.policy import DEFAULT_PROXY_TIMEOUT, Fallback, ListenPolicy, proxy_set
 from dsadapter.ready.life import Life
@@ -126,11 +127,13 @@ class DualStackSocketListener(SocketListener):
         await self._checkpoint()
         while True:
             if self._sock.fileno() < 0:
+                # Who was cancelled in the turn in which it woke has seen nothing of that yet.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 raise anyio.ClosedResourceError
             try:
                 accepted = accept_plain(self._sock)
             except BlockingIOError:
-                await anyio.wait_readable(self._sock)
+                await wait_readable(self._sock)
                 continue
             except OSError as error:
                 if error.errno not in ONE_CONNECTION:
@@ -169,7 +172,7 @@ class DualStackSocketListener(SocketListener):
     async def aclose(self) -> None:
         """As AnyIO's."""
         if self._sock.fileno() >= 0:
-            anyio.notify_closing(self._sock)
+            notify_closing(self._sock)
             self._sock.close()
             self._life.end(self._sock)
         await anyio.lowlevel.checkpoint()

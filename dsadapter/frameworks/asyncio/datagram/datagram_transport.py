@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.datagrams import Counters, DatagramPort
 from dsadapter.datagrams.served import ServedSocket
-from dsadapter.frameworks.asyncio.selecting import watching_of
+from dsadapter.frameworks.selecting import watching_of
 from dsadapter.messages import quoted
 from dsadapter.packetinfo.peers import PeerAddress
 from dsadapter.packetinfo.receiving import Datagram

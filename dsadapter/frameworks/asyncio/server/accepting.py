@@ -14,9 +14,9 @@ from types import CoroutineType, coroutine
 from typing import Any
 
 from dsadapter.frameworks.asyncio.loop_sockets import AcceptingSocket, asks_objects
-from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.frameworks.asyncio.server.served_connections import Handed, ServedConnections
 from dsadapter.frameworks.asyncio.transports import canonical_factory
+from dsadapter.frameworks.selecting import watching_of
 from dsadapter.sockets.accept_batch import LARGEST, AcceptBatch
 from dsadapter.sockets.canonical import ONE_CONNECTION
 from dsadapter.sockets.failing_accepts import ACCEPT_AGAIN

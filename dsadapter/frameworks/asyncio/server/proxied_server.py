@@ -10,10 +10,10 @@ from typing import Any
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.asyncio.loop_sockets import ProxiedHandedSocket, asks_objects
 from dsadapter.frameworks.asyncio.loop_waiting import LoopWaiting
-from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
 from dsadapter.frameworks.asyncio.server.served_connections import ServedConnections
 from dsadapter.frameworks.asyncio.transports import CanonicalTransport, canonical_factory
+from dsadapter.frameworks.selecting import watching_of
 from dsadapter.listener import Listener
 from dsadapter.proxied import ProxyGate
 from dsadapter.proxied.proxied_socket import proxied

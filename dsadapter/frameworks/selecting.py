@@ -1,4 +1,4 @@
-"""Watching sockets for a loop, also one that can't, such as Windows' Proactor loop."""
+"""Watching sockets for a loop of asyncio's, also one that can't, such as Windows' Proactor loop."""
 
 from __future__ import annotations
 

@@ -41,13 +41,16 @@ def bind(sock: Any, address: Any, original: Callable[[Any, Any], None]) -> None:
     """
     kind = sock.type
     if kind == socket.SOCK_DGRAM:
+        named = None
         if family_number(sock) == _INET6:
             from dsadapter.launcher.datagrams import exchange_of
 
-            exchange_of(sock)
+            named = exchange_of(sock).named
         from dsadapter.launcher import receiving
 
         receiving.bind(sock, address, original)
+        if named is not None:
+            named.serves = address[1] != 0
         return
     if kind == socket.SOCK_STREAM:
         share_port(sock)

@@ -34,17 +34,22 @@ class Ipv6Sender(tuple[Any, ...]):
 class Named:
     """The IPv4 peers that the program itself has sent to by a mapped address, through one socket.
 
-    It may wait for answers from these very addresses, so what comes from there has them.
+    It may wait for answers from these very addresses, so what comes from there has them: at a
+    client. A server may send to whatever address somebody tells it, who could then be that there.
     """
 
-    __slots__ = ("_names",)
+    __slots__ = ("_names", "serves")
 
     def __init__(self) -> None:
+        self.serves = False
+        """Whether the port is one that others know: it was chosen, or has come with the socket."""
         self._names: dict[tuple[str, int], Ipv6Sender] = {}
 
     def sent_to(self, address: Any) -> None:
         """The program sends to an address."""
-        if not (isinstance(address, tuple) and len(address) >= 2 and is_mapped_text(address[0])):
+        if self.serves or not (
+            isinstance(address, tuple) and len(address) >= 2 and is_mapped_text(address[0])
+        ):
             return
         host = unmap_text(address[0])
         peer = host, address[1]
@@ -69,15 +74,16 @@ class Exchange(TranslatingDatagramSocket):
     IPv6 senders stay what they are for an AF_INET6 socket, tuples of four.
     """
 
-    __slots__ = ("_named",)
+    __slots__ = ("named",)
 
     def __init__(self, sock: Any) -> None:
-        self._named = Named()
+        self.named = Named()
         # Windows doesn't tell the family of one that isn't bound.
         family, type_, proto = family_number(sock), sock.type, sock.proto
         # Without packet information, as in a sandbox, names are translated all the same.
         with suppress(OSError):
             super().__init__(family, type_, proto, sock.fileno())
+            self.named.serves = self.getsockname()[1] != 0
 
     def __del__(self, *_defaults: Any, _detach: Any = _socket.socket.detach) -> None:
         # The descriptor is the program's. Modules are empty already when the interpreter ends.
@@ -92,7 +98,7 @@ class Exchange(TranslatingDatagramSocket):
             if ":" in sender[0]:
                 sender = self._long(sender)
             else:
-                sender = self._named.name_of(sender) or sender
+                sender = self.named.name_of(sender) or sender
         return data, messages, told, sender, info
 
     def _send(self, data: Any, route: Route, flags: int, source: str | None = None) -> int:
@@ -120,7 +126,7 @@ class Exchange(TranslatingDatagramSocket):
             return Route(address, [])
         try:
             route = super()._route(address)
-            self._named.sent_to(address)
+            self.named.sent_to(address)
             return route
         except NotDualStackError:
             _handed_over(self, address)

@@ -13,7 +13,7 @@ from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.errors import PluginError
 from dsadapter.frameworks.asyncio.datagram.datagram_creation import exchange, exchange_on
 from dsadapter.frameworks.asyncio.datagram.datagram_transport import DualStackDatagramTransport
-from dsadapter.launcher.datagrams import Named
+from dsadapter.launcher.datagrams import Named, exchange_of
 from dsadapter.launcher.listing import end, list_entry
 from dsadapter.launcher.loops import unmapped
 from dsadapter.launcher.methods import endings
@@ -61,8 +61,9 @@ def create_datagram_endpoint(original: Any, module: Any) -> Any:
                     reuse_port=bool(options.get("reuse_port")),
                 )
                 allowed = bool(options.get("allow_broadcast"))
+                kind = _kind(serves=port != 0)
                 return await _listed(
-                    exchange(policy, protocol_factory, allow_broadcast=allowed, kind=_Transport)
+                    exchange(policy, protocol_factory, allow_broadcast=allowed, kind=kind)
                 )
             # libuv's own bind asks nobody.
             if _is_wanted() or packed is None or len(packed) == 16 or family == _INET6:
@@ -75,8 +76,9 @@ def create_datagram_endpoint(original: Any, module: Any) -> Any:
     return create_datagram_endpoint
 
 
-class _Transport(DualStackDatagramTransport):
-    """Peers that the program names by a mapped address keep that."""
+class _ClientTransport(DualStackDatagramTransport):
+    """Peers that the program names by a mapped address keep that; see
+    :class:`~dsadapter.launcher.datagrams.Named`."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -93,6 +95,10 @@ class _Transport(DualStackDatagramTransport):
     def _destination(self, addr: Any) -> tuple[str, int] | None:
         self._named.sent_to(addr)
         return super()._destination(addr)
+
+
+def _kind(serves: bool) -> type[DualStackDatagramTransport]:
+    return DualStackDatagramTransport if serves else _ClientTransport
 
 
 async def _listed(making: Awaitable[tuple[Any, Any]], given: Any = None) -> tuple[Any, Any]:
@@ -117,9 +123,8 @@ async def _exchange_on(given: Any, protocol_factory: Any) -> tuple[Any, Any]:
     own = socket.socket(fileno=os.dup(given.fileno()))
     try:
         pass_on(given)
-        return await _listed(
-            exchange_on(own, protocol_factory, LONGEST_PACKET, kind=_Transport), given
-        )
+        kind = _kind(exchange_of(given).named.serves)
+        return await _listed(exchange_on(own, protocol_factory, LONGEST_PACKET, kind=kind), given)
     except BaseException:
         own.close()
         raise

@@ -199,6 +199,46 @@ def test_so_does_one_at_a_loop(tmp_path: Path, loop: str) -> None:
     assert run_script(source, tmp_path) == "::ffff:127.0.0.1 0 127.0.0.1 b'x' b'y'\n"
 
 
+TOLD = """
+import asyncio, socket, sys
+stranger = socket.socket(type=socket.SOCK_DGRAM)
+stranger.bind(("127.0.0.1", 0))
+probe = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); probe.bind(("::", 0))
+number = probe.getsockname()[1]; probe.close()
+server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+server.bind(("::", number))
+if sys.argv[1] == "inherited":
+    server = socket.socket(fileno=server.detach())
+told = "::ffff:127.0.0.1", stranger.getsockname()[1]
+here = "127.0.0.1", number
+"""
+
+
+@pytest.mark.parametrize("whose", ["its own", "inherited"])
+@pytest.mark.parametrize("loop", ["", "asyncio", "uvloop"])
+def test_a_stranger_gets_no_mapped_name_at_a_server(tmp_path: Path, loop: str, whose: str) -> None:
+    """It tells the server where to send, as peers of a DHT do."""
+    if not loop:
+        source = TOLD + (
+            "server.sendto(b'x', told); stranger.recv(9); stranger.sendto(b'y', here)\n"
+            "print(server.recvfrom(9)[1] == stranger.getsockname())\n"
+        )
+    else:
+        source = TOLD + (
+            f"import {loop}\n"
+            "class Server(asyncio.DatagramProtocol):\n"
+            "    def datagram_received(self, data, name): come.set_result(name)\n"
+            "async def main():\n"
+            "    global come\n"
+            "    loop = asyncio.get_running_loop(); come = loop.create_future()\n"
+            "    transport, _ = await loop.create_datagram_endpoint(Server, sock=server)\n"
+            "    transport.sendto(b'x', told); stranger.recv(9); stranger.sendto(b'y', here)\n"
+            "    print(await come == stranger.getsockname())\n"
+            f"loop = {loop}.new_event_loop(); loop.run_until_complete(main()); loop.close()\n"
+        )
+    assert run_script(source, tmp_path, whose) == "True\n"
+
+
 def test_the_v6only_flag_of_a_datagram_socket_is_never_changed(tmp_path: Path) -> None:
     source = (
         "import socket\n"

@@ -359,6 +359,25 @@ class TestFullBuffers:
         if make is OURS or "uvloop" not in repr(run):
             faults.run(lambda: run(main))
 
+    @pytest.mark.not_on_windows(NO_REFUSALS)
+    def test_closing_ends_though_the_peer_refuses(self, run: Run, faults: Faults) -> None:
+        """libuv, which watches no more what it has seen an error of, must be told to."""
+
+        async def main() -> None:
+            with peer("127.0.0.1") as gone:
+                address = gone.getsockname()
+            protocol = Recorder()
+            transport, _ = await OURS(lambda: protocol, remote_addr=address)
+            transport.sendto(b"into the void")
+            # The second while it waits for room.
+            faults.fail("sendto", errno.EAGAIN, times=2)
+            transport.sendto(b"again")
+            transport.close()
+            await until(lambda: LOST in protocol.told)
+            assert not transport.get_write_buffer_size()
+
+        faults.run(lambda: run(main))
+
     @WHOSE
     def test_aborting_sends_nothing_more(self, run: Run, make: Any, faults: Faults) -> None:
         async def main() -> None:

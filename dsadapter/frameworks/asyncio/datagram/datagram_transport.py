@@ -261,10 +261,11 @@ class DualStackDatagramTransport(asyncio.DatagramTransport):
             if not has_room:
                 self._buffer.appendleft(datagram)
                 self._buffered += len(datagram.data)
-                if self._full is not self._port.full:
-                    self._wait_for_room()
                 break
-        if not self._buffer:
+        if self._buffer:
+            # Anew: another socket may be full by now, and libuv stops watching at an error.
+            self._wait_for_room()
+        else:
             self._wait_no_more()
             if self._closing:
                 self._loop.call_soon(self._lost, None)

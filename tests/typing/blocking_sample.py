@@ -76,7 +76,7 @@ def exchange() -> tuple[str, int]:
         data, sender = sock.recvfrom(512)
         sock.sendto(data, sender)
         data, sender, info = sock.receive_datagram(512)
-        sock.send_datagram(data, sender, source=info.destination)
+        sock.send_datagram(data, sender, source=info.destination if info else None)
         print(sock.counters.forged)
         host, port = sender[:2]
         return host, port

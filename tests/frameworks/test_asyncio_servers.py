@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet, ref
@@ -468,6 +469,47 @@ def test_a_protocol_that_another_takes_the_place_of(
     with registered(RecordingPlugin()) as recording:
         run(main)
     assert len(recording.of("connection_made")) == 5
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("options", [{}, {"mode": "pair"}])
+def test_a_protocol_of_many_connections(run: Run, options: dict[str, Any], early: bool) -> None:
+    class Shared(asyncio.Protocol):
+        def __init__(self) -> None:
+            self.transports: dict[Any, Any] = {}
+            self.lost = 0
+
+        def connection_made(self, transport: Any) -> None:
+            self.transports[transport.get_extra_info("peername")] = transport
+
+        def eof_received(self) -> bool:
+            return True
+
+        def connection_lost(self, error: Exception | None) -> None:
+            self.lost += 1
+
+    async def main() -> None:
+        shared = Shared()
+        make = partial(dual_stack.create_server, start_serving=False, **options)
+        async with await make(lambda: shared, None, 0) as server:
+            address = "127.0.0.1", number_of(server)
+            clients = [socket.create_connection(address) for _ in range(20)]
+            if early:
+                # These can't be AF_INET ones any more.
+                for client in clients:
+                    client.shutdown(socket.SHUT_WR)
+            await server.start_serving()
+            await until(lambda: len(shared.transports) == len(clients))
+            for number, client in enumerate(clients):
+                assert [shared.lost, len(recording.of("connection_lost"))] == 2 * [number]
+                shared.transports.pop(client.getsockname()).close()
+                await until(lambda: len(recording.of("connection_lost")) > number)  # noqa: B023
+                assert recording.of("connection_lost")[-1].peer == client.getsockname()
+                await until(lambda: shared.lost > number)  # noqa: B023
+                client.close()
+
+    with registered(RecordingPlugin()) as recording:
+        run(main)
 
 
 class TestTLS:

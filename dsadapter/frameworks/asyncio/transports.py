@@ -64,46 +64,77 @@ def canonical_factory(
     """
 
     def build() -> asyncio.BaseProtocol:
-        protocol = factory()
-        made = protocol.connection_made
-
         def connection_made(transport: asyncio.BaseTransport) -> None:
-            stop_intercepting()
+            interception.stop("connection_made")
             stands_in: Any = kind(transport)
             met(stands_in)
             made(stands_in)
 
-        shown, stop_intercepting = intercepted(protocol, "connection_made", connection_made)
+        interception = Interception(factory(), connection_made=connection_made)
+        made = interception.own["connection_made"]
+        shown: asyncio.BaseProtocol = interception.shown
         return shown
 
     return build
 
 
-def intercepted(
-    protocol: asyncio.BaseProtocol, name: str, function: Callable[..., None]
-) -> tuple[asyncio.BaseProtocol, Callable[[], None]]:
-    """A protocol whose loop calls a function in place of one method.
+class Interception:
+    """Functions that a loop calls in place of methods of a protocol, for one connection.
 
-    :returns: what to give to the loop, the protocol itself if it can be that; and what to call
-        when the method is to be the protocol's own again.
+    :param protocol: it may be that of other connections, too.
+    :param functions: by the names of the methods.
     """
-    try:
-        # On the object: loops look at the class of a protocol.
-        setattr(protocol, name, function)
-    except AttributeError:
-        # It has slots alone.
-        instead: Any = _InterceptedProtocol(protocol)
-        instead._instead[name] = function
-        return instead, partial(instead._instead.pop, name)
-    return protocol, partial(delattr, protocol, name)
+
+    __slots__ = ("_instead", "own", "shown")
+
+    shown: Any
+    """What to give to the loop: the protocol itself if it can be that."""
+    own: dict[str, Callable[..., Any]]
+    """The protocol's own methods, by their names."""
+
+    def __init__(self, protocol: Any, **functions: Callable[..., None]) -> None:
+        self.shown = protocol
+        self.own = {name: getattr(protocol, name) for name in functions}
+        self._instead = {name: _Instead(function) for name, function in functions.items()}
+        is_shared = False
+        for name, method in self.own.items():
+            if isinstance(method, _Instead):
+                is_shared = True
+                method = self.own[name] = method.own
+            self._instead[name].own = method
+        if is_shared or not self._is_set():
+            self.shown = _InterceptedProtocol(protocol, self._instead)
+
+    def stop(self, name: str) -> None:
+        """Have the loop call the protocol's own method again."""
+        instead = self._instead.pop(name)
+        if (
+            not isinstance(self.shown, _InterceptedProtocol)
+            and getattr(self.shown, name) is instead
+        ):
+            delattr(self.shown, name)
+
+    def _is_set(self) -> bool:
+        try:
+            for name, instead in self._instead.items():
+                # On the object: loops look at the class of a protocol.
+                setattr(self.shown, name, instead)
+        except AttributeError:
+            # It has slots alone.
+            return False
+        return True
+
+
+class _Instead(partial[None]):
+    own: Callable[..., Any]
 
 
 class _InterceptedProtocol(StandIn):
     __slots__ = ("_instead",)
 
-    def __init__(self, original: asyncio.BaseProtocol) -> None:
+    def __init__(self, original: Any, instead: dict[str, _Instead]) -> None:
         super().__init__(original)
-        self._instead: dict[str, Callable[..., None]] = {}
+        self._instead = instead
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:

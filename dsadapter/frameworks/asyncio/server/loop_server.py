@@ -11,7 +11,7 @@ from weakref import WeakSet, finalize
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.asyncio.loop_sockets import LoopSocket
 from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
-from dsadapter.frameworks.asyncio.transports import intercepted
+from dsadapter.frameworks.asyncio.transports import Interception
 from dsadapter.ready.ready_socket import listener_of
 from dsadapter.sockets.system_errors import system_error
 from dsadapter.stand_in import StandIn
@@ -69,12 +69,10 @@ def _following(
     listener = listener_of(sock)
 
     def build() -> asyncio.BaseProtocol:
-        protocol = factory()
-        made, lost = protocol.connection_made, protocol.connection_lost
         ends: list[finalize[Any, Any]] = []
 
         def connection_made(transport: asyncio.BaseTransport) -> None:
-            stop_intercepting()
+            interception.stop("connection_made")
             transports.add(transport)
             if listener is not None and listener.hooks.connections is not None:
                 peer = transport.get_extra_info("peername")
@@ -87,17 +85,26 @@ def _following(
                     end = finalize(transport, told)
                     end.atexit = False
                     ends.append(end)
-            made(transport)
+            own["connection_made"](transport)
 
         def connection_lost(error: Exception | None) -> None:
+            alive = ends and ends[0].peek()
+            if alive and not alive[0].is_closing():
+                # It is another one's, which has the same protocol without us.
+                own["connection_lost"](error)
+                return
+            interception.stop("connection_lost")
             try:
-                lost(error)
+                own["connection_lost"](error)
             finally:
                 for end in ends:
                     end()
 
-        shown, _ = intercepted(protocol, "connection_lost", connection_lost)
-        shown, stop_intercepting = intercepted(shown, "connection_made", connection_made)
+        interception = Interception(
+            factory(), connection_made=connection_made, connection_lost=connection_lost
+        )
+        own = interception.own
+        shown: asyncio.BaseProtocol = interception.shown
         return shown
 
     return build

@@ -9,6 +9,7 @@ import _socket
 import atexit
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -40,8 +41,29 @@ if TYPE_CHECKING:
 
     from dsadapter.hooks.dispatch import Hooks
 
-finalize: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
-"""What the standard library does with a socket that nobody has any more: closes it, and warns."""
+_finalized: Callable[[Any], None] = getattr(_socket.socket, "__del__", lambda _sock: None)
+
+
+def _finalize(
+    sock: Any,
+    _is_finalizing: Callable[[], bool] = sys.is_finalizing,
+    _warn: Callable[..., None] = warnings.warn,
+    _socket: Any = _socket.socket,
+    _finalized: Callable[[Any], None] = _finalized,
+) -> None:
+    """What the standard library does with a socket that nobody has any more: closes it, and warns,
+    of the line that lost it. To be called by ``__del__`` itself."""
+    if _socket.fileno(sock) == -1 or _is_finalizing():
+        _finalized(sock)
+        return
+    # It would name the line of __del__, which the standard library has none of.
+    unclosed = f"unclosed {sock!r}"
+    with suppress(OSError):
+        _socket.close(sock)
+    _warn(unclosed, ResourceWarning, 3, sock)
+
+
+finalize: Callable[[Any], None] = _finalize
 
 _set_blocking = _socket.socket.setblocking
 _name_of = _socket.socket.getsockname

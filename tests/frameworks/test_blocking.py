@@ -512,6 +512,16 @@ class TestTranslatingSocket:
                     assert client.connect_ex(("::ffff:127.0.0.1", port_of(server))) == 0
                     assert client.getpeername() == server.getsockname()
 
+    @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+    @pytest.mark.parametrize(
+        ("host", "mode"), [("127.0.0.1", "ipv4"), ("0.0.0.0", "ipv4"), ("", "dual-stack")]
+    )
+    def test_its_mode_is_what_it_is_bound_to(self, kind: int, host: str, mode: str) -> None:
+        with TranslatingSocket(type=kind) as sock:
+            assert sock.mode == "dual-stack"
+            sock.bind((host, 0))
+            assert sock.mode == mode
+
     def test_a_name_stands_for_its_first_address(self) -> None:
         with create_server(("", 0)) as server, TranslatingSocket() as client:
             client.connect(("localhost", port_of(server)))

@@ -250,6 +250,20 @@ class TestPlugins:
                     del accepted
             assert len(recording.of("connection_lost")) == 1
 
+    @pytest.mark.parametrize("forgotten", ["listening", "accepted"])
+    def test_the_warning_of_an_unclosed_one_names_the_line_that_lost_it(
+        self, forgotten: str, recording: Recording
+    ) -> None:
+        listening = listening_socket("::", 0)
+        with early_peer("127.0.0.1", port_of(listening)):
+            sockets = {"accepted": listening.accept()[0], "listening": listening}
+            del listening
+            with pytest.warns(ResourceWarning, match="unclosed .*ReadySocket") as warned:
+                del sockets[forgotten]
+            for sock in sockets.values():
+                sock.close()
+        assert [warning.filename for warning in warned] == [__file__]
+
     @pytest.mark.parametrize("host", ["::", "::1"])
     def test_a_descriptor_that_is_handed_on_is_warned_of(
         self, host: str, caplog: pytest.LogCaptureFixture

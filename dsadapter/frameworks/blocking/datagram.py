@@ -64,7 +64,7 @@ class TranslatingDatagramSocket(_Base):
         self._datagrams: _Datagrams | None = None
         if family_number(self) in (socket.AF_INET, socket.AF_INET6):
             try:
-                ask_for_packet_info(self, self.mode, "a datagram socket")
+                ask_for_packet_info(self, self.wire_mode, "a datagram socket")
             except BaseException:
                 if fileno is None:
                     self.close()
@@ -104,7 +104,7 @@ class TranslatingDatagramSocket(_Base):
         if not isinstance(address, (tuple, list)) or len(address) < 2:
             raise ValueError(f"{quoted(address)} is not an address; give (host, port)")
         self._way_back(address)
-        route = choose_route(self.mode, *address[:2], source, interface)
+        route = choose_route(self.wire_mode, *address[:2], source, interface)
         return self._send(data, route, 0, source)
 
     def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
@@ -232,7 +232,7 @@ class _Datagrams:
         """Made for the first datagram: the mode may change until the socket is bound."""
         if self._receiver is None:
             self._receiver = Receiver(
-                self._sock, sock.mode, LONGEST_PACKET, self.counters, self._dropped, self.owner
+                self._sock, sock.wire_mode, LONGEST_PACKET, self.counters, self._dropped, self.owner
             )
         return self._receiver
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import errno
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from dsadapter.addressing.hosts import canonical_host, is_literal
@@ -116,7 +117,18 @@ class TranslatingSocket(ReadySocket):
 
     @property
     def mode(self) -> ListenMode:
-        """Which address families the socket takes, as the kernel says now."""
+        """Which address families the socket takes, as the kernel says now: IPv4 alone once its own
+        address is an IPv4 one."""
+        mode = self.wire_mode
+        # Windows gives no name before bind or connect.
+        with suppress(OSError):
+            if mode == "dual-stack" and len(self.getsockname()) == 2:
+                return "ipv4"
+        return mode
+
+    @property
+    def wire_mode(self) -> ListenMode:
+        """Which families the kernel's own addresses of this socket can name."""
         if family_number(self) == _INET:
             return "ipv4"
         return "ipv6" if read_v6only(self) else "dual-stack"
@@ -152,7 +164,7 @@ class TranslatingSocket(ReadySocket):
             name, port, *rest = self._first_address(name, port)
             address = (name, port, *rest)
         literal = require_literal(name)
-        mode = self.mode
+        mode = self.wire_mode
         family, other = ("IPv4", "IPv6") if literal.is_ipv4 else ("IPv6", "IPv4")
         if mode == other.lower():
             raise NotDualStackError(

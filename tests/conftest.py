@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from support.builds import Distributions, build_distributions
 from support.namespaces import OwnLoopback
 from support.reactors import Reactor
@@ -27,7 +27,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How long an example takes is the machine's business; what is pure differs little on Windows, and
 # from one Python to the next there less.
 EXAMPLES = 100 if not WINDOWS else 15 if sys.version_info >= (3, 13) else 5
-settings.register_profile("dsadapter", deadline=None, max_examples=EXAMPLES)
+settings.register_profile(
+    "dsadapter",
+    deadline=None,
+    max_examples=EXAMPLES,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("dsadapter")
 
 

@@ -219,7 +219,9 @@ def test_time_is_up_beside_silent_attempts(scene: Scene) -> None:
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     fates=st.lists(st.sampled_from(["live", "refused", "silent"]), min_size=1, max_size=4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     monkeypatch.syspath_prepend(tmp_path)
 
     def installed(name: str, source: str, entry_points: bytes | None = None) -> Path:
+        # Another test's has the name, too.
+        sys.modules.pop(name, None)
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
         information = tmp_path / f"{name}-1.0.dist-info"
         information.mkdir()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.faults import Faults
 from support.loop_servers import Run, number_of, until
+from support.loops import LOOPS
 from support.namespaces import needs_root
 from support.processes import PATIENCE
 
@@ -73,3 +74,30 @@ def test_connections_that_fail_alone_keep_no_other_waiting(run: Run, error: str)
 
     assert faults.run(lambda: run(main)) == b""
     assert told == []
+
+
+@needs_root
+def test_a_header_that_can_not_be_waited_for_costs_one_connection() -> None:
+    # libuv ends the program then.
+    faults = Faults("epoll_ctl")
+    told: list[Any] = []
+
+    async def main() -> bytes:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        server = await dual_stack.start_server(
+            lambda _r, w: w.close(), None, 0, proxy_from=["127.0.0.1"]
+        )
+        async with server:
+            address = "127.0.0.1", number_of(server)
+            await turns(1)
+            faults.fail("epoll_ctl", errno.ENOSPC)
+            with socket.create_connection(address, timeout=PATIENCE) as client:
+                await until(lambda: told)
+                assert client.recv(1) == b""
+            with socket.create_connection(address, timeout=PATIENCE) as client:
+                client.sendall(HEADER)
+                return await asyncio.to_thread(client.recv, 1)
+
+    assert faults.run(lambda: LOOPS["asyncio"](main)) == b""
+    [context] = told
+    assert context["exception"].errno == errno.ENOSPC

@@ -119,7 +119,12 @@ class ProxiedServer(asyncio.AbstractServer):
                 self._served.report(f"accepts again in {ACCEPT_AGAIN:g} s", error)
                 await asyncio.sleep(ACCEPT_AGAIN)
             else:
-                self.gate.accepted(accepted, peer)
+                try:
+                    self.gate.accepted(accepted, peer)
+                except Exception as error:
+                    # The loop may have no means left to wait for its header.
+                    accepted.close()
+                    self._served.report("accepting failed", error)
                 # A flood of connections leaves the loop its turns.
                 await asyncio.sleep(0)
 

@@ -25,7 +25,10 @@ PACKAGES = (
     *("aiohttp", "cheroot", "django", "eventlet", "flask", "gevent", "gunicorn", "hypercorn"),
     *("pyftpdlib", "tornado", "trio", "uvicorn", "uvloop", "waitress", "werkzeug"),
 )
-MORE = ("cherrypy", "fastapi", "jetforce", "matrix-synapse", "scrapyd")
+MORE = (
+    *("aiosmtpd", "asyncssh", "bottle", "cherrypy", "daphne", "dnslib", "fastapi", "jetforce"),
+    *("matrix-synapse", "paramiko", "sanic", "scrapyd", "websockets"),
+)
 
 
 def servers_environment(

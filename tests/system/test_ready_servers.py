@@ -16,13 +16,16 @@ from typing import NamedTuple
 import pytest
 from support.builds import CHECKOUT
 from support.certificates import Files
+from support.early_peers import early_peer
 from support.environments import Environment, clean_environment
 from support.machines import NO_DUAL_STACK
 from support.namespaces import needs_root
 from support.processes import PATIENCE, Server
 from support.programs import (
+    EVERY,
     FAMILIES,
     LOOPBACK,
+    Family,
     curl,
     leaks,
     listening_sockets,
@@ -30,9 +33,10 @@ from support.programs import (
     until,
 )
 from support.seccomp import without
-from support.servers import asked, visits
+from support.servers import LEFT, asked, stopped, visits
 from support.told import Told, processes_of
 
+CLIENT = Path(__file__).parent / "programs" / "ready_client.py"
 TLS = Path(__file__).parent / "programs" / "ready_tls.py"
 EXAMPLES = CHECKOUT / "examples" / "servers"
 
@@ -100,6 +104,14 @@ PROGRAMS = (
     Program("django_server", access_log=False),
     Program("django_runserver", access_log=False),
 )
+MORE = (
+    Program("bottle_server"),
+    Program("cherrypy_server"),
+    Program("daphne_server", access_log=False),
+    Program("sanic_server", access_log=False),
+)
+PROTOCOLS = ("aiosmtpd", "asyncssh", "dnslib", "paramiko", "websockets")
+"""Those that speak no HTTP."""
 
 
 @pytest.fixture
@@ -136,7 +148,7 @@ def served(
         server.process.wait(PATIENCE)
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+@pytest.mark.parametrize("program", [*PROGRAMS, *(MORE if EVERY else ())], ids=str)
 def test_a_server_sees_and_tells_no_mapped_address(
     program: Program, environment: Environment, tmp_path: Path
 ) -> None:
@@ -167,6 +179,38 @@ def test_a_server_sees_and_tells_no_mapped_address(
             assert name in {what for _, what in made}
 
 
+if EVERY:
+
+    @pytest.mark.parametrize("name", PROTOCOLS)
+    def test_a_server_of_another_protocol_sees_no_mapped_address(
+        name: str, environment: Environment, tmp_path: Path
+    ) -> None:
+        def ask(family: Family) -> None:
+            answer = environment.run(CLIENT, name, LOOPBACK[family], str(port))
+            assert f"hello {LOOPBACK[family]}" in answer
+            assert leaks(answer) == []
+
+        told = Told(tmp_path / "told")
+        listeners = 2 if name == "dnslib" else 1
+        program = Program(f"{name}_server")
+        with served(program, environment, tmp_path, told) as (server, port):
+            until(lambda: len(told.lines("opened")) >= listeners, server)
+            for family in FAMILIES:
+                ask(family)
+            with contextlib.ExitStack() as stack:
+                with stopped(server):
+                    for family in FAMILIES:
+                        for deed in LEFT:
+                            stack.enter_context(early_peer(LOOPBACK[family], port, deed, b"\r\n"))
+            for family in FAMILIES:
+                ask(family)
+        assert leaks(server.log() + told.text()) == []
+        assert len(told.lines("closed")) == listeners
+        made, lost = told.connections("made"), told.connections("lost")
+        assert lost <= made
+        assert set(made.values()) == {1}
+
+
 @pytest.mark.parametrize(
     "program",
     [
@@ -181,9 +225,8 @@ def test_what_the_table_warns_of_leaks(
 ) -> None:
     with served(program, environment, tmp_path, Told(tmp_path / "told")) as (server, port):
         assert leaks(asked("-4", port))
-    assert ("uvloop.Loop accepts from the bare descriptor" in server.log()) == (
-        "gevent" not in program.options
-    )
+    warning = "bare descriptor of [::]:" if "gevent" in program.options else "uvloop.Loop accepts"
+    assert warning in server.log()
 
 
 # Those that look at the socket's family or take its name apart.
@@ -265,4 +308,6 @@ def test_a_recipe_of_the_page_is_what_has_been_run(name: str) -> None:
 
 def test_every_program_is_run() -> None:
     programs = {path.name.removesuffix(".py") for path in EXAMPLES.glob("*.py")} - {"application"}
-    assert programs == {program.name for program in PROGRAMS}
+    assert programs == {program.name for program in (*PROGRAMS, *MORE)} | {
+        f"{name}_server" for name in PROTOCOLS
+    }

@@ -164,6 +164,28 @@ class TestServer:
 
         run(main)
 
+    @pytest.mark.parametrize("end", ["cancel", "close"])
+    @pytest.mark.parametrize("options", [{}, {"mode": "pair"}])
+    def test_serving_forever_that_ends_when_it_has_hardly_begun(
+        self, run: Run, options: Any, end: str
+    ) -> None:
+        make = partial(dual_stack.create_server, start_serving=False, **options)
+
+        async def main() -> None:
+            for turns in range(1, 5):
+                server = await make(lambda: Echo([]), None, 0)
+                number = number_of(server)
+                forever = asyncio.ensure_future(server.serve_forever())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                forever.cancel() if end == "cancel" else server.close()
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.wait_for(forever, PATIENCE)
+                assert not server.sockets
+                assert await refused(number)
+
+        run(main)
+
     @WHOSE
     def test_serving_forever_ends_with_being_closed(self, run: Run, make: Make) -> None:
         async def main() -> None:

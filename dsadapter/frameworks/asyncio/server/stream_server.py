@@ -298,7 +298,9 @@ class DualStackServer(asyncio.AbstractServer):
         if self._parts and not self.sockets:
             raise RuntimeError(f"server {self!r} is closed")
         for part in self._parts:
-            await part.start_serving()
+            # It may be closed while an earlier one takes its turn.
+            if part.sockets:
+                await part.start_serving()
 
     async def serve_forever(self) -> None:
         """Accept connections until it is cancelled, which closes the server.
@@ -309,9 +311,9 @@ class DualStackServer(asyncio.AbstractServer):
             raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
         if not self.sockets:
             raise RuntimeError(f"server {self!r} is closed")
-        await self.start_serving()
         self._forever = self._loop.create_future()
         try:
+            await self.start_serving()
             await self._forever
         except asyncio.CancelledError:
             self.close()

@@ -108,6 +108,8 @@ MORE = (
     Program("bottle_server"),
     Program("cherrypy_server"),
     Program("daphne_server", access_log=False),
+    # Its reloader ends without the server that it has begun.
+    Program("django_runserver", replaced=('"--noreload", ', ""), access_log=False, killed=1),
     Program("sanic_server", access_log=False),
 )
 PROTOCOLS = ("aiosmtpd", "asyncssh", "dnslib", "paramiko", "websockets")

@@ -124,6 +124,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Where a run that hangs has been is read in the file that its caller has named."""
+    named = os.environ.get("DSADAPTER_TESTS_PROGRESS")
+    if named and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(named, "a", encoding="utf-8") as file:
+            file.write(f"{nodeid}\n")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is not None:

@@ -56,13 +56,18 @@ class Running:
             raise DriverError(*self.outcome["error"])
         return self.outcome["returned"]
 
-    def report(self, fits: Callable[[Places], bool] = lambda places: True) -> Places:
-        """The first report that fits, when it has come."""
+    def report(
+        self, fits: Callable[[Places], bool] = lambda places: True, *, since: int = 0
+    ) -> Places:
+        """The first report that fits, when it has come.
+
+        :param since: how many reports there were before.
+        """
         self._process.wait_until(
-            lambda: any(fits(each) for each in self.reports),
-            lambda: f"no fitting report comes, but {self.reports}",
+            lambda: any(fits(each) for each in self.reports[since:]),
+            lambda: f"no fitting report comes, but {self.reports[since:]}",
         )
-        return next(each for each in self.reports if fits(each))
+        return next(each for each in self.reports[since:] if fits(each))
 
 
 class DriverProcess:
@@ -130,12 +135,12 @@ class DriverProcess:
         self._end_isolated()
         self._process.kill()
         self._process.wait()
+        # What the driver has left may keep its output open: that is its reader's to close.
         for thread in self._threads:
             thread.join(PATIENCE)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert stream is not None
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
 
     @contextlib.contextmanager
     def isolated(self) -> Iterator[DriverProcess]:
@@ -217,25 +222,27 @@ class DriverProcess:
 
     def _read_events(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            event = json.loads(line)
-            with self._news:
-                if "ready" in event:
-                    self.allowed = event["ready"]
-                elif "report" in event:
-                    self._reports.append(event["places"])
-                    self._running[event["report"]].reports.append(event["places"])
-                else:
-                    self._running[event["done"]].outcome = event
-                self._news.notify_all()
+        with self._process.stdout as events:
+            for line in events:
+                event = json.loads(line)
+                with self._news:
+                    if "ready" in event:
+                        self.allowed = event["ready"]
+                    elif "report" in event:
+                        self._reports.append(event["places"])
+                        self._running[event["report"]].reports.append(event["places"])
+                    else:
+                        self._running[event["done"]].outcome = event
+                    self._news.notify_all()
         self._end()
 
     def _read_log(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            with self._news:
-                self._lines.append(line)
-                self._news.notify_all()
+        with self._process.stderr as log:
+            for line in log:
+                with self._news:
+                    self._lines.append(line)
+                    self._news.notify_all()
 
     def _end(self) -> None:
         with self._news:

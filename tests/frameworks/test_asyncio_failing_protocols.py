@@ -131,13 +131,15 @@ def test_nothing_stays_open(run: Run, host: str, observed: bool) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_an_abandoned_connection_is_closed(run: Run, host: str) -> None:
     async def main() -> bytes:
-        async with await dual_stack.create_server(LettingGo, None, 0) as server:
-            with socket.create_connection((host, number_of(server))) as client:
-                answer = asyncio.ensure_future(asyncio.to_thread(received, client))
-                while not answer.done():
-                    await asyncio.sleep(0.01)
-                    gc.collect()
-                return await answer
+        server = await dual_stack.create_server(LettingGo, None, 0)
+        with socket.create_connection((host, number_of(server))) as client:
+            answer = asyncio.ensure_future(asyncio.to_thread(received, client))
+            while not answer.done():
+                await asyncio.sleep(0.01)
+                gc.collect()
+        # Python 3.12's own would wait for the transport that is gone.
+        server.close()
+        return await answer
 
     assert run(main) == b""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -12,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from dsadapter.command_lines import extra
-from dsadapter.testing import Driver
+from dsadapter.testing import Driver, driver_process
 from dsadapter.testing.conformance import MAY_DECLINE, ConformanceSuite
+from dsadapter.testing.driver_process import DriverProcess
+
+from .drivers.leaking_driver import LeavingDriver
 
 KINDS = {"failure", "error", "skipped"}
 HERE = Path(__file__).parent
@@ -100,6 +105,20 @@ def test_every_row_that_may_be_declined_is_one_and_has_a_reason() -> None:
 
 def test_a_driver_has_six_methods() -> None:
     assert len(Driver.__abstractmethods__) == 6
+
+
+def test_a_suite_ends_whatever_its_driver_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "left"
+    monkeypatch.setenv("LEFT", str(left))
+    process = DriverProcess(LeavingDriver)
+    try:
+        # For what still holds the driver's standard error.
+        monkeypatch.setattr(driver_process, "PATIENCE", 0.1)
+        process.end()
+    finally:
+        os.kill(int(left.read_text()), signal.SIGTERM)
 
 
 def test_what_to_install_where_pytest_is_missing() -> None:

@@ -69,6 +69,8 @@ def is_about(port: int) -> Callable[[Places], bool]:
 
 def visit(listening: Running, port: int, host: str, tls: bool = False) -> Visit:
     """Connect, have a request answered, and take the report."""
+    # A client of the other family may have had the same port.
+    before = len(listening.reports)
     with connect(host, port) as client:
         names = name_of(client.getsockname()), name_of(client.getpeername())
         if tls:
@@ -79,7 +81,7 @@ def visit(listening: Running, port: int, host: str, tls: bool = False) -> Visit:
                 exchange(wrapped)
         else:
             exchange(client)
-        return Visit(*names, listening.report(is_about(names[0][1])))
+        return Visit(*names, listening.report(is_about(names[0][1]), since=before))
 
 
 def listen(
@@ -215,6 +217,7 @@ class StreamRows:
         chooses no other name by that."""
         listening, _, port = listen(process)
         for host in BOTH:
+            before = len(listening.reports)
             with process.stopped():
                 early = connect(host, port)
                 name, server = name_of(early.getsockname()), name_of(early.getpeername())
@@ -223,10 +226,10 @@ class StreamRows:
             with early:
                 if deed == "half-closes":
                     require_answer(early)
-                    listening.report(is_about(name[1]))
+                    listening.report(is_about(name[1]), since=before)
             # One behind it: it has been accepted.
             visit(listening, port, host)
-            for places in filter(is_about(name[1]), listening.reports):
+            for places in filter(is_about(name[1]), listening.reports[before:]):
                 for place, expected in (
                     *((each, name) for each in ("accepted", "peer", "handle_peer")),
                     *((each, server) for each in ("local", "handle_local")),

@@ -4,10 +4,14 @@ with a dual-stack socket."""
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -177,3 +181,12 @@ class KernelsFormDriver(LeakingDriver):
             connection = socket.socket(fileno=connection.detach())
             peer = connection.getpeername()
         return connection, peer
+
+
+class LeavingDriver(LeakingDriver):
+    """Leaves a worker that outlives it and has its standard error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        Path(os.environ["LEFT"]).write_text(str(worker.pid))

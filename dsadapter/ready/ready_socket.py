@@ -53,7 +53,9 @@ def _finalize(
 ) -> None:
     """What the standard library does with a socket that nobody has any more: closes it, and warns,
     of the line that lost it. To be called by ``__del__`` itself."""
-    if _socket.fileno(sock) == -1 or _is_finalizing():
+    if _socket.fileno(sock) == -1:
+        return
+    if _is_finalizing():
         _finalized(sock)
         return
     # It would name the line of __del__, which the standard library has none of.

@@ -27,8 +27,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dsadapter.frameworks.asyncio.selecting import watching_of
 from dsadapter.frameworks.blocking import TranslatingSocket
+from dsadapter.frameworks.selecting import watching_of
 from dsadapter.sockets import winsock
 from dsadapter.sockets.binding import DatagramSocket
 

@@ -94,25 +94,25 @@ class Interception:
 
     def __init__(self, protocol: Any, **functions: Callable[..., None]) -> None:
         self.shown = protocol
-        self.own = {name: getattr(protocol, name) for name in functions}
-        self._instead = {name: _Instead(function) for name, function in functions.items()}
+        self.own = {}
+        self._instead = {}
         is_shared = False
-        for name, method in self.own.items():
+        for name, function in functions.items():
+            method = getattr(protocol, name)
             if isinstance(method, _Instead):
                 is_shared = True
-                method = self.own[name] = method.own
-            self._instead[name].own = method
+                method = method.own
+            instead = self._instead[name] = _Instead(function)
+            self.own[name] = instead.own = method
         if is_shared or not self._is_set():
             self.shown = _InterceptedProtocol(protocol, self._instead)
 
     def stop(self, name: str) -> None:
         """Have the loop call the protocol's own method again."""
         instead = self._instead.pop(name)
-        if (
-            not isinstance(self.shown, _InterceptedProtocol)
-            and getattr(self.shown, name) is instead
-        ):
-            delattr(self.shown, name)
+        shown = self.shown
+        if type(shown) is not _InterceptedProtocol and getattr(shown, name) is instead:
+            delattr(shown, name)
 
     def _is_set(self) -> bool:
         try:
@@ -126,6 +126,8 @@ class Interception:
 
 
 class _Instead(partial[None]):
+    __slots__ = ("own",)
+
     own: Callable[..., Any]
 
 

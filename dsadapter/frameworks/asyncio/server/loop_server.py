@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from weakref import WeakSet, finalize
@@ -70,14 +71,15 @@ def _following(
 
     def build() -> asyncio.BaseProtocol:
         ends: list[finalize[Any, Any]] = []
+        observed = None if listener is None or listener.hooks.connections is None else listener
 
         def connection_made(transport: asyncio.BaseTransport) -> None:
             interception.stop("connection_made")
             transports.add(transport)
-            if listener is not None and listener.hooks.connections is not None:
+            if observed is not None:
                 peer = transport.get_extra_info("peername")
                 name = partial(_name_of, transport)
-                told = listener.accepted(peer, name) if peer else None
+                told = observed.accepted(peer, name) if peer else None
                 if told is not None:
                     # The transport may be gone by then.
                     told.closing()
@@ -100,9 +102,10 @@ def _following(
                 for end in ends:
                     end()
 
-        interception = Interception(
-            factory(), connection_made=connection_made, connection_lost=connection_lost
-        )
+        instead: dict[str, Callable[..., None]] = {"connection_made": connection_made}
+        if observed is not None:
+            instead["connection_lost"] = connection_lost
+        interception = Interception(factory(), **instead)
         own = interception.own
         shown: asyncio.BaseProtocol = interception.shown
         return shown

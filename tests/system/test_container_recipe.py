@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.builds import CHECKOUT, Distributions
 from support.environments import clean_environment, open_to_everybody
-from support.namespaces import namespace, needs_root
+from support.namespaces import namespace, needs_root, outside
 from support.processes import running_command
 
 RECIPE = CHECKOUT / "examples" / "container" / "Containerfile"
@@ -37,9 +37,14 @@ def test_its_commands_make_an_environment_that_serves_where_IPv6_is_off(
     for command in lines("RUN"):
         for text, here in substitutes.items():
             command = command.replace(text, here)
-        done = subprocess.run(
-            ["sh", "-c", command], capture_output=True, text=True, env=clean_environment(), cwd="/"
-        )
+        with outside():
+            done = subprocess.run(
+                ["sh", "-c", command],
+                capture_output=True,
+                text=True,
+                env=clean_environment(),
+                cwd="/",
+            )
         assert done.returncode == 0, done.stdout + done.stderr
     [cache] = place.glob("lib/python*/site-packages/twisted/plugins/dropin.cache")
     assert b"dsadapter_endpoints" in cache.read_bytes()

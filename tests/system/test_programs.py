@@ -15,6 +15,7 @@ import pytest
 from support.builds import CHECKOUT, Distributions, copy_checkout
 from support.environments import PATIENCE as INSTALLER_PATIENCE
 from support.environments import Environment, clean_environment, create_environment
+from support.namespaces import outside
 from support.processes import PATIENCE, Server, running_command
 from support.programs import (
     FAMILIES,
@@ -221,7 +222,8 @@ def test_command_of_the_readme(tmp_path: Path) -> None:
     # "python3" has to be the interpreter under test.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     options: dict[str, Any] = {"cwd": tmp_path / "checkout", "env": clean_environment(PATH=path)}
-    shell(install, timeout=INSTALLER_PATIENCE, **options)
+    with outside():
+        shell(install, timeout=INSTALLER_PATIENCE, **options)
     port = 8080
     assert f"dualstack:{port}" in shlex.split(serve)
     if listening_sockets(port):

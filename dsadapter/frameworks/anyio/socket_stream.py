@@ -58,7 +58,9 @@ async def plain_stream(
         sock.close()
         raise ConnectionResetError(str(error)) from error
     except BaseException:
-        sock.close()
+        # uvloop before 0.23, when it is cancelled, has closed the descriptor already.
+        with suppress(OSError):
+            sock.close()
         raise
     return CanonicalSocketStream(stream) if is_mapped else stream
 

@@ -196,6 +196,8 @@ class StreamRows:
             require_address("peer", made.places.get("peer"), made.client)
             with pytest.raises(ConnectionRefusedError):
                 connect(IPV6, port)
+        # Or one of these ports may be the next one's, too.
+        process.close()
         listening, _, port = listen(process, IPV6)
         made = visit(listening, port, IPV6)
         require_address("peer", made.places.get("peer"), made.client)

@@ -14,7 +14,7 @@ from support.builds import Distributions, build_distributions
 from support.namespaces import OwnLoopback
 from support.reactors import Reactor
 from support.versions import is_excused
-from support.windows import LEFT_OUT, WINDOWS, LeftOut
+from support.windows import LEFT_OUT, WINDOWS, WINE, LeftOut, start_again_where_wine_fails
 
 # With LibCST there, Hypothesis writes patches of failing examples by its codemods, which end in an
 # AttributeError once zope.interface has marked abc.ABC, and the test run with them.
@@ -23,6 +23,9 @@ sys.modules["hypothesis.extra._patching"] = None  # type: ignore[assignment]
 # A shell's background job ignores it, and so would every program that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if WINE:
+    start_again_where_wine_fails()
 
 # How long an example takes is the machine's business; what is pure differs little on Windows, and
 # from one Python to the next there less.

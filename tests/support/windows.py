@@ -6,9 +6,11 @@ A test, a class or a module is left out there by ``pytest.mark.not_on_windows("f
 from __future__ import annotations
 
 import ctypes
+import importlib
 import socket
 import sys
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -41,6 +43,27 @@ LEFT_OUT = {
 IGNORES_SOURCES = "ignores the source of WSASendMsg"
 NO_TRIO = "Wine does not start Trio"
 NO_REFUSALS = "a datagram socket hears of no refusals there"
+
+
+_INTERNAL_ERROR = 1359
+
+
+def start_again_where_wine_fails() -> None:
+    """Have what starts programs try three times: now and then Wine answers ERROR_INTERNAL_ERROR,
+    and has started nothing."""
+    api: Any = importlib.import_module("_winapi")
+    create = api.CreateProcess
+
+    def created(*args: Any) -> Any:
+        for _ in range(2):
+            try:
+                return create(*args)
+            except OSError as error:
+                if getattr(error, "winerror", None) != _INTERNAL_ERROR:
+                    raise
+        return create(*args)
+
+    api.CreateProcess = created
 
 
 def lacking_in_wine(what: str) -> pytest.MarkDecorator:

@@ -113,7 +113,7 @@ class Acceptor:
             try:
                 begun.append((sock, call, call.send(None)))
             except StopIteration as returned:
-                self.served.keep(sock, returned.value[0])
+                self.served.keep(returned.value[0], sock)
             except BaseException as error:
                 sock.close()
                 self.served.failed(error)
@@ -162,7 +162,7 @@ class Acceptor:
                 sock.close()
                 self.served.failed(error)
             else:
-                self.served.keep(sock, transport)
+                self.served.keep(transport, sock)
 
 
 def _awaited(call: Any) -> Any:

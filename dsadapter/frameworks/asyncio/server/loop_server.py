@@ -7,11 +7,12 @@ import errno
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from weakref import WeakSet, finalize
+from weakref import finalize
 
 from dsadapter.addressing.sockaddr import SocketAddress
 from dsadapter.frameworks.asyncio.loop_sockets import LoopSocket
 from dsadapter.frameworks.asyncio.server.accepting import ProtocolFactory
+from dsadapter.frameworks.asyncio.server.served_connections import ServedConnections
 from dsadapter.frameworks.asyncio.transports import Interception
 from dsadapter.ready.ready_socket import listener_of
 from dsadapter.sockets.system_errors import system_error
@@ -21,10 +22,9 @@ from dsadapter.stand_in import StandIn
 class LoopServer(StandIn):
     """The loop's own server, whose connections can be closed and plugins are told of."""
 
-    __slots__ = ("_transports",)
+    __slots__ = ("_served",)
 
-    # Weak: a protocol that another one takes the place of does not learn that a transport is lost.
-    _transports: WeakSet[Any]
+    _served: ServedConnections
 
     @classmethod
     async def made(
@@ -38,21 +38,19 @@ class LoopServer(StandIn):
 
         :param options: what that takes beside.
         """
-        transports: WeakSet[Any] = WeakSet()
-        following = _following(sock, factory, transports)
+        served = ServedConnections(loop, sock)
+        following = _following(sock, factory, served)
         server = cls(await loop.create_server(following, sock=sock, start_serving=False, **options))
-        server._transports = transports
+        server._served = served
         return server
 
     def close_clients(self) -> None:
         """Close every connection, gracefully."""
-        for transport in list(self._transports):
-            transport.close()
+        self._served.close()
 
     def abort_clients(self) -> None:
         """Close every connection at once."""
-        for transport in list(self._transports):
-            transport.abort()
+        self._served.abort()
 
 
 def _name_of(transport: asyncio.BaseTransport) -> SocketAddress:
@@ -63,7 +61,7 @@ def _name_of(transport: asyncio.BaseTransport) -> SocketAddress:
 
 
 def _following(
-    sock: LoopSocket, factory: ProtocolFactory, transports: WeakSet[Any]
+    sock: LoopSocket, factory: ProtocolFactory, served: ServedConnections
 ) -> ProtocolFactory:
     """A protocol factory that knows the transports of open connections, and tells observers, if
     there are any by then; every name is canonical of itself."""
@@ -75,7 +73,7 @@ def _following(
 
         def connection_made(transport: asyncio.BaseTransport) -> None:
             interception.stop("connection_made")
-            transports.add(transport)
+            served.keep(transport)
             if observed is not None:
                 peer = transport.get_extra_info("peername")
                 name = partial(_name_of, transport)

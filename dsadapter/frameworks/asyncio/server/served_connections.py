@@ -46,11 +46,16 @@ class ServedConnections:
         self._beginning.add(task)
         task.add_done_callback(partial(self._ended, sock))
 
-    def keep(self, sock: Handed, transport: asyncio.BaseTransport) -> None:
-        """Know an open connection."""
+    def keep(self, transport: asyncio.BaseTransport, sock: Handed | None = None) -> None:
+        """Know an open connection.
+
+        :param sock: its socket; None where it is the loop's alone.
+        """
         try:
             self._kept.append(ref(transport))
         except TypeError:
+            if sock is None:
+                raise
             sock.transport = transport
             self._kept.append(ref(sock))
         if len(self._kept) > self._many:
@@ -99,7 +104,7 @@ class ServedConnections:
             self.failed(error)
         else:
             # In this turn, in which all may be closed.
-            self.keep(sock, transport)
+            self.keep(transport, sock)
 
     def _ended(self, sock: Handed, task: asyncio.Task[None]) -> None:
         self._beginning.discard(task)

@@ -93,7 +93,7 @@ def has(family: int, port: int, *, shared: bool = False) -> bool:
         that doesn't.
     """
     # Mostly nobody has, which is told without a look at each of thousands.
-    return not (not shared and _is_free(family, port)) and family in _families_on(port)
+    return (shared or not _is_free(family, port)) and family in _families_on(port)
 
 
 def _is_free(family: int, port: int) -> bool:
